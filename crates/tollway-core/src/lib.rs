@@ -1,1 +1,32 @@
-//! placeholder
+//! The x402 protocol in one model: what sellers, buyers and facilitators say to each other.
+//!
+//! - [`model`]: the objects, free of protocol version and transport.
+//! - [`wire`]: both protocol versions to and from that model; the only place that knows how they differ.
+//! - [`Amount`], [`Money`], [`Network`], [`ErrorCode`]: the words they are made of.
+//! - [`Facilitator`], [`SellerScheme`], [`BuyerScheme`], [`Clock`]: the seams.
+//!
+//! What does not live here: I/O, an async runtime, HTTP, any chain's SDK.
+
+mod amount;
+mod clock;
+mod error_code;
+mod facilitator;
+mod fingerprint;
+pub mod model;
+mod money;
+mod network;
+mod scheme;
+pub mod wire;
+
+pub use amount::{Amount, AmountError};
+pub use clock::{Clock, ManualClock, SystemClock, UnixTime};
+pub use error_code::ErrorCode;
+pub use facilitator::{BoxFuture, Facilitator, FacilitatorError};
+pub use fingerprint::{Fingerprint, canonical_url};
+pub use model::{JsonObject, SchemeName, X402Version};
+pub use money::{Currency, Money, MoneyError};
+pub use network::{Network, NetworkError};
+pub use scheme::{
+    AuthorizationKey, BuyerScheme, Checked, OfferError, OfferedValue, Price, Refusal, SellerScheme,
+    SignError, Terms,
+};

@@ -1,0 +1,154 @@
+//! What a facilitator is asked, and what it answers.
+
+use std::collections::BTreeMap;
+
+use super::{JsonObject, PaymentPayload, PaymentRequirements, SchemeName, X402Version};
+use crate::{ErrorCode, Network};
+
+/// The body of `POST /verify` and `POST /settle`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FacilitatorRequest {
+    /// The buyer's payment.
+    pub payment: PaymentPayload,
+    /// The seller's own terms: what the payment is held against.
+    pub requirements: PaymentRequirements,
+}
+
+/// The answer to `POST /verify`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VerifyResponse {
+    /// Whether the payment would settle now.
+    pub is_valid: bool,
+    /// Why not.
+    pub invalid_reason: Option<ErrorCode>,
+    /// Why not, for people: the field and the rule.
+    pub invalid_message: Option<String>,
+    /// Who pays.
+    pub payer: Option<String>,
+    /// Scheme-specific additions.
+    pub extra: JsonObject,
+    /// Extensions.
+    pub extensions: JsonObject,
+}
+
+/// The answer to `POST /settle`, and what a seller returns in `PAYMENT-RESPONSE`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettleResponse {
+    /// Whether the money has moved.
+    pub success: bool,
+    /// Why not (yet).
+    pub error_reason: Option<ErrorCode>,
+    /// Why not, for people.
+    pub error_message: Option<String>,
+    /// Who pays.
+    pub payer: Option<String>,
+    /// The transaction hash; empty if there is none.
+    pub transaction: String,
+    /// Where it settled.
+    pub network: Network,
+    /// What was charged, atomic units, where the scheme does not fix it.
+    pub amount: Option<String>,
+    /// Scheme-specific additions. Ours has `logIndex`: several payments may share one transaction.
+    pub extra: JsonObject,
+    /// Extensions.
+    pub extensions: JsonObject,
+}
+
+/// The fate of a settlement: what a [`SettleResponse`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The money has moved.
+    Settled,
+    /// It has not moved and will not by this attempt.
+    Failed,
+    /// A transaction is out; nobody knows yet. Ask again.
+    Pending,
+}
+
+/// The answer to `GET /supported`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SupportedResponse {
+    /// What can be settled.
+    pub kinds: Vec<SupportedKind>,
+    /// Names of the extensions understood.
+    pub extensions: Vec<String>,
+    /// The facilitator's addresses by CAIP-2 pattern (`eip155:*`).
+    pub signers: BTreeMap<String, Vec<String>>,
+}
+
+/// One scheme on one network in one protocol version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SupportedKind {
+    /// The protocol version.
+    pub version: X402Version,
+    /// The scheme.
+    pub scheme: SchemeName,
+    /// The network.
+    pub network: Network,
+    /// Scheme-specific additions.
+    pub extra: JsonObject,
+}
+
+impl VerifyResponse {
+    /// Valid.
+    pub fn valid(payer: impl Into<String>) -> Self {
+        Self { is_valid: true, payer: Some(payer.into()), ..Self::default() }
+    }
+}
+
+impl SettleResponse {
+    /// Settled by `transaction`.
+    pub fn settled(network: Network, payer: impl Into<String>, transaction: impl Into<String>) -> Self {
+        let mut response = Self::failed(network, None, "");
+        response.success = true;
+        response.error_message = None;
+        response.payer = Some(payer.into());
+        response.transaction = transaction.into();
+        response
+    }
+
+    /// Failed: no money moved. A failure carries no transaction.
+    pub fn failed(network: Network, reason: Option<ErrorCode>, message: impl Into<String>) -> Self {
+        Self {
+            success: false,
+            error_reason: reason,
+            error_message: Some(message.into()),
+            payer: None,
+            transaction: String::new(),
+            network,
+            amount: None,
+            extra: JsonObject::new(),
+            extensions: JsonObject::new(),
+        }
+    }
+
+    /// Pending: `transaction` is out and its fate unknown.
+    pub fn pending(network: Network, payer: impl Into<String>, transaction: impl Into<String>) -> Self {
+        let message = "the transaction is broadcast and not yet included: ask again";
+        let mut response = Self::failed(network, Some(ErrorCode::SETTLEMENT_PENDING), message);
+        response.payer = Some(payer.into());
+        response.transaction = transaction.into();
+        response
+    }
+
+    /// The fate told. Only `settlement_pending` with a transaction is pending: a peer's other failures
+    /// may carry the hash of a transaction that reverted.
+    pub fn outcome(&self) -> Outcome {
+        if self.success {
+            Outcome::Settled
+        } else if self.error_reason == Some(ErrorCode::SETTLEMENT_PENDING) && !self.transaction.is_empty() {
+            Outcome::Pending
+        } else {
+            Outcome::Failed
+        }
+    }
+}
+
+impl SupportedResponse {
+    /// Whether the facilitator settles `scheme` on `network` in protocol `version`.
+    pub fn supports(&self, version: X402Version, scheme: &SchemeName, network: &Network) -> bool {
+        self.kinds
+            .iter()
+            .any(|kind| kind.version == version && &kind.scheme == scheme && &kind.network == network)
+    }
+}

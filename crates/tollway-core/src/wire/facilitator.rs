@@ -1,0 +1,185 @@
+//! The bodies of the facilitator's HTTP API (specification v2, section 7), both versions.
+
+use serde_json::Value;
+
+use super::encode::Builder;
+use super::{Fields, WireError, encode_payment, parse_object, v1, v2};
+use crate::model::{
+    FacilitatorRequest, ResourceInfo, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
+    X402Version,
+};
+use crate::{ErrorCode, JsonObject, Network};
+
+/// The most kinds read from a facilitator.
+const MAX_KINDS: usize = 1024;
+
+/// Decodes the body of `POST /verify` or `POST /settle`.
+///
+/// # Errors
+/// [`WireError`] naming the field.
+pub fn decode_facilitator_request(json: &[u8]) -> Result<FacilitatorRequest, WireError> {
+    let mut fields = Fields::root(parse_object(json, "body")?);
+    let version = fields.version()?;
+    let mut payload = fields.object("paymentPayload")?;
+    // The two version fields say the same; v1 facilitators took the outer one, so the inner may be absent.
+    if payload.optional_version()?.is_some_and(|inner| inner != version) {
+        let rule = format!("must equal x402Version, which is {}", version.number());
+        return Err(WireError {
+            code: ErrorCode::INVALID_X402_VERSION,
+            ..payload.error("x402Version", rule)
+        });
+    }
+    let requirements = fields.object("paymentRequirements")?;
+    let requirements = match version {
+        X402Version::V1 => v1::decode_requirements(requirements)?,
+        X402Version::V2 => v2::decode_requirements(requirements)?,
+    };
+    let payment = match version {
+        X402Version::V1 => v1::decode_payment(payload)?,
+        X402Version::V2 => v2::decode_payment(payload)?,
+    };
+    Ok(FacilitatorRequest { payment, requirements })
+}
+
+/// The body of `POST /verify` or `POST /settle`, in the payment's version.
+pub fn encode_facilitator_request(request: &FacilitatorRequest) -> JsonObject {
+    let version = request.payment.version;
+    let requirements = match version {
+        X402Version::V1 => {
+            let unknown = ResourceInfo::default();
+            let resource = request.payment.resource.as_ref().unwrap_or(&unknown);
+            v1::encode_requirements(&request.requirements, resource)
+        }
+        X402Version::V2 => v2::encode_requirements(&request.requirements),
+    };
+    Builder::default()
+        .set("x402Version", version.number())
+        .set("paymentPayload", encode_payment(&request.payment))
+        .set("paymentRequirements", requirements)
+        .finish(&JsonObject::new())
+}
+
+/// Decodes the answer to `POST /verify`.
+///
+/// # Errors
+/// [`WireError`] naming the field.
+pub fn decode_verify_response(json: &[u8]) -> Result<VerifyResponse, WireError> {
+    let mut fields = Fields::root(parse_object(json, "body")?);
+    Ok(VerifyResponse {
+        is_valid: fields.boolean("isValid")?,
+        invalid_reason: fields.optional_string("invalidReason")?.map(|code| ErrorCode::from_wire(&code)),
+        invalid_message: fields.optional_string("invalidMessage")?,
+        payer: fields.optional_string("payer")?,
+        extra: fields.map("extra")?,
+        extensions: fields.map("extensions")?,
+    })
+}
+
+/// The answer to `POST /verify`.
+pub fn encode_verify_response(response: &VerifyResponse) -> JsonObject {
+    Builder::default()
+        .set("isValid", response.is_valid)
+        .set_some("invalidReason", response.invalid_reason.as_ref().map(ErrorCode::as_str))
+        .set_some("invalidMessage", response.invalid_message.clone())
+        .set_some("payer", response.payer.clone())
+        .set_map("extensions", &response.extensions)
+        .set_map("extra", &response.extra)
+        .finish(&JsonObject::new())
+}
+
+/// Decodes the answer to `POST /settle`, or a settlement header. The network may be a v1 name; an empty one,
+/// which some peers send with a failure, stands for `expected`.
+///
+/// # Errors
+/// [`WireError`] naming the field.
+pub fn decode_settle_response(json: &[u8], expected: &Network) -> Result<SettleResponse, WireError> {
+    let mut fields = Fields::root(parse_object(json, "body")?);
+    let network = match fields.clone().optional_string("network")?.as_deref() {
+        None | Some("") => expected.clone(),
+        Some(_) => v1::decode_network(&mut fields)?,
+    };
+    Ok(SettleResponse {
+        success: fields.boolean("success")?,
+        error_reason: fields.optional_string("errorReason")?.map(|code| ErrorCode::from_wire(&code)),
+        error_message: fields.optional_string("errorMessage")?,
+        payer: fields.optional_string("payer")?,
+        transaction: fields.optional_string("transaction")?.unwrap_or_default(),
+        network,
+        amount: fields.optional_string("amount")?,
+        extra: fields.map("extra")?,
+        extensions: fields.map("extensions")?,
+    })
+}
+
+/// The answer to `POST /settle`, with the network as `version` writes it.
+pub fn encode_settle_response(response: &SettleResponse, version: X402Version) -> JsonObject {
+    let network = match version {
+        X402Version::V1 => v1::network_name(&response.network),
+        X402Version::V2 => response.network.as_str(),
+    };
+    Builder::default()
+        .set("success", response.success)
+        .set_some("errorReason", response.error_reason.as_ref().map(ErrorCode::as_str))
+        .set_some("errorMessage", response.error_message.clone())
+        .set_some("payer", response.payer.clone())
+        .set("transaction", response.transaction.as_str())
+        .set("network", network)
+        .set_some("amount", response.amount.clone())
+        .set_map("extensions", &response.extensions)
+        .set_map("extra", &response.extra)
+        .finish(&JsonObject::new())
+}
+
+/// Decodes the answer to `GET /supported`. Kinds of other protocol versions and networks that are not
+/// networks (`eip155:*`) are passed over: they cannot be what a seller asks for.
+///
+/// # Errors
+/// [`WireError`] naming the field.
+pub fn decode_supported(json: &[u8]) -> Result<SupportedResponse, WireError> {
+    let mut fields = Fields::root(parse_object(json, "body")?);
+    let kinds = fields.objects("kinds", MAX_KINDS)?.into_iter().filter_map(decode_kind).collect();
+    let strings = |value: Value| match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    Ok(SupportedResponse {
+        kinds,
+        extensions: fields.take("extensions").map(strings).unwrap_or_default(),
+        signers: fields.map("signers")?.into_iter().map(|(key, value)| (key, strings(value))).collect(),
+    })
+}
+
+fn decode_kind(mut fields: Fields) -> Option<SupportedKind> {
+    let version = fields.version().ok()?;
+    let network = match version {
+        X402Version::V1 => v1::decode_network(&mut fields).ok()?,
+        X402Version::V2 => fields.network("network").ok()?,
+    };
+    let scheme = fields.scheme("scheme").ok()?;
+    Some(SupportedKind { version, scheme, network, extra: fields.map("extra").ok()? })
+}
+
+/// The answer to `GET /supported`.
+pub fn encode_supported(response: &SupportedResponse) -> JsonObject {
+    let kind = |kind: &SupportedKind| {
+        let network = match kind.version {
+            X402Version::V1 => v1::network_name(&kind.network),
+            X402Version::V2 => kind.network.as_str(),
+        };
+        Value::Object(
+            Builder::default()
+                .set("x402Version", kind.version.number())
+                .set("scheme", kind.scheme.as_str())
+                .set("network", network)
+                .set_map("extra", &kind.extra)
+                .finish(&JsonObject::new()),
+        )
+    };
+    let signers: JsonObject =
+        response.signers.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+    Builder::default()
+        .set("kinds", response.kinds.iter().map(kind).collect::<Vec<_>>())
+        .set("extensions", response.extensions.clone())
+        .set("signers", signers)
+        .finish(&JsonObject::new())
+}

@@ -1,0 +1,129 @@
+//! The wire: the only place that knows how protocol versions differ.
+//!
+//! | object | v2 | v1 |
+//! |---|---|---|
+//! | `PaymentRequired` | header `PAYMENT-REQUIRED` | 402 body |
+//! | `PaymentPayload` | header `PAYMENT-SIGNATURE` | header `X-PAYMENT` |
+//! | `SettleResponse` | header `PAYMENT-RESPONSE` | header `X-PAYMENT-RESPONSE` |
+//!
+//! Headers are standard padded base64 of compact JSON. Decoding is strict where two readers could
+//! disagree (duplicate keys, number spellings) and lenient where they cannot (unknown fields, padding).
+//! Every limit is checked before the work it bounds. Bad input is a [`WireError`] that names the field.
+
+mod encode;
+mod facilitator;
+mod header;
+mod json;
+mod v1;
+mod v2;
+
+pub use facilitator::{
+    decode_facilitator_request, decode_settle_response, decode_supported, decode_verify_response,
+    encode_facilitator_request, encode_settle_response, encode_supported, encode_verify_response,
+};
+pub use header::{MAX_HEADER_BYTES, decode_header, encode_header};
+pub use json::{Fields, MAX_DEPTH, parse_object};
+
+use crate::model::{PaymentPayload, PaymentRequired, SettleResponse, X402Version};
+use crate::{ErrorCode, JsonObject};
+
+/// v2 request header that carries the payment.
+pub const PAYMENT_SIGNATURE: &str = "payment-signature";
+/// v2 response header that carries the offers.
+pub const PAYMENT_REQUIRED: &str = "payment-required";
+/// v2 response header that carries the settlement.
+pub const PAYMENT_RESPONSE: &str = "payment-response";
+/// v1 request header that carries the payment.
+pub const X_PAYMENT: &str = "x-payment";
+/// v1 response header that carries the settlement.
+pub const X_PAYMENT_RESPONSE: &str = "x-payment-response";
+/// Response header by which a handler charges less than the maximum; consumed by the paywall.
+pub const SETTLEMENT_OVERRIDES: &str = "settlement-overrides";
+
+/// Input that is not what the protocol says, by field and rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct WireError {
+    /// The code for the peer.
+    pub code: ErrorCode,
+    /// The path of the field, such as `accepted.amount`, or the name of the header.
+    pub field: String,
+    /// The rule it breaks.
+    pub rule: String,
+}
+
+impl WireError {
+    /// `field` breaks `rule`.
+    pub fn new(code: ErrorCode, field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { code, field: field.into(), rule: rule.into() }
+    }
+}
+
+/// Decodes the JSON of a payment, of either version.
+///
+/// # Errors
+/// [`WireError`] naming the field: not JSON, wrong shape, unknown version, a number spelled otherwise
+/// than canonically.
+///
+/// ```
+/// use tollway_core::wire;
+/// let error = wire::decode_payment(br#"{"x402Version":3}"#).unwrap_err();
+/// assert_eq!(error.to_string(), "x402Version: must be 1 or 2, not 3");
+/// ```
+pub fn decode_payment(json: &[u8]) -> Result<PaymentPayload, WireError> {
+    payment_from(Fields::root(parse_object(json, "payment")?))
+}
+
+fn payment_from(mut fields: Fields) -> Result<PaymentPayload, WireError> {
+    match fields.version()? {
+        X402Version::V1 => v1::decode_payment(fields),
+        X402Version::V2 => v2::decode_payment(fields),
+    }
+}
+
+/// The JSON of a payment, in its own version.
+pub fn encode_payment(payment: &PaymentPayload) -> JsonObject {
+    match payment.version {
+        X402Version::V1 => v1::encode_payment(payment),
+        X402Version::V2 => v2::encode_payment(payment),
+    }
+}
+
+/// The request header a payment travels in: its name and value.
+pub fn encode_payment_header(payment: &PaymentPayload) -> (&'static str, String) {
+    let name = match payment.version {
+        X402Version::V1 => X_PAYMENT,
+        X402Version::V2 => PAYMENT_SIGNATURE,
+    };
+    (name, encode_header(&encode_payment(payment)))
+}
+
+/// Decodes the JSON of a `PaymentRequired`, of either version.
+///
+/// # Errors
+/// [`WireError`] naming the field.
+pub fn decode_payment_required(json: &[u8]) -> Result<PaymentRequired, WireError> {
+    let mut fields = Fields::root(parse_object(json, "PaymentRequired")?);
+    match fields.version()? {
+        X402Version::V1 => v1::decode_payment_required(fields),
+        X402Version::V2 => v2::decode_payment_required(fields),
+    }
+}
+
+/// The JSON of a `PaymentRequired` in `version`, whatever version it came in: a seller answers an unpaid
+/// request in both at once, the v2 object in the header and the v1 object in the body.
+pub fn encode_payment_required(required: &PaymentRequired, version: X402Version) -> JsonObject {
+    match version {
+        X402Version::V1 => v1::encode_payment_required(required),
+        X402Version::V2 => v2::encode_payment_required(required),
+    }
+}
+
+/// The response header a settlement travels in, for a buyer that speaks `version`.
+pub fn encode_settlement_header(settlement: &SettleResponse, version: X402Version) -> (&'static str, String) {
+    let name = match version {
+        X402Version::V1 => X_PAYMENT_RESPONSE,
+        X402Version::V2 => PAYMENT_RESPONSE,
+    };
+    (name, encode_header(&encode_settle_response(settlement, version)))
+}
