@@ -57,7 +57,13 @@ pub(super) fn decode_payment_required(mut fields: Fields) -> Result<PaymentRequi
 pub(super) fn encode_payment_required(required: &PaymentRequired) -> JsonObject {
     let unknown = ResourceInfo::default();
     let resource = required.resource.as_ref().unwrap_or(&unknown);
-    let offers = required.accepts.iter().map(|offer| Value::Object(encode_requirements(offer, resource)));
+    // A published v1 client drops the whole 402 over one network it has no name for.
+    let named = required.accepts.iter().any(|offer| offer.network.v1_name().is_some());
+    let offers = required
+        .accepts
+        .iter()
+        .filter(|offer| !named || offer.network.v1_name().is_some())
+        .map(|offer| Value::Object(encode_requirements(offer, resource)));
     Builder::default()
         .set("x402Version", X402Version::V1.number())
         .set_some("error", required.error.clone())
