@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::encode::Builder;
 use super::{Fields, WireError, encode_payment, parse_object, v1, v2};
 use crate::model::{
-    FacilitatorRequest, ResourceInfo, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
-    X402Version,
+    FacilitatorRequest, PaymentPayload, ResourceInfo, SettleResponse, SupportedKind, SupportedResponse,
+    VerifyResponse, X402Version,
 };
 use crate::{ErrorCode, JsonObject, Network};
 
@@ -30,15 +30,18 @@ pub fn decode_facilitator_request(json: &[u8]) -> Result<FacilitatorRequest, Wir
         });
     }
     let requirements = fields.object("paymentRequirements")?;
-    let requirements = match version {
-        X402Version::V1 => v1::decode_requirements(requirements)?,
-        X402Version::V2 => v2::decode_requirements(requirements)?,
-    };
-    let payment = match version {
-        X402Version::V1 => v1::decode_payment(payload)?,
-        X402Version::V2 => v2::decode_payment(payload)?,
-    };
-    Ok(FacilitatorRequest { payment, requirements })
+    match version {
+        X402Version::V1 => {
+            let (requirements, resource) = v1::decode_requirements(requirements)?;
+            // Kept so that a request read from one peer can be written to the next.
+            let payment = PaymentPayload { resource: Some(resource), ..v1::decode_payment(payload)? };
+            Ok(FacilitatorRequest { payment, requirements })
+        }
+        X402Version::V2 => {
+            let requirements = v2::decode_requirements(requirements)?;
+            Ok(FacilitatorRequest { payment: v2::decode_payment(payload)?, requirements })
+        }
+    }
 }
 
 /// The body of `POST /verify` or `POST /settle`, in the payment's version.

@@ -43,3 +43,20 @@ pub fn encode_header(object: &JsonObject) -> String {
     // A map of values has no key that is not a string: this cannot fail, and an empty header is refused.
     PADDED.encode(serde_json::to_vec(object).unwrap_or_default())
 }
+
+/// The same with every character beyond ASCII escaped: the published v1 clients take the base64 for Latin-1.
+pub(super) fn encode_ascii_header(object: &JsonObject) -> String {
+    let json = serde_json::to_string(object).unwrap_or_default();
+    let mut ascii = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            // JSON has such characters only inside strings, and writes them as UTF-16 there.
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    PADDED.encode(ascii)
+}

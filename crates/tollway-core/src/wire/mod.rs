@@ -21,6 +21,7 @@ pub use facilitator::{
     decode_facilitator_request, decode_settle_response, decode_supported, decode_verify_response,
     encode_facilitator_request, encode_settle_response, encode_supported, encode_verify_response,
 };
+use header::encode_ascii_header;
 pub use header::{MAX_HEADER_BYTES, decode_header, encode_header};
 pub use json::{Fields, MAX_DEPTH, parse_object};
 
@@ -91,11 +92,11 @@ pub fn encode_payment(payment: &PaymentPayload) -> JsonObject {
 
 /// The request header a payment travels in: its name and value.
 pub fn encode_payment_header(payment: &PaymentPayload) -> (&'static str, String) {
-    let name = match payment.version {
-        X402Version::V1 => X_PAYMENT,
-        X402Version::V2 => PAYMENT_SIGNATURE,
-    };
-    (name, encode_header(&encode_payment(payment)))
+    let payload = encode_payment(payment);
+    match payment.version {
+        X402Version::V1 => (X_PAYMENT, encode_ascii_header(&payload)),
+        X402Version::V2 => (PAYMENT_SIGNATURE, encode_header(&payload)),
+    }
 }
 
 /// Decodes the JSON of a `PaymentRequired`, of either version.
@@ -121,9 +122,9 @@ pub fn encode_payment_required(required: &PaymentRequired, version: X402Version)
 
 /// The response header a settlement travels in, for a buyer that speaks `version`.
 pub fn encode_settlement_header(settlement: &SettleResponse, version: X402Version) -> (&'static str, String) {
-    let name = match version {
-        X402Version::V1 => X_PAYMENT_RESPONSE,
-        X402Version::V2 => PAYMENT_RESPONSE,
-    };
-    (name, encode_header(&encode_settle_response(settlement, version)))
+    let response = encode_settle_response(settlement, version);
+    match version {
+        X402Version::V1 => (X_PAYMENT_RESPONSE, encode_ascii_header(&response)),
+        X402Version::V2 => (PAYMENT_RESPONSE, encode_header(&response)),
+    }
 }

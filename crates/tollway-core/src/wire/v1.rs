@@ -71,11 +71,11 @@ pub(super) fn encode_payment_required(required: &PaymentRequired) -> JsonObject 
         .finish(&JsonObject::new())
 }
 
-/// Decodes the `paymentRequirements` of a facilitator request. The resource in them plays no part there.
-pub(super) fn decode_requirements(fields: Fields) -> Result<PaymentRequirements, WireError> {
+/// Decodes the `paymentRequirements` of a facilitator request, and the resource that v1 keeps in them.
+pub(super) fn decode_requirements(fields: Fields) -> Result<(PaymentRequirements, ResourceInfo), WireError> {
     let mut fields = fields.with_code(ErrorCode::INVALID_PAYMENT_REQUIREMENTS);
-    decode_resource(&mut fields)?;
-    decode_terms(fields)
+    let resource = decode_resource(&mut fields)?;
+    Ok((decode_terms(fields)?, resource))
 }
 
 fn decode_terms(mut fields: Fields) -> Result<PaymentRequirements, WireError> {
