@@ -1,1 +1,32 @@
-//! placeholder
+//! x402 on EVM chains: who signs, what is checked, how money moves and how that is proved.
+//!
+//! - [`exact`]: scheme `exact` by EIP-3009, one file a step.
+//! - [`AssetTable`]: which token a price means, and the domain it signs under.
+//! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
+//! - [`Signer`], [`LocalSigner`]: whose key.
+//! - With feature `rpc`: [`Chain`] and [`Transaction`], for those who settle.
+//!
+//! What does not live here: state, retries, nonces and policy. Those belong to the facilitator's engine and
+//! the buyer's wallet.
+
+mod asset;
+#[cfg(feature = "rpc")]
+mod chain;
+pub mod eip712;
+pub mod exact;
+#[cfg(feature = "rpc")]
+mod multicall;
+pub mod signature;
+mod signer;
+#[cfg(feature = "rpc")]
+mod transaction;
+
+pub use alloy_primitives::{Address, B256, Bytes, U256};
+pub use asset::{Asset, AssetTable};
+#[cfg(feature = "rpc")]
+pub use chain::{CallOutcome, Chain, ChainError, Head};
+#[cfg(feature = "rpc")]
+pub use multicall::MULTICALL3;
+pub use signer::{LocalSigner, Signer, SignerError};
+#[cfg(feature = "rpc")]
+pub use transaction::{SignedTransaction, Transaction};

@@ -1,0 +1,264 @@
+//! One EVM network through its node: the few JSON-RPC methods that settling needs, each with a deadline.
+//!
+//! The transport is alloy's, so a node over HTTP and a devnet in this process look the same.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use alloy_json_rpc::{RpcRecv, RpcSend};
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_rpc_client::RpcClient;
+use alloy_rpc_types_eth::{
+    Block, BlockNumberOrTag, TransactionInput, TransactionReceipt, TransactionRequest,
+};
+use alloy_transport::{IntoBoxTransport, TransportError};
+use serde_json::Value;
+use tollway_core::Network;
+
+/// How much gas a simulation may burn on the node: a hostile token cannot make it work longer.
+const CALL_GAS_LIMIT: u64 = 3_000_000;
+
+/// A network behind one node.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    client: RpcClient,
+    network: Network,
+    chain_id: u64,
+    deadline: Duration,
+}
+
+/// Why the node gave no answer. It says nothing about any payment.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// The node was not reached, or answered with an error.
+    #[error("{method}: {source}")]
+    Rpc {
+        /// The JSON-RPC method.
+        method: String,
+        /// What went wrong.
+        source: TransportError,
+    },
+    /// No answer in time.
+    #[error("{method}: no answer within {deadline_ms} ms")]
+    Timeout {
+        /// The JSON-RPC method.
+        method: String,
+        /// The deadline.
+        deadline_ms: u128,
+    },
+    /// The node is on another chain.
+    #[error("the node is on chain {actual}, configured is {expected}")]
+    OtherChain {
+        /// The configured chain id.
+        expected: u64,
+        /// The node's.
+        actual: u64,
+    },
+    /// The network is not an EVM network.
+    #[error("{0} is not an EVM network")]
+    NotEvm(Network),
+    /// Not a URL.
+    #[error("rpc url: {0}")]
+    Url(String),
+    /// Multicall3 is not at its address, or does not behave.
+    #[error("Multicall3 at 0xcA11bde05977b3631167028862bE2a173976CA11 does not answer as it should")]
+    NoMulticall,
+    /// The node has no latest block.
+    #[error("the node has no latest block")]
+    NoBlock,
+}
+
+impl ChainError {
+    /// The node's own words for a call it rejected, if it answered at all.
+    pub fn rejection(&self) -> Option<&str> {
+        match self {
+            Self::Rpc { source, .. } => source.as_error_resp().map(|error| error.message.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// How an `eth_call` ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// With this data.
+    Returned(Bytes),
+    /// Reverted, with this data.
+    Reverted(Bytes),
+}
+
+/// What the newest block says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// Its timestamp, seconds.
+    pub timestamp: u64,
+    /// Its base fee, wei.
+    pub base_fee: u128,
+}
+
+impl Chain {
+    /// A network behind the node at `url` (HTTP). Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ChainError::Url`], [`ChainError::NotEvm`].
+    pub fn connect(url: &str, network: &Network, deadline: Duration) -> Result<Self, ChainError> {
+        let url = url.parse().map_err(|error| ChainError::Url(format!("{error}")))?;
+        Self::from_client(RpcClient::new_http(url), network, deadline)
+    }
+
+    /// A network behind any transport, such as a devnet in this process.
+    ///
+    /// # Errors
+    /// [`ChainError::NotEvm`].
+    pub fn from_transport(
+        transport: impl IntoBoxTransport,
+        network: &Network,
+        deadline: Duration,
+    ) -> Result<Self, ChainError> {
+        Self::from_client(RpcClient::new(transport, true), network, deadline)
+    }
+
+    fn from_client(client: RpcClient, network: &Network, deadline: Duration) -> Result<Self, ChainError> {
+        let chain_id = network.evm_chain_id().ok_or_else(|| ChainError::NotEvm(network.clone()))?;
+        Ok(Self { client, network: network.clone(), chain_id, deadline })
+    }
+
+    /// The network.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Its chain id.
+    pub const fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// Makes sure that the node is on the configured chain.
+    ///
+    /// # Errors
+    /// [`ChainError::OtherChain`], or no answer.
+    pub async fn check_chain_id(&self) -> Result<(), ChainError> {
+        let actual: U64 = self.request("eth_chainId", ()).await?;
+        let (expected, actual) = (self.chain_id, actual.to());
+        if expected == actual { Ok(()) } else { Err(ChainError::OtherChain { expected, actual }) }
+    }
+
+    /// Runs a call on the latest state, gas bounded.
+    ///
+    /// # Errors
+    /// No answer. A revert is an answer.
+    pub async fn call(&self, sender: Address, to: Address, data: Bytes) -> Result<CallOutcome, ChainError> {
+        let request = TransactionRequest {
+            from: Some(sender),
+            to: Some(to.into()),
+            gas: Some(CALL_GAS_LIMIT),
+            input: TransactionInput::new(data),
+            ..TransactionRequest::default()
+        };
+        match self.request::<_, Bytes>("eth_call", (request, BlockNumberOrTag::Latest)).await {
+            Ok(bytes) => Ok(CallOutcome::Returned(bytes)),
+            Err(ChainError::Rpc { method, source }) => {
+                let reverted = source.as_error_resp().and_then(|error| {
+                    let reverts = error.code == 3 || error.message.contains("revert");
+                    reverts.then(|| error.as_revert_data().unwrap_or_default())
+                });
+                reverted.map(CallOutcome::Reverted).ok_or(ChainError::Rpc { method, source })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The newest block.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn head(&self) -> Result<Head, ChainError> {
+        let block: Option<Block<B256>> =
+            self.request("eth_getBlockByNumber", (BlockNumberOrTag::Latest, false)).await?;
+        let header = block.ok_or(ChainError::NoBlock)?.header;
+        Ok(Head {
+            number: header.number,
+            timestamp: header.timestamp,
+            base_fee: header.base_fee_per_gas.map_or(0, u128::from),
+        })
+    }
+
+    /// The tip the node suggests, wei per gas.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn priority_fee(&self) -> Result<u128, ChainError> {
+        let fee: U256 = self.request("eth_maxPriorityFeePerGas", ()).await?;
+        Ok(u128::try_from(fee).unwrap_or(u128::MAX))
+    }
+
+    /// How many transactions of `account` are included.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn nonce(&self, account: Address) -> Result<u64, ChainError> {
+        let nonce: U64 = self.request("eth_getTransactionCount", (account, BlockNumberOrTag::Latest)).await?;
+        Ok(nonce.to())
+    }
+
+    /// The native balance of `account`, wei.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.request("eth_getBalance", (account, BlockNumberOrTag::Latest)).await
+    }
+
+    /// The code at `account`.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn code(&self, account: Address) -> Result<Bytes, ChainError> {
+        self.request("eth_getCode", (account, BlockNumberOrTag::Latest)).await
+    }
+
+    /// Hands a signed transaction to the node. That a node answers says nothing about inclusion; that it
+    /// does not answer says nothing about the transaction.
+    ///
+    /// # Errors
+    /// No answer, or a rejection (see [`ChainError::rejection`]).
+    pub async fn send_raw(&self, raw: &Bytes) -> Result<B256, ChainError> {
+        self.request("eth_sendRawTransaction", (raw,)).await
+    }
+
+    /// The receipt of an included transaction.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn receipt(&self, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {
+        self.request("eth_getTransactionReceipt", (hash,)).await
+    }
+
+    /// Any JSON-RPC method, for controls that only a development node has.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn raw(&self, method: &str, params: Value) -> Result<Value, ChainError> {
+        self.request(method.to_owned(), params).await
+    }
+
+    async fn request<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: impl Into<Cow<'static, str>>,
+        params: P,
+    ) -> Result<R, ChainError> {
+        let method = method.into();
+        let call = self.client.request::<P, R>(method.clone(), params);
+        match tokio::time::timeout(self.deadline, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(ChainError::Rpc { method: method.into_owned(), source }),
+            Err(_) => Err(ChainError::Timeout {
+                method: method.into_owned(),
+                deadline_ms: self.deadline.as_millis(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Scheme `exact` by EIP-3009: the payer signs `transferWithAuthorization`, the facilitator sends it.
+//!
+//! | step | file | who |
+//! |---|---|---|
+//! | make the offer | `offer` | seller |
+//! | sign it | `sign` | buyer |
+//! | check what needs no chain | `verify` | seller, facilitator |
+//! | simulate, build the call | `settle` | facilitator |
+//! | prove it moved | `prove` | facilitator |
+
+mod offer;
+mod prove;
+#[cfg(feature = "rpc")]
+mod settle;
+mod sign;
+mod verify;
+
+pub use offer::ExactSeller;
+pub use prove::{TransferProof, prove_transfer};
+#[cfg(feature = "rpc")]
+pub use settle::{simulate, transfer_call};
+pub use sign::ExactBuyer;
+pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check};
+
+use alloy_primitives::{Address, B256, Signature, U256};
+use tollway_core::wire::Fields;
+use tollway_core::{ErrorCode, JsonObject, Refusal, UnixTime};
+
+use crate::eip712::TransferWithAuthorization;
+
+/// What the payer authorizes (EIP-3009): the transfer, its window, and a nonce that makes it unique.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// Who pays.
+    pub from: Address,
+    /// Who is paid.
+    pub to: Address,
+    /// How much, atomic units.
+    pub value: U256,
+    /// Valid after this second.
+    pub valid_after: U256,
+    /// Valid before this second.
+    pub valid_before: U256,
+    /// 32 random bytes.
+    pub nonce: B256,
+}
+
+impl Authorization {
+    /// The struct that is hashed and signed.
+    pub fn message(&self) -> TransferWithAuthorization {
+        TransferWithAuthorization {
+            from: self.from,
+            to: self.to,
+            value: self.value,
+            validAfter: self.valid_after,
+            validBefore: self.valid_before,
+            nonce: self.nonce,
+        }
+    }
+
+    /// When it expires, as far as seconds in 64 bits reach.
+    pub fn expires(&self) -> UnixTime {
+        UnixTime(u64::try_from(self.valid_before).unwrap_or(u64::MAX))
+    }
+
+    /// Reads the `payload` of a payment.
+    fn decode(payload: &JsonObject) -> Result<(Self, Vec<u8>), Refusal> {
+        let mut fields = Fields::root(payload.clone()).at("payload");
+        let signature = fields.string("signature")?;
+        let mut signed = fields.object("authorization")?;
+        let authorization = Self {
+            from: address_field(&mut signed, "from")?,
+            to: address_field(&mut signed, "to")?,
+            value: signed.amount("value")?.atomic(),
+            valid_after: signed.amount("validAfter")?.atomic(),
+            valid_before: signed.amount("validBefore")?.atomic(),
+            nonce: nonce_field(&mut signed)?,
+        };
+        let signature = alloy_primitives::hex::decode(&signature)
+            .ok()
+            .filter(|_| signature.starts_with("0x"))
+            .ok_or_else(|| fields.error("signature", "must be 0x and hex bytes"))
+            .map_err(|error| Refusal { code: ErrorCode::INVALID_EXACT_EVM_SIGNATURE, ..error.into() })?;
+        Ok((authorization, signature))
+    }
+
+    /// The `payload` of a payment.
+    fn encode(&self, signature: &Signature) -> JsonObject {
+        let text = |value: U256| serde_json::Value::String(value.to_string());
+        let authorization: JsonObject = [
+            ("from".to_owned(), self.from.to_checksum(None).into()),
+            ("to".to_owned(), self.to.to_checksum(None).into()),
+            ("value".to_owned(), text(self.value)),
+            ("validAfter".to_owned(), text(self.valid_after)),
+            ("validBefore".to_owned(), text(self.valid_before)),
+            ("nonce".to_owned(), self.nonce.to_string().into()),
+        ]
+        .into_iter()
+        .collect();
+        let signature = alloy_primitives::hex::encode_prefixed(signature.as_bytes());
+        [("authorization".to_owned(), authorization.into()), ("signature".to_owned(), signature.into())]
+            .into_iter()
+            .collect()
+    }
+}
+
+fn address_field(fields: &mut Fields, name: &str) -> Result<Address, Refusal> {
+    let text = fields.string(name)?;
+    parse_address(&text).ok_or_else(|| fields.error(name, ADDRESS_RULE).into())
+}
+
+fn nonce_field(fields: &mut Fields) -> Result<B256, Refusal> {
+    let text = fields.string("nonce")?;
+    let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 64);
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| fields.error("nonce", "must be 0x and 64 hex digits").into())
+}
+
+const ADDRESS_RULE: &str = "must be an EVM address: 0x and 40 hex digits";
+
+/// An address in any case: the checksum of EIP-55 is for people.
+fn parse_address(text: &str) -> Option<Address> {
+    text.strip_prefix("0x").filter(|digits| digits.len() == 40)?.parse().ok()
+}

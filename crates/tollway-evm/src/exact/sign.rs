@@ -1,0 +1,113 @@
+//! The buyer's side: from an offer to a signed payment.
+
+use std::sync::Arc;
+
+use alloy_primitives::{B256, U256};
+use tollway_core::model::{Accepted, PaymentPayload, PaymentRequired, PaymentRequirements};
+use tollway_core::{
+    BoxFuture, BuyerScheme, ErrorCode, JsonObject, Network, OfferedValue, Refusal, SchemeName, SignError,
+    UnixTime, X402Version,
+};
+
+use super::verify::domain;
+use super::{ADDRESS_RULE, Authorization, parse_address};
+use crate::{AssetTable, Signer};
+
+/// How far v1 backdates `validAfter`: its token checks ran on clocks that lagged.
+const V1_BACKDATE_SECONDS: u64 = 600;
+
+/// Scheme `exact` on EVM for buyers.
+#[derive(Clone, Debug)]
+pub struct ExactBuyer {
+    signer: Arc<dyn Signer>,
+    assets: AssetTable,
+}
+
+impl ExactBuyer {
+    /// Signs with `signer`; `assets` tells what offers are worth.
+    pub fn new(signer: Arc<dyn Signer>, assets: AssetTable) -> Self {
+        Self { signer, assets }
+    }
+
+    async fn payload(
+        &self,
+        offer: &PaymentRequirements,
+        version: X402Version,
+        now: UnixTime,
+    ) -> Result<JsonObject, SignError> {
+        let (_, domain) = domain(offer).map_err(SignError::Offer)?;
+        let to = parse_address(&offer.pay_to).ok_or_else(|| {
+            let code = ErrorCode::INVALID_PAYMENT_REQUIREMENTS;
+            SignError::Offer(Refusal::new(code, "payTo", ADDRESS_RULE))
+        })?;
+        if !matches!(offer.extra_str("assetTransferMethod"), None | Some("eip3009")) {
+            let code = ErrorCode::UNSUPPORTED_ASSET_TRANSFER_METHOD;
+            let refusal = Refusal::new(code, "extra.assetTransferMethod", "must be \"eip3009\"");
+            return Err(SignError::Offer(refusal));
+        }
+        let mut nonce = B256::ZERO;
+        getrandom::fill(nonce.as_mut_slice())
+            .map_err(|_| SignError::Signer(crate::SignerError::Randomness.to_string()))?;
+        let valid_after = match version {
+            X402Version::V1 => now.0.saturating_sub(V1_BACKDATE_SECONDS),
+            X402Version::V2 => 0,
+        };
+        let authorization = Authorization {
+            from: self.signer.address(),
+            to,
+            value: offer.amount.atomic(),
+            valid_after: U256::from(valid_after),
+            valid_before: U256::from(now.plus_seconds(offer.max_timeout_seconds).0),
+            nonce,
+        };
+        let preimage = domain.preimage(&authorization.message());
+        let signature = self.signer.sign(&preimage).await;
+        let signature = signature.map_err(|error| SignError::Signer(error.to_string()))?;
+        Ok(authorization.encode(&signature))
+    }
+}
+
+impl BuyerScheme for ExactBuyer {
+    fn name(&self) -> &SchemeName {
+        &SchemeName::EXACT
+    }
+
+    fn covers(&self, network: &Network) -> bool {
+        network.evm_chain_id().is_some()
+    }
+
+    fn value(&self, offer: &PaymentRequirements) -> Option<OfferedValue> {
+        let asset = self.assets.find(&offer.network, parse_address(&offer.asset)?)?;
+        Some(OfferedValue {
+            symbol: asset.symbol.clone(),
+            decimals: asset.decimals,
+            amount: offer.amount,
+            is_usd: asset.is_usd,
+        })
+    }
+
+    fn sign<'a>(
+        &'a self,
+        required: &'a PaymentRequired,
+        offer: &'a PaymentRequirements,
+        now: UnixTime,
+    ) -> BoxFuture<'a, Result<PaymentPayload, SignError>> {
+        Box::pin(async move {
+            let payload = self.payload(offer, required.version, now).await?;
+            let accepted = match required.version {
+                X402Version::V1 => {
+                    Accepted::Kind { scheme: offer.scheme.clone(), network: offer.network.clone() }
+                }
+                X402Version::V2 => Accepted::Offer(Box::new(offer.clone())),
+            };
+            Ok(PaymentPayload {
+                version: required.version,
+                accepted,
+                payload,
+                resource: required.resource.clone(),
+                extensions: required.extensions.clone(),
+                other: JsonObject::new(),
+            })
+        })
+    }
+}

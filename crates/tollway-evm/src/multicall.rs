@@ -1,0 +1,75 @@
+//! Multicall3: several calls in one, each allowed to fail alone.
+
+use alloy_primitives::{Address, Bytes, address};
+use alloy_sol_types::{Revert, SolCall, SolError, sol};
+
+use crate::chain::{CallOutcome, Chain, ChainError};
+
+/// Where Multicall3 lives on every chain that has it.
+pub const MULTICALL3: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
+
+sol! {
+    interface Multicall3 {
+        struct Call3 {
+            address target;
+            bool allowFailure;
+            bytes callData;
+        }
+        struct Result {
+            bool success;
+            bytes returnData;
+        }
+        function aggregate3(Call3[] calldata calls) external payable returns (Result[] memory returnData);
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) to: Address,
+    pub(crate) data: Bytes,
+}
+
+/// What one call returned.
+#[derive(Clone, Debug)]
+pub(crate) struct Returned {
+    pub(crate) success: bool,
+    pub(crate) data: Bytes,
+}
+
+impl Returned {
+    /// The reason in the return data, bounded: it is foreign text.
+    pub(crate) fn revert_reason(&self) -> String {
+        match Revert::abi_decode(&self.data) {
+            Ok(revert) => revert.reason().chars().filter(|c| !c.is_control()).take(120).collect(),
+            Err(_) if self.data.is_empty() => "no reason given".to_owned(),
+            Err(_) => format!("error data {}", self.data.slice(..self.data.len().min(36))),
+        }
+    }
+}
+
+/// Runs `calls` in one `eth_call` on the latest state.
+pub(crate) async fn call(
+    chain: &Chain,
+    sender: Address,
+    calls: &[Call],
+) -> Result<Vec<Returned>, ChainError> {
+    let wanted = calls.len();
+    let calls = calls.iter().map(|call| Multicall3::Call3 {
+        target: call.to,
+        allowFailure: true,
+        callData: call.data.clone(),
+    });
+    let data = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode();
+    let bytes = match chain.call(sender, MULTICALL3, data.into()).await? {
+        CallOutcome::Returned(bytes) => bytes,
+        CallOutcome::Reverted(_) => return Err(ChainError::NoMulticall),
+    };
+    let results =
+        Multicall3::aggregate3Call::abi_decode_returns(&bytes).map_err(|_| ChainError::NoMulticall)?;
+    if results.len() != wanted {
+        return Err(ChainError::NoMulticall);
+    }
+    let returned = |result: Multicall3::Result| Returned { success: result.success, data: result.returnData };
+    Ok(results.into_iter().map(returned).collect())
+}

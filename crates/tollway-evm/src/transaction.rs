@@ -1,0 +1,58 @@
+//! Signed transactions (EIP-1559).
+
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+
+use crate::{Signer, SignerError};
+
+/// A transaction to be signed: a call without value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The chain it is valid on.
+    pub chain_id: u64,
+    /// The sender's nonce.
+    pub nonce: u64,
+    /// The contract called.
+    pub to: Address,
+    /// The calldata.
+    pub data: Bytes,
+    /// The most gas it may use.
+    pub gas_limit: u64,
+    /// The most it pays per gas, wei.
+    pub max_fee_per_gas: u128,
+    /// The tip per gas, wei.
+    pub max_priority_fee_per_gas: u128,
+}
+
+/// A signed transaction: what is journalled before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedTransaction {
+    /// Its hash, known before any node has seen it.
+    pub hash: B256,
+    /// Its bytes as sent (EIP-2718).
+    pub raw: Bytes,
+}
+
+impl Transaction {
+    /// Signs it.
+    ///
+    /// # Errors
+    /// What the signer says.
+    pub async fn sign(self, signer: &dyn Signer) -> Result<SignedTransaction, SignerError> {
+        let unsigned = TxEip1559 {
+            chain_id: self.chain_id,
+            nonce: self.nonce,
+            gas_limit: self.gas_limit,
+            max_fee_per_gas: self.max_fee_per_gas,
+            max_priority_fee_per_gas: self.max_priority_fee_per_gas,
+            to: TxKind::Call(self.to),
+            value: U256::ZERO,
+            input: self.data,
+            access_list: alloy_eips::eip2930::AccessList::default(),
+        };
+        let signature = signer.sign(&unsigned.encoded_for_signing()).await?;
+        let envelope = TxEnvelope::from(unsigned.into_signed(signature));
+        Ok(SignedTransaction { hash: *envelope.tx_hash(), raw: envelope.encoded_2718().into() })
+    }
+}
