@@ -1,0 +1,306 @@
+//! What the wallet may agree to: a pure function from (rules, offer, decoded value, URL) to a decision.
+//!
+//! Nothing here reads a clock, a counter or a text of the seller's. Sums over time (budgets) come elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use tollway_core::model::{PaymentFlow, PaymentRequirements};
+use tollway_core::{Amount, Money, Network, OfferedValue};
+use url::Url;
+
+/// The rules a wallet pays by.
+///
+/// The default allows up to one dollar per payment, in assets the wallet knows to stand for a dollar, under
+/// authorizations that live ten minutes at most. Everything unknown is denied.
+///
+/// ```
+/// use tollway_buyer::Policy;
+/// use tollway_core::{Amount, Network};
+///
+/// let policy = Policy::default()
+///     .cap_per_payment("$0.05".parse()?)
+///     .allow_network(Network::evm(8453))
+///     .allow_host("api.example.com")
+///     .allow_asset(Network::evm(8453), "0x60a3e35cc302bfa44cb288bc5a4f316fdb1adb42", Amount::from(50_000));
+/// # drop(policy);
+/// # Ok::<(), tollway_core::MoneyError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    cap: Option<Money>,
+    asset_caps: BTreeMap<(Network, String), Amount>,
+    networks: Option<BTreeSet<Network>>,
+    hosts: Option<BTreeSet<String>>,
+    resource_hosts: BTreeSet<String>,
+    max_timeout_seconds: u64,
+}
+
+/// Whether an offer may be paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny(Reason),
+}
+
+/// The rule that an offer breaks. Shown to people as it is printed: it holds nothing that the seller wrote
+/// except numbers and names that have been checked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No scheme of this wallet can sign it.
+    #[error("this wallet cannot sign scheme {scheme} on this network")]
+    NotCovered {
+        /// The scheme, shortened and escaped.
+        scheme: String,
+    },
+    /// The host is not on the list of hosts.
+    #[error("the host {host} is not allowed")]
+    Host {
+        /// The request's host.
+        host: String,
+    },
+    /// The network is not on the list of networks.
+    #[error("the network is not allowed")]
+    Network,
+    /// `paymentFlow` has a value that nobody knows.
+    #[error("its paymentFlow is unknown")]
+    UnknownFlow,
+    /// `paymentFlow` is one that this wallet does not support.
+    #[error("its paymentFlow, {0}, is not supported")]
+    UnsupportedFlow(&'static str),
+    /// A price of nothing: no payment says that.
+    #[error("its amount is zero")]
+    ZeroAmount,
+    /// An authorization that is born expired.
+    #[error("its maxTimeoutSeconds is zero")]
+    ZeroTimeout,
+    /// The authorization would be good for too long.
+    #[error("its maxTimeoutSeconds is {asked}, the limit is {limit}")]
+    LongTimeout {
+        /// What the offer asks for.
+        asked: u64,
+        /// What the policy allows.
+        limit: u64,
+    },
+    /// Nobody knows what the asset is worth.
+    #[error("the asset is unknown: allow it with a cap of its own")]
+    UnknownAsset,
+    /// The asset is known and does not stand for a dollar.
+    #[error("{symbol} is not a dollar: allow it with a cap of its own")]
+    NotDollars {
+        /// The asset.
+        symbol: String,
+    },
+    /// No dollars at all may be spent without a cap of the asset's own.
+    #[error("the policy has no cap for dollars: allow the asset with a cap of its own")]
+    NoDollarCap,
+    /// More than the cap.
+    #[error("above the cap of {cap} per payment")]
+    AboveCap {
+        /// The cap, as it was set.
+        cap: String,
+    },
+    /// The cap cannot be told in the asset's units, so nothing can be held against it.
+    #[error("the cap of {cap} per payment cannot be told in the asset's {decimals} decimals")]
+    UnusableCap {
+        /// The cap, as it was set.
+        cap: String,
+        /// The asset's decimals.
+        decimals: u8,
+    },
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            // A cap that failed to parse would be no cap for dollars: nothing is allowed then.
+            cap: "$1".parse().ok(),
+            asset_caps: BTreeMap::new(),
+            networks: None,
+            hosts: None,
+            resource_hosts: BTreeSet::new(),
+            max_timeout_seconds: 600,
+        }
+    }
+}
+
+impl Policy {
+    /// At most `cap` per payment in any known dollar asset; the default is $1. A cap in something else than
+    /// dollars allows no dollars: give that asset a cap of its own with [`Self::allow_asset`].
+    #[must_use]
+    pub fn cap_per_payment(mut self, cap: Money) -> Self {
+        self.cap = Some(cap).filter(|cap| *cap.currency() == tollway_core::Currency::Usd);
+        self
+    }
+
+    /// Allows `asset` on `network` up to `max_atomic` per payment, whether or not the wallet knows what it is
+    /// worth. For a known dollar asset this replaces the cap in dollars.
+    #[must_use]
+    pub fn allow_asset(mut self, network: Network, asset: &str, max_atomic: Amount) -> Self {
+        let key = asset_key(&network, asset);
+        self.asset_caps.insert(key, max_atomic);
+        self
+    }
+
+    /// Allows `network`. With the first call every other network is denied.
+    #[must_use]
+    pub fn allow_network(mut self, network: Network) -> Self {
+        self.networks.get_or_insert_default().insert(network);
+        self
+    }
+
+    /// Allows requests to `host`. With the first call every other host is denied.
+    #[must_use]
+    pub fn allow_host(mut self, host: &str) -> Self {
+        self.hosts.get_or_insert_default().insert(host.to_ascii_lowercase());
+        self
+    }
+
+    /// Accepts a 402 that names a resource at `host` although the request went to another: for sellers whose
+    /// program knows itself by another name than the world does.
+    #[must_use]
+    pub fn trust_resource_host(mut self, host: &str) -> Self {
+        self.resource_hosts.insert(host.to_ascii_lowercase());
+        self
+    }
+
+    /// The longest an authorization may live; the default is 600 seconds. An offer that asks for more is
+    /// refused, not shortened: the seller said what it needs.
+    #[must_use]
+    pub fn max_timeout_seconds(mut self, seconds: u64) -> Self {
+        self.max_timeout_seconds = seconds;
+        self
+    }
+
+    /// Whether a 402 from elsewhere may name a resource at `host`.
+    pub(crate) fn trusts_resource_host(&self, host: &str) -> bool {
+        self.resource_hosts.contains(&host.to_ascii_lowercase())
+    }
+
+    /// Decides on one offer, made in answer to a request to `url`. `value` is what the wallet itself knows the
+    /// offer to cost, `None` if it does not know the asset.
+    ///
+    /// ```
+    /// use tollway_buyer::{Decision, Policy};
+    /// use tollway_core::{Amount, JsonObject, Network, OfferedValue, SchemeName, model::PaymentRequirements};
+    ///
+    /// let offer = PaymentRequirements {
+    ///     scheme: SchemeName::EXACT,
+    ///     network: Network::evm(8453),
+    ///     amount: Amount::from(50_000),
+    ///     asset: "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913".into(),
+    ///     pay_to: "0x209693Bc6afc0C5328bA36FaF03C514EF312287C".into(),
+    ///     max_timeout_seconds: 60,
+    ///     extra: JsonObject::new(),
+    ///     other: JsonObject::new(),
+    /// };
+    /// let value = OfferedValue { symbol: "USDC".into(), decimals: 6, amount: offer.amount, is_usd: true };
+    /// let url = "https://api.example.com/data".parse()?;
+    ///
+    /// assert_eq!(Policy::default().decide(&offer, Some(&value), &url), Decision::Allow);
+    /// let frugal = Policy::default().cap_per_payment("$0.01".parse()?);
+    /// let Decision::Deny(reason) = frugal.decide(&offer, Some(&value), &url) else { unreachable!() };
+    /// assert_eq!(reason.to_string(), "above the cap of $0.01 per payment");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decide(&self, offer: &PaymentRequirements, value: Option<&OfferedValue>, url: &Url) -> Decision {
+        let rules = [
+            self.host_rule(url),
+            self.network_rule(offer),
+            flow_rule(offer),
+            self.time_rule(offer),
+            self.amount_rule(offer, value),
+        ];
+        match rules.into_iter().find_map(Result::err) {
+            None => Decision::Allow,
+            Some(reason) => Decision::Deny(reason),
+        }
+    }
+
+    fn host_rule(&self, url: &Url) -> Result<(), Reason> {
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        match &self.hosts {
+            Some(hosts) if !hosts.contains(&host) => Err(Reason::Host { host }),
+            _ => Ok(()),
+        }
+    }
+
+    fn network_rule(&self, offer: &PaymentRequirements) -> Result<(), Reason> {
+        match &self.networks {
+            Some(networks) if !networks.contains(&offer.network) => Err(Reason::Network),
+            _ => Ok(()),
+        }
+    }
+
+    fn time_rule(&self, offer: &PaymentRequirements) -> Result<(), Reason> {
+        match (offer.max_timeout_seconds, self.max_timeout_seconds) {
+            (0, _) => Err(Reason::ZeroTimeout),
+            (asked, limit) if asked > limit => Err(Reason::LongTimeout { asked, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn amount_rule(&self, offer: &PaymentRequirements, value: Option<&OfferedValue>) -> Result<(), Reason> {
+        // The decoded value is what is shown and what is capped; it must be the sum that would be signed.
+        if offer.amount == Amount::ZERO || value.is_some_and(|value| value.amount == Amount::ZERO) {
+            return Err(Reason::ZeroAmount);
+        }
+        if let Some(max) = self.asset_caps.get(&asset_key(&offer.network, &offer.asset)) {
+            if offer.amount <= *max {
+                return Ok(());
+            }
+            let cap = value.map_or_else(
+                || format!("{max} atomic units"),
+                |value| format!("{} {}", max.to_decimal(value.decimals), value.symbol),
+            );
+            return Err(Reason::AboveCap { cap });
+        }
+        let value = value.ok_or(Reason::UnknownAsset)?;
+        if !value.is_usd {
+            return Err(Reason::NotDollars { symbol: value.symbol.clone() });
+        }
+        let cap = self.cap.as_ref().ok_or(Reason::NoDollarCap)?;
+        let unusable = |_| Reason::UnusableCap { cap: cap.to_string(), decimals: value.decimals };
+        let max = cap.to_atomic(value.decimals).map_err(unusable)?;
+        if value.amount.max(offer.amount) > max {
+            return Err(Reason::AboveCap { cap: cap.to_string() });
+        }
+        Ok(())
+    }
+}
+
+impl Decision {
+    /// Whether the offer may be paid.
+    pub fn is_allow(&self) -> bool {
+        *self == Self::Allow
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow => f.write_str("allowed"),
+            Self::Deny(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+fn flow_rule(offer: &PaymentRequirements) -> Result<(), Reason> {
+    match offer.payment_flow() {
+        Some(PaymentFlow::Authorization | PaymentFlow::Upfront) => Ok(()),
+        Some(PaymentFlow::Escrow) => Err(Reason::UnsupportedFlow(PaymentFlow::Escrow.as_str())),
+        None => Err(Reason::UnknownFlow),
+    }
+}
+
+/// One spelling per asset. Hex addresses have two; base58 has one, and its case means something.
+pub(crate) fn asset_key(network: &Network, asset: &str) -> (Network, String) {
+    let asset = match network.namespace() {
+        "eip155" => asset.to_ascii_lowercase(),
+        _ => asset.to_owned(),
+    };
+    (network.clone(), asset)
+}

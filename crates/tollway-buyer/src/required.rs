@@ -1,0 +1,122 @@
+//! Reading the 402: the header first, then the v1 body, bounded in size and time.
+//!
+//! Only the typed fields of the protocol are read. Prose, in the body or in the fields for people, decides
+//! nothing here or later.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame};
+use reqwest::{Body, Response, ResponseBuilderExt, StatusCode};
+use tollway_core::model::{PaymentRequired, X402Version};
+use tollway_core::wire::{self, WireError};
+use tollway_core::{ErrorCode, JsonObject};
+
+use crate::error::PaymentError;
+
+/// The most of a 402 body that is read.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// How long the body of a 402 may take: a seller that drips it must not hold the buyer.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// What an answer to an unpaid request is.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A 402 that speaks x402.
+    Payable(Box<PaymentRequired>),
+    /// Anything else, for the caller as it came.
+    Other(Response),
+}
+
+/// Reads `response`. Status 402 and a `PAYMENT-REQUIRED` header, or a v1 body, make it payable.
+pub(crate) async fn read(response: Response) -> Result<Answer, PaymentError> {
+    if response.status() != StatusCode::PAYMENT_REQUIRED {
+        return Ok(Answer::Other(response));
+    }
+    if let Some(required) = from_header(&response).map_err(PaymentError::Malformed402)? {
+        return Ok(Answer::Payable(Box::new(required)));
+    }
+    let slow = |_| {
+        let rule = format!("did not arrive within {} s", BODY_TIME.as_secs());
+        PaymentError::Malformed402(WireError::new(ErrorCode::INVALID_PAYLOAD, "body", rule))
+    };
+    tokio::time::timeout(BODY_TIME, from_body(response)).await.map_err(slow)?
+}
+
+/// A header that is there and broken is an error, never a reason to look elsewhere: whoever broke it must not
+/// choose which of two prices is read.
+fn from_header(response: &Response) -> Result<Option<PaymentRequired>, WireError> {
+    let mut values = response.headers().get_all(wire::PAYMENT_REQUIRED).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        let name = "PAYMENT-REQUIRED";
+        return Err(WireError::new(ErrorCode::INVALID_PAYLOAD, name, "must stand once"));
+    }
+    let json = wire::decode_header("PAYMENT-REQUIRED", value.as_bytes())?;
+    wire::decode_payment_required(&json).map(Some)
+}
+
+async fn from_body(mut response: Response) -> Result<Answer, PaymentError> {
+    let too_long = |length: u64| usize::try_from(length).map_or(true, |length| length > MAX_BODY_BYTES);
+    if response.content_length().is_some_and(too_long) {
+        return Ok(Answer::Other(response));
+    }
+    let mut read = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        read.extend_from_slice(&chunk);
+        if read.len() > MAX_BODY_BYTES {
+            return Ok(Answer::Other(put_back(response, read.freeze())));
+        }
+    }
+    // Only a body that is x402 v1 by its own account is held to the protocol.
+    let body = read.freeze();
+    let says_v1 = |object: JsonObject| {
+        object.get("x402Version").and_then(|version| version.as_u64()) == Some(X402Version::V1.number())
+    };
+    if !wire::parse_object(&body, "body").is_ok_and(says_v1) {
+        return Ok(Answer::Other(put_back(response, body)));
+    }
+    let required = wire::decode_payment_required(&body).map_err(PaymentError::Malformed402)?;
+    Ok(Answer::Payable(Box::new(required)))
+}
+
+/// The response as it was before `read` was taken from its body.
+fn put_back(response: Response, read: Bytes) -> Response {
+    let url = response.url().clone();
+    let (parts, rest) = http::Response::<Body>::from(response).into_parts();
+    let body = Body::wrap(Rejoined { read: Some(read).filter(|read| !read.is_empty()), rest });
+    let mut whole = http::Response::new(body);
+    *whole.status_mut() = parts.status;
+    *whole.version_mut() = parts.version;
+    *whole.headers_mut() = parts.headers;
+    *whole.extensions_mut() = parts.extensions;
+    // The URL travels in an extension that only the builder can write.
+    if let Ok(stamp) = http::Response::builder().url(url).body(()) {
+        whole.extensions_mut().extend(stamp.into_parts().0.extensions);
+    }
+    Response::from(whole)
+}
+
+/// A body of which a part has been read already.
+struct Rejoined {
+    read: Option<Bytes>,
+    rest: Body,
+}
+
+impl HttpBody for Rejoined {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        match self.read.take() {
+            Some(read) => Poll::Ready(Some(Ok(Frame::data(read)))),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+}

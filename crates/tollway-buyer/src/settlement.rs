@@ -1,0 +1,101 @@
+//! Reading the settlement, and holding it against what was signed.
+
+use tollway_core::model::{Outcome, SettleResponse};
+use tollway_core::wire::{self, WireError};
+use tollway_core::{Amount, OfferedValue, UnixTime, model::PaymentRequirements};
+
+use crate::origin::clip;
+use crate::sign::{PaymentHeader, SignedPayment};
+
+/// What was paid for a response: found in its extensions, with [`paid`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Paid {
+    /// The offer that was accepted.
+    pub offer: PaymentRequirements,
+    /// What it cost; `None` for an asset that the policy allows and the wallet does not know.
+    pub value: Option<OfferedValue>,
+    /// Who paid, where the scheme says so.
+    pub payer: Option<String>,
+    /// What the seller says became of the payment; `None` if it does not say.
+    pub settlement: Option<SettleResponse>,
+    /// When the payment was signed.
+    pub signed_at: UnixTime,
+    /// The payment, to be presented again should the response break off: never buy anew for that.
+    pub header: PaymentHeader,
+    /// How the settlement contradicts what was signed. The seller may be in error, or lie.
+    pub suspicious: Option<String>,
+}
+
+/// What was paid for `response`, if this wallet paid for it. A paid request that was refused once more has it
+/// too: its `settlement` says why.
+///
+/// ```no_run
+/// # fn show(response: &reqwest::Response) {
+/// if let Some(settlement) = tollway_buyer::paid(response).and_then(|paid| paid.settlement.as_ref()) {
+///     println!("settled by {}", settlement.transaction);
+/// }
+/// # }
+/// ```
+pub fn paid(response: &reqwest::Response) -> Option<&Paid> {
+    response.extensions().get()
+}
+
+/// Reads the settlement from `response` and notes there what was paid.
+pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
+    let (settlement, unreadable) = match read(&payment, response) {
+        Ok(settlement) => (settlement, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let served = response.status().is_success();
+    if served && settlement.is_none() {
+        tracing::warn!(url = %response.url().path(), "paid and served, but without a readable settlement");
+    }
+    let suspicious =
+        unreadable.or_else(|| settlement.as_ref().and_then(|told| contradiction(&payment, told, served)));
+    if let Some(suspicious) = &suspicious {
+        tracing::warn!(suspicious, "the settlement contradicts the payment");
+    }
+    let SignedPayment { header, offer, value, payer, signed_at } = payment;
+    response.extensions_mut().insert(Paid { offer, value, payer, settlement, signed_at, header, suspicious });
+}
+
+fn read(payment: &SignedPayment, response: &reqwest::Response) -> Result<Option<SettleResponse>, WireError> {
+    let names =
+        [("PAYMENT-RESPONSE", wire::PAYMENT_RESPONSE), ("X-PAYMENT-RESPONSE", wire::X_PAYMENT_RESPONSE)];
+    let found = names.into_iter().find_map(|(name, key)| Some((name, response.headers().get(key)?)));
+    let Some((name, value)) = found else { return Ok(None) };
+    let json = wire::decode_header(name, value.as_bytes())?;
+    wire::decode_settle_response(&json, &payment.offer.network).map(Some)
+}
+
+/// The first way in which `told` is not about what was signed.
+fn contradiction(payment: &SignedPayment, told: &SettleResponse, served: bool) -> Option<String> {
+    let offer = &payment.offer;
+    if told.network != offer.network {
+        return Some(format!("network: {}, but {} was signed", told.network, offer.network));
+    }
+    if let (Some(told), Some(signed)) = (&told.payer, &payment.payer)
+        && !same_account(told, signed, offer)
+    {
+        return Some(format!("payer: {}, but {signed} signed", clip(told)));
+    }
+    if let Some(amount) = &told.amount {
+        match amount.parse::<Amount>() {
+            Ok(charged) if charged <= offer.amount => {}
+            _ => return Some(format!("amount: {}, but {} was signed", clip(amount), offer.amount)),
+        }
+    }
+    match told.outcome() {
+        Outcome::Settled if told.transaction.is_empty() => Some("success without a transaction".to_owned()),
+        Outcome::Failed if served => Some("served, although the settlement failed".to_owned()),
+        _ => None,
+    }
+}
+
+fn same_account(one: &str, other: &str, offer: &PaymentRequirements) -> bool {
+    match offer.network.namespace() {
+        "eip155" => one.eq_ignore_ascii_case(other),
+        _ => one == other,
+    }
+}

@@ -1,0 +1,120 @@
+//! Making the payment: the one signature of a purchase, and the header it travels in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use reqwest::header::HeaderValue;
+use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements};
+use tollway_core::{BuyerScheme, Clock, OfferedValue, SignError, UnixTime, wire};
+
+use crate::error::PaymentError;
+use crate::selection::{JudgedOffer, rank, scheme_for};
+
+/// The header of a payment. Its value is as good as money until the authorization expires, so `Debug` does
+/// not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PaymentHeader {
+    name: &'static str,
+    value: String,
+}
+
+impl PaymentHeader {
+    /// `payment-signature`, or `x-payment` in x402 v1.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The payment in base64.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The value as HTTP takes it, marked to be left out of logs.
+    pub(crate) fn to_http(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(&self.value).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+impl fmt::Debug for PaymentHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PaymentHeader({}: ..)", self.name)
+    }
+}
+
+/// A signed payment, ready to be presented to the seller that asked for it, and to nobody else.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SignedPayment {
+    /// How it travels over HTTP.
+    pub header: PaymentHeader,
+    /// The offer it accepts.
+    pub offer: PaymentRequirements,
+    /// What that costs; `None` for an asset that the policy allows and the wallet does not know.
+    pub value: Option<OfferedValue>,
+    /// Who pays, where the scheme says so.
+    pub payer: Option<String>,
+    /// When it was signed.
+    pub signed_at: UnixTime,
+}
+
+impl SignedPayment {
+    /// When the authorization is over: signed time and the offer's `maxTimeoutSeconds`.
+    pub fn expires_at(&self) -> UnixTime {
+        self.signed_at.plus_seconds(self.offer.max_timeout_seconds)
+    }
+}
+
+/// Signs a payment for the best offer that may be paid, or for the next one if its scheme finds that it cannot
+/// sign it. A signer that fails ends it: whether it signed is not known.
+pub(crate) async fn sign_best(
+    required: &PaymentRequired,
+    judged: &[JudgedOffer],
+    schemes: &[Arc<dyn BuyerScheme>],
+    clock: &dyn Clock,
+) -> Result<SignedPayment, PaymentError> {
+    let mut unsignable = None;
+    for best in rank(judged) {
+        let Some(scheme) = scheme_for(&best.offer, schemes) else { continue };
+        match sign(required, best, &**scheme, clock).await {
+            Ok(payment) => return Ok(payment),
+            Err(error @ SignError::Offer(_)) => unsignable = unsignable.or(Some(error)),
+            Err(error) => return Err(PaymentError::Sign(error)),
+        }
+    }
+    Err(match unsignable {
+        Some(error) => PaymentError::Sign(error),
+        None if judged.is_empty() => PaymentError::NoOffers,
+        None => PaymentError::Denied(judged.to_vec()),
+    })
+}
+
+async fn sign(
+    required: &PaymentRequired,
+    chosen: &JudgedOffer,
+    scheme: &dyn BuyerScheme,
+    clock: &dyn Clock,
+) -> Result<SignedPayment, SignError> {
+    let signed_at = clock.now();
+    let payload = scheme.sign(required, &chosen.offer, signed_at).await?;
+    let (name, text) = wire::encode_payment_header(&payload);
+    let payer = payer_of(&payload);
+    tracing::info!(
+        network = %chosen.offer.network,
+        asset = %chosen.offer.asset,
+        amount = %chosen.offer.amount,
+        pay_to = %chosen.offer.pay_to,
+        payer,
+        "signed a payment"
+    );
+    let JudgedOffer { offer, value, .. } = chosen.clone();
+    Ok(SignedPayment { header: PaymentHeader { name, value: text }, offer, value, payer, signed_at })
+}
+
+/// Who pays, as the payload itself says: every authorization on EVM names its signer.
+fn payer_of(payload: &PaymentPayload) -> Option<String> {
+    let authorization =
+        ["authorization", "permit2Authorization"].iter().find_map(|name| payload.payload.get(*name))?;
+    authorization.get("from")?.as_str().map(str::to_owned)
+}

@@ -1,0 +1,159 @@
+//! The wallet: what it signs with, what it may agree to, and the ways to use it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use tollway_core::model::PaymentRequired;
+use tollway_core::{BuyerScheme, Clock};
+use url::Url;
+
+use crate::builder::{WalletBuilder, WalletError};
+use crate::error::PaymentError;
+use crate::http_clients::{HttpClients, Settings};
+use crate::middleware::Payer;
+use crate::origin;
+use crate::policy::Policy;
+use crate::present::Patience;
+use crate::quote::Quote;
+use crate::selection::judge;
+use crate::sign::{self, SignedPayment};
+use crate::spent::{Spent, Tally};
+
+/// A payer: keys, and the policy they are used by. Cheap to clone; clones are one wallet.
+///
+/// ```
+/// use tollway_buyer::{Policy, Wallet};
+///
+/// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+/// let wallet = Wallet::from_key(key)?;
+/// let careful = Wallet::builder().key(key)?.policy(Policy::default().cap_per_payment("$0.05".parse()?)).build()?;
+/// assert_eq!(wallet.address(), careful.address());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Wallet {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) address: Option<String>,
+    pub(crate) schemes: Vec<Arc<dyn BuyerScheme>>,
+    pub(crate) policy: Policy,
+    pub(crate) patience: Patience,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Option<Settings>,
+    pub(crate) http: OnceLock<HttpClients>,
+    pub(crate) tally: Tally,
+}
+
+impl Wallet {
+    /// A wallet that pays with the account of `key`, a private key in hex, under the default policy.
+    ///
+    /// # Errors
+    /// [`WalletError`] if the key is not one.
+    pub fn from_key(key: &str) -> Result<Self, WalletError> {
+        Self::builder().key(key)?.build()
+    }
+
+    /// A wallet with settings of your own.
+    pub fn builder() -> WalletBuilder {
+        WalletBuilder::default()
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The address that pays, if the wallet has a signer of its own.
+    pub fn address(&self) -> Option<&str> {
+        self.inner.address.as_deref()
+    }
+
+    /// The rules it pays by.
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    /// An HTTP client that pays for what answers 402 and the policy allows.
+    ///
+    /// # Errors
+    /// [`WalletError`] if this machine cannot make HTTP clients: TLS without roots, for one.
+    pub fn client(&self) -> Result<ClientWithMiddleware, WalletError> {
+        let unpaid = self.http().map_err(WalletError::Http)?.unpaid.clone();
+        Ok(ClientBuilder::new(unpaid).with(self.payer()?).build())
+    }
+
+    /// The middleware that [`Self::client`] is made of, for a client of your own.
+    ///
+    /// # Errors
+    /// As for [`Self::client`].
+    pub fn payer(&self) -> Result<Payer, WalletError> {
+        Ok(Payer::new(self.clone(), self.http().map_err(WalletError::Http)?.clone()))
+    }
+
+    /// Asks what `request` costs, and signs nothing.
+    ///
+    /// ```no_run
+    /// # async fn ask(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = reqwest::Request::new(reqwest::Method::GET, "https://api.example.com/data".parse()?);
+    /// for offer in wallet.quote(request).await?.offers {
+    ///     println!("{offer}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PaymentError`] if the request fails, or its 402 could not be paid whatever it costs.
+    pub async fn quote(&self, request: reqwest::Request) -> Result<Quote, PaymentError> {
+        Quote::ask(self, request).await
+    }
+
+    /// Signs a payment for an offer of `required`, which was the answer to a request to `url`: for transports
+    /// that are not an HTTP client of this wallet's. Each call signs anew, and each payment can be charged:
+    /// keep what is returned, and present it again rather than calling again.
+    ///
+    /// # Errors
+    /// [`PaymentError`]; nothing has been signed then.
+    pub async fn pay(&self, required: &PaymentRequired, url: &Url) -> Result<SignedPayment, PaymentError> {
+        let Inner { schemes, policy, clock, tally, .. } = &*self.inner;
+        origin::check_secure(url)?;
+        origin::check_resource(required, url, policy)?;
+        let judged = judge(&required.accepts, schemes, policy, url);
+        let payment = sign::sign_best(required, &judged, schemes, &**clock).await?;
+        tally.add(&payment);
+        Ok(payment)
+    }
+
+    /// What has been signed since the wallet was made, by asset. For people to look at: it limits nothing.
+    pub fn spent(&self) -> Vec<Spent> {
+        self.inner.tally.sums()
+    }
+
+    pub(crate) fn schemes(&self) -> &[Arc<dyn BuyerScheme>] {
+        &self.inner.schemes
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.inner.patience
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// The HTTP clients, made when first needed: a wallet that only signs has no use for them.
+    pub(crate) fn http(&self) -> Result<&HttpClients, reqwest::Error> {
+        if let Some(http) = self.inner.http.get() {
+            return Ok(http);
+        }
+        let http = HttpClients::new(self.inner.settings.as_ref())?;
+        Ok(self.inner.http.get_or_init(|| http))
+    }
+}
+
+impl fmt::Debug for Wallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wallet").field(&self.inner.address).finish()
+    }
+}
