@@ -1,1 +1,52 @@
-//! placeholder
+//! An Ethereum chain inside your process, for demos and tests: no testnet, no account, no other program.
+//!
+//! [`spawn`] starts a chain that runs real EVM code (revm) behind real Ethereum JSON-RPC, over HTTP and WebSocket on one
+//! port of 127.0.0.1 and, without a socket, over [`Handle::transport`]. It comes with ten funded [`ACCOUNTS`], tokens
+//! that speak EIP-3009 and EIP-2612 at fixed addresses ([`genesis`]), a faucet, and [`Faults`] on demand.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> tollway_devnet::Result<()> {
+//! use tollway_devnet::Config;
+//!
+//! let devnet = tollway_devnet::spawn(Config::default()).await?;
+//! assert!(devnet.rpc_url().starts_with("http://127.0.0.1:"));
+//! # Ok(()) }
+//! ```
+//!
+//! # What it is not
+//!
+//! A chain with consensus, peers or a disk: everything is in memory, bounded by [`Limits`], and gone at the end. State
+//! roots are zero, since no trie is kept over the accounts; hashes of transactions, receipts and blocks are real. There
+//! are no blob transactions, and the node signs nothing: transactions arrive signed.
+//!
+//! # Where it differs from other nodes
+//!
+//! * A call at the latest block sees the time a block would have now, unless blocks come by themselves. Payments carry
+//!   time windows, and an instant chain's latest block may be old.
+//! * The pending state is the latest state. Only the pending nonce looks into the pool.
+//! * Many blocks may share one second: time never runs ahead of the wall clock.
+
+mod accounts;
+mod chain;
+mod config;
+mod error;
+mod evm;
+mod failure;
+mod faults;
+mod filters;
+pub mod genesis;
+mod handle;
+mod node;
+mod rpc;
+mod serve;
+mod state;
+mod transport;
+
+pub use self::{
+    accounts::{ACCOUNTS, DevAccount},
+    config::{Config, Grant, Limits, Mining},
+    error::{Error, Result},
+    faults::{Fault, Faults},
+    handle::{Handle, spawn},
+    transport::DevnetTransport,
+};

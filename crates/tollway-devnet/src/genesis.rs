@@ -1,0 +1,141 @@
+//! What the chain holds before its first block: our contracts at fixed addresses, and the funded accounts.
+//!
+//! The same list can be applied to another development node with [`anvil_calls`], so that one test suite can run
+//! against both.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, Bytes, U256, address, keccak256};
+use serde_json::{Value, json};
+
+use crate::{accounts::ACCOUNTS, config::Config, state::State};
+
+/// The devnet's USDC.
+pub const USDC: Address = address!("0x05dC000000000000000000000000000000000001");
+/// The devnet's EURC.
+pub const EURC: Address = address!("0x0EC0000000000000000000000000000000000002");
+/// Multicall3, where every chain has it.
+pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
+
+/// The tokens that the genesis and the faucet hand out.
+pub const TOKENS: [Address; 2] = [USDC, EURC];
+
+/// The tokens' storage slot of `owner` (low 160 bits) and `paused` (the byte above).
+pub const TOKEN_OWNER_SLOT: u64 = 0;
+/// The tokens' storage slot of the balances mapping; see [`balance_slot`].
+pub const TOKEN_BALANCES_SLOT: u64 = 1;
+/// The tokens' storage slot of the total supply.
+pub const TOKEN_SUPPLY_SLOT: u64 = 6;
+
+const USDC_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/DevUsdc.bin");
+const EURC_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/DevEurc.bin");
+const MULTICALL3_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/Multicall3.bin");
+
+/// One account as it stands before the first block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenesisAccount {
+    /// Where it is.
+    pub address: Address,
+    /// Its ether, in wei.
+    pub balance: U256,
+    /// Its runtime code, empty for a plain account.
+    pub code: Bytes,
+    /// Its storage, without the zero words.
+    pub storage: BTreeMap<U256, U256>,
+}
+
+/// Every account of the genesis.
+///
+/// ```
+/// use tollway_devnet::{Config, genesis};
+///
+/// let accounts = genesis::accounts(&Config::default());
+/// assert!(accounts.iter().any(|account| account.address == genesis::USDC && !account.code.is_empty()));
+/// ```
+pub fn accounts(config: &Config) -> Vec<GenesisAccount> {
+    let mut accounts = vec![
+        contract(USDC, USDC_CODE, token_storage(config)),
+        contract(EURC, EURC_CODE, token_storage(config)),
+        contract(MULTICALL3, MULTICALL3_CODE, BTreeMap::new()),
+    ];
+    accounts.extend(ACCOUNTS.iter().map(|account| GenesisAccount {
+        address: account.address,
+        balance: config.genesis.wei,
+        code: Bytes::new(),
+        storage: BTreeMap::new(),
+    }));
+    accounts
+}
+
+/// The storage slot of `holder`'s balance in one of our tokens.
+///
+/// ```
+/// use tollway_devnet::{ACCOUNTS, genesis};
+///
+/// let slot = genesis::balance_slot(ACCOUNTS[0].address);
+/// assert_ne!(slot, genesis::balance_slot(ACCOUNTS[1].address));
+/// ```
+pub fn balance_slot(holder: Address) -> U256 {
+    let mut preimage = [0; 64];
+    preimage[12..32].copy_from_slice(holder.as_slice());
+    preimage[32..].copy_from_slice(&U256::from(TOKEN_BALANCES_SLOT).to_be_bytes::<32>());
+    keccak256(preimage).into()
+}
+
+/// The JSON-RPC calls, method and parameters, that bring an anvil to the same genesis.
+///
+/// ```
+/// use tollway_devnet::{Config, genesis};
+///
+/// let (method, params) = &genesis::anvil_calls(&Config::default())[0];
+/// assert_eq!(*method, "anvil_setCode");
+/// assert_eq!(params.as_array().map(Vec::len), Some(2));
+/// ```
+pub fn anvil_calls(config: &Config) -> Vec<(&'static str, Value)> {
+    let mut calls = Vec::new();
+    for account in accounts(config) {
+        let address = account.address;
+        if !account.code.is_empty() {
+            calls.push(("anvil_setCode", json!([address, account.code])));
+        }
+        if !account.balance.is_zero() {
+            calls.push(("anvil_setBalance", json!([address, account.balance])));
+        }
+        for (slot, word) in account.storage {
+            let word = word.to_be_bytes::<32>();
+            calls.push(("anvil_setStorageAt", json!([address, slot, alloy_primitives::B256::from(word)])));
+        }
+    }
+    calls
+}
+
+/// The state that the genesis describes.
+pub(crate) fn state(config: &Config) -> State {
+    let mut state = State::default();
+    for account in accounts(config) {
+        state.set_balance(account.address, account.balance);
+        if !account.code.is_empty() {
+            state.set_code(account.address, account.code);
+        }
+        for (slot, word) in account.storage {
+            state.set_slot(account.address, slot, word);
+        }
+    }
+    state
+}
+
+fn contract(address: Address, code: &'static [u8], storage: BTreeMap<U256, U256>) -> GenesisAccount {
+    GenesisAccount { address, balance: U256::ZERO, code: Bytes::from_static(code), storage }
+}
+
+fn token_storage(config: &Config) -> BTreeMap<U256, U256> {
+    let amount = config.genesis.token_atomic;
+    let owner = U256::from_be_slice(ACCOUNTS[0].address.as_slice());
+    let mut storage = BTreeMap::from([
+        (U256::from(TOKEN_OWNER_SLOT), owner),
+        (U256::from(TOKEN_SUPPLY_SLOT), amount.saturating_mul(U256::from(ACCOUNTS.len()))),
+    ]);
+    storage.extend(ACCOUNTS.iter().map(|account| (balance_slot(account.address), amount)));
+    storage.retain(|_, word| !word.is_zero());
+    storage
+}
