@@ -1,1 +1,37 @@
-//! placeholder
+//! The seller's side of x402: a paywall that asks to be paid before it serves, and serves once.
+//!
+//! - [`Paywall`]: configured once, started with every fault told, then priced onto routes as [`Priced`].
+//! - [`Priced`]: a tower layer for one route; works on axum's `MethodRouter::layer` and on any tower service.
+//! - [`Ticket`], [`Denial`], [`Receipt`]: the state machine without HTTP, for other transports.
+//! - [`HttpFacilitator`]: a facilitator somewhere else.
+//!
+//! What does not live here: schemes and signatures (`tollway-evm`), settling on chain (`tollway-facilitator`),
+//! the wire formats (`tollway-core`), durable state.
+
+mod answer;
+mod base_url;
+mod body;
+mod builder;
+mod cache;
+mod challenge;
+mod cors;
+mod denial;
+mod http_facilitator;
+mod offers;
+mod overrides;
+mod paywall;
+mod phase;
+mod priced;
+mod reservation;
+mod service;
+
+pub use body::PaidBody;
+pub use builder::{PaywallBuilder, StartError};
+pub use cors::Cors;
+pub use denial::Denial;
+pub use http_facilitator::{FacilitatorUrlError, HttpFacilitator};
+pub use offers::{Offers, PriceError};
+pub use paywall::Paywall;
+pub use phase::{Charge, Presented, Receipt, Ticket};
+pub use priced::{BoxError, IntoPrice, Priced};
+pub use service::{Payment, PaywallService};

@@ -1,0 +1,182 @@
+//! How a [`Denial`] and a [`Receipt`] look over HTTP. What they mean is decided elsewhere.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::Value;
+use tollway_core::model::{SettleResponse, X402Version};
+use tollway_core::wire::{self, MAX_HEADER_BYTES, PAYMENT_REQUIRED};
+use tollway_core::{ErrorCode, FacilitatorError, JsonObject, Refusal};
+
+use crate::body::{self, PaidBody};
+use crate::cache;
+use crate::denial::Denial;
+use crate::offers::Offers;
+use crate::phase::Receipt;
+
+/// When a request that is being served is worth presenting again.
+const SOON_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// When an outage or a pending settlement is.
+const LATER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+/// Foreign text in an answer is cut here.
+const MAX_TEXT_CHARS: usize = 512;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The 402 to a request without a payment.
+pub(crate) fn unpaid(offers: &Offers, url: &str) -> Response<PaidBody> {
+    let url = offers.about.url.as_deref().unwrap_or(url);
+    let (header, body) = offers.challenge.render(url);
+    let mut response = json(StatusCode::PAYMENT_REQUIRED, body);
+    if let Some(header) = header {
+        response.headers_mut().insert(PAYMENT_REQUIRED, header);
+    }
+    response
+}
+
+/// The answer to a request that is not served.
+pub(crate) fn denied(
+    denial: &Denial,
+    offers: &Offers,
+    url: &str,
+    version: X402Version,
+) -> Response<PaidBody> {
+    match denial {
+        Denial::Malformed(error) => {
+            fault(StatusCode::BAD_REQUEST, error.code.as_str(), &error.field, &error.rule)
+        }
+        Denial::Refused(refusal) => refused(refusal, offers, url, None),
+        Denial::AlreadyUsed { refusal, transaction } => refused(refusal, offers, url, Some(transaction)),
+        Denial::InProgress => {
+            let rule = "is being settled for this very request: present it again";
+            let mut response = fault(StatusCode::CONFLICT, denial.code(), "payload", rule);
+            response.headers_mut().insert(RETRY_AFTER, SOON_SECONDS);
+            response
+        }
+        Denial::Full => outage(denial, "the paywall holds as many payments as it can: present it again"),
+        Denial::Pending(settlement) => {
+            let rule = "the settlement is on its way: present the same payment again, do not sign a new one";
+            let mut response = outage(denial, rule);
+            settlement_header(response.headers_mut(), settlement, version);
+            response
+        }
+        Denial::SettleFailed(settlement) => settle_failed(denial, settlement, offers, url, version),
+        Denial::Facilitator { error, held } => {
+            let rule = if *held {
+                "the fate of the settlement is unknown: present the same payment again, do not sign a new one"
+            } else {
+                "the facilitator gave no usable answer, nobody was charged: present the same payment again"
+            };
+            let mut response = outage(denial, rule);
+            if matches!(error, FacilitatorError::BadAnswer { .. } | FacilitatorError::Refused { .. }) {
+                *response.status_mut() = StatusCode::BAD_GATEWAY;
+            }
+            response
+        }
+        Denial::Internal(_) => internal(),
+    }
+}
+
+/// The answer to a fault of the seller's own.
+pub(crate) fn internal() -> Response<PaidBody> {
+    let rule = "the seller made a mistake, nobody was charged";
+    fault(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "", rule)
+}
+
+/// An answer that names a field and the rule it breaks, without offers.
+pub(crate) fn fault(status: StatusCode, code: &str, field: &str, rule: &str) -> Response<PaidBody> {
+    let mut body = JsonObject::new();
+    body.insert("x402Version".to_owned(), X402Version::V2.number().into());
+    explain(&mut body, code, field, rule);
+    json(status, serialize(body))
+}
+
+/// Puts the receipt on a paid answer.
+pub(crate) fn receipt(headers: &mut HeaderMap, receipt: &Receipt) {
+    if let Some(settlement) = &receipt.settlement {
+        settlement_header(headers, settlement, receipt.version);
+        cache::private(headers);
+    }
+}
+
+fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&str>) -> Response<PaidBody> {
+    let url = offers.about.url.as_deref().unwrap_or(url);
+    let object = |version| {
+        let required = offers.payment_required(version, url, Some(&refusal.code));
+        wire::encode_payment_required(&required, version)
+    };
+    let mut body = object(X402Version::V1);
+    explain(&mut body, refusal.code.as_str(), &refusal.field, &refusal.rule);
+    if let Some(transaction) = transaction {
+        body.insert("transaction".to_owned(), transaction.into());
+    }
+    let status = if refusal.code == ErrorCode::PERMIT2_ALLOWANCE_REQUIRED {
+        StatusCode::PRECONDITION_FAILED
+    } else {
+        StatusCode::PAYMENT_REQUIRED
+    };
+    let mut response = json(status, serialize(body));
+    if let Ok(header) = HeaderValue::from_str(&wire::encode_header(&object(X402Version::V2))) {
+        response.headers_mut().insert(PAYMENT_REQUIRED, header);
+    }
+    response
+}
+
+/// Without `PAYMENT-REQUIRED`, as the published sellers do: the same payment may settle when presented again.
+fn settle_failed(
+    denial: &Denial,
+    settlement: &SettleResponse,
+    offers: &Offers,
+    url: &str,
+    version: X402Version,
+) -> Response<PaidBody> {
+    let url = offers.about.url.as_deref().unwrap_or(url);
+    let required = offers.payment_required(X402Version::V1, url, settlement.error_reason.as_ref());
+    let mut body = wire::encode_payment_required(&required, X402Version::V1);
+    let rule = settlement.error_message.as_deref().filter(|text| !text.is_empty());
+    explain(&mut body, denial.code(), "payload", rule.unwrap_or("did not settle, nobody was charged"));
+    let mut response = json(StatusCode::PAYMENT_REQUIRED, serialize(body));
+    settlement_header(response.headers_mut(), settlement, version);
+    response
+}
+
+fn outage(denial: &Denial, rule: &str) -> Response<PaidBody> {
+    let mut response = fault(StatusCode::SERVICE_UNAVAILABLE, denial.code(), "", rule);
+    response.headers_mut().insert(RETRY_AFTER, LATER_SECONDS);
+    response
+}
+
+fn explain(body: &mut JsonObject, code: &str, field: &str, rule: &str) {
+    body.insert("error".to_owned(), code.into());
+    if !field.is_empty() {
+        body.insert("field".to_owned(), field.into());
+    }
+    body.insert("rule".to_owned(), rule.chars().take(MAX_TEXT_CHARS).collect::<String>().into());
+}
+
+/// The settlement header. What a facilitator adds is left out where it would burst header limits.
+fn settlement_header(headers: &mut HeaderMap, settlement: &SettleResponse, version: X402Version) {
+    let (name, mut text) = wire::encode_settlement_header(settlement, version);
+    if text.len() > MAX_HEADER_BYTES / 4 {
+        let mut short = settlement.clone();
+        short.extra.clear();
+        short.extensions.clear();
+        short.error_message = None;
+        text = wire::encode_settlement_header(&short, version).1;
+    }
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<PaidBody> {
+    let mut response = Response::new(body::full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    cache::no_store(response.headers_mut());
+    response
+}
+
+fn serialize(body: JsonObject) -> Bytes {
+    Bytes::from(Value::Object(body).to_string())
+}

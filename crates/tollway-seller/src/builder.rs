@@ -1,0 +1,310 @@
+//! Starting a paywall: every fault of the configuration is found here, all at once, before anything is served.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use http::request::Parts;
+use tollway_core::model::SupportedResponse;
+use tollway_core::{
+    Clock, Facilitator, FacilitatorError, Network, OfferError, Price, SchemeName, SellerScheme, SystemClock,
+    Terms, X402Version,
+};
+
+use crate::base_url::PublicBase;
+use crate::cors::Cors;
+use crate::offers::Rail;
+use crate::paywall::{Core, Limits, Paywall, RequestUri};
+use crate::reservation::Reservations;
+
+/// Between two attempts to reach the facilitator at the start.
+const START_RETRY_WAIT: Duration = Duration::from_millis(250);
+/// What a buyer may take by default, as the published sellers have it.
+const MAX_TIMEOUT_SECONDS: u64 = 300;
+
+/// A paywall being configured: see [`Paywall::builder`].
+#[derive(Debug)]
+#[must_use = "a paywall does nothing until it is started"]
+pub struct PaywallBuilder {
+    public_base_url: String,
+    accepts: Vec<Accept>,
+    schemes: Vec<Arc<dyn SellerScheme>>,
+    facilitator: Option<Arc<dyn Facilitator>>,
+    clock: Arc<dyn Clock>,
+    cors: Cors,
+    limits: Limits,
+    max_timeout_seconds: u64,
+    max_reservations: usize,
+    start_deadline: Duration,
+    request_uri: Option<RequestUri>,
+}
+
+#[derive(Clone, Debug)]
+struct Accept {
+    scheme: SchemeName,
+    network: String,
+    pay_to: String,
+}
+
+/// Everything that keeps a paywall from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// One sentence for each fault.
+    pub faults: Vec<String>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.faults.len();
+        write!(f, "the paywall cannot start, {count} fault{}:", if count == 1 { "" } else { "s" })?;
+        self.faults.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl PaywallBuilder {
+    pub(crate) fn new(public_base_url: String) -> Self {
+        Self {
+            public_base_url,
+            accepts: Vec::new(),
+            schemes: Vec::new(),
+            facilitator: None,
+            clock: Arc::new(SystemClock),
+            cors: Cors::default(),
+            limits: Limits {
+                body_bytes: 1024 * 1024,
+                body_timeout: Duration::from_secs(30),
+                verify_timeout: Duration::from_secs(95),
+                settle_timeout: Duration::from_secs(95),
+                pending_wait: Duration::from_secs(1),
+                price_timeout: Duration::from_secs(10),
+            },
+            max_timeout_seconds: MAX_TIMEOUT_SECONDS,
+            max_reservations: 100_000,
+            start_deadline: Duration::from_secs(10),
+            request_uri: None,
+        }
+    }
+
+    /// Accepts payment to `pay_to` on `network` (CAIP-2) by scheme `exact`. The first one is the favourite.
+    pub fn accept(self, network: impl Into<String>, pay_to: impl Into<String>) -> Self {
+        self.accept_by(SchemeName::EXACT, network, pay_to)
+    }
+
+    /// Accepts payment by another scheme.
+    pub fn accept_by(
+        mut self,
+        scheme: SchemeName,
+        network: impl Into<String>,
+        pay_to: impl Into<String>,
+    ) -> Self {
+        self.accepts.push(Accept { scheme, network: network.into(), pay_to: pay_to.into() });
+        self
+    }
+
+    /// Sets who verifies and settles.
+    pub fn facilitator(self, facilitator: impl Facilitator + 'static) -> Self {
+        self.shared_facilitator(Arc::new(facilitator))
+    }
+
+    /// Sets who verifies and settles: one that others use too.
+    pub fn shared_facilitator(mut self, facilitator: Arc<dyn Facilitator>) -> Self {
+        self.facilitator = Some(facilitator);
+        self
+    }
+
+    /// Adds a scheme, or one with other assets. It goes before the built-in one of the same name.
+    pub fn scheme(mut self, scheme: impl SellerScheme + 'static) -> Self {
+        self.schemes.push(Arc::new(scheme));
+        self
+    }
+
+    /// Sets which pages may read answers: those of any origin by default.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
+        self
+    }
+
+    /// Sets how long a payment may take (`maxTimeoutSeconds`): 300 by default.
+    pub const fn max_timeout_seconds(mut self, seconds: u64) -> Self {
+        self.max_timeout_seconds = seconds;
+        self
+    }
+
+    /// Limits the body of a paid request: 1 MiB by default. It is read to bind the payment to it.
+    pub const fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.limits.body_bytes = bytes;
+        self
+    }
+
+    /// Limits how many payments are remembered: 100 000 by default. A full table denies.
+    pub const fn max_reservations(mut self, count: usize) -> Self {
+        self.max_reservations = count;
+        self
+    }
+
+    /// Sets how long `verify` may take: 95 s by default, a little more than [`HttpFacilitator`](crate::HttpFacilitator) waits.
+    pub const fn verify_timeout_ms(mut self, milliseconds: u64) -> Self {
+        self.limits.verify_timeout = Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// Sets how long `settle` may take: 95 s by default.
+    pub const fn settle_timeout_ms(mut self, milliseconds: u64) -> Self {
+        self.limits.settle_timeout = Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// Sets the wait before a pending settlement is asked about again: 1 s by default.
+    pub const fn pending_wait_ms(mut self, milliseconds: u64) -> Self {
+        self.limits.pending_wait = Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// Sets how long the start may wait for the facilitator: 10 s by default.
+    pub const fn start_deadline_ms(mut self, milliseconds: u64) -> Self {
+        self.start_deadline = Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// Sets where the time is read.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Says how to read the URI a buyer asked for, where a router has cut a prefix off it. Without it, two
+    /// nested routers with the same inner path look like one resource.
+    ///
+    /// ```
+    /// use axum::extract::OriginalUri;
+    /// let builder = tollway_seller::Paywall::builder("https://api.example.com")
+    ///     .request_uri(|parts| parts.extensions.get::<OriginalUri>().map(|uri| uri.0.clone()));
+    /// ```
+    pub fn request_uri(mut self, read: fn(&Parts) -> Option<Uri>) -> Self {
+        self.request_uri = Some(read);
+        self
+    }
+
+    /// Checks everything, asks the facilitator what it supports, and starts.
+    ///
+    /// # Errors
+    /// [`StartError`] with every fault found.
+    pub async fn start(self) -> Result<Paywall, StartError> {
+        let mut faults = Vec::new();
+        let base = self.base(&mut faults);
+        let mut rails = self.rails(&mut faults);
+        match &self.facilitator {
+            None => faults.push("facilitator: is required: set it with facilitator()".to_owned()),
+            Some(facilitator) => match ask_supported(facilitator.as_ref(), self.start_deadline).await {
+                Err(error) => faults.push(format!("facilitator: {error}")),
+                Ok(supported) => match_supported(&mut rails, &supported, &mut faults),
+            },
+        }
+        let (Some(base), Some(facilitator), true) = (base, self.facilitator, faults.is_empty()) else {
+            return Err(StartError { faults });
+        };
+        let reservations = Arc::new(Reservations::new(self.max_reservations, Arc::clone(&self.clock)));
+        let core = Core {
+            base,
+            rails,
+            facilitator,
+            clock: self.clock,
+            reservations,
+            limits: self.limits,
+            cors: self.cors,
+            request_uri: self.request_uri,
+        };
+        Ok(Paywall { core: Arc::new(core) })
+    }
+
+    fn base(&self, faults: &mut Vec<String>) -> Option<PublicBase> {
+        PublicBase::parse(&self.public_base_url)
+            .map_err(|fault| faults.push(format!("public base URL {:?}: {fault}", self.public_base_url)))
+            .ok()
+    }
+
+    fn rails(&self, faults: &mut Vec<String>) -> Vec<Rail> {
+        if self.accepts.is_empty() {
+            faults.push("nothing is accepted: add a network with accept()".to_owned());
+        }
+        if self.max_timeout_seconds == 0 {
+            faults.push("max_timeout_seconds: must be more than 0".to_owned());
+        }
+        let rails = self.accepts.iter().map(|accept| self.rail(accept));
+        rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect()
+    }
+
+    fn rail(&self, accept: &Accept) -> Result<Rail, String> {
+        let named = format!("accept({:?}, {:?})", accept.network, accept.pay_to);
+        let network: Network =
+            accept.network.parse().map_err(|error| match Network::from_v1_name(&accept.network) {
+                Some(network) => format!("{named}: network {error}: write {:?}", network.as_str()),
+                None => format!("{named}: network {error}"),
+            })?;
+        let fits =
+            |scheme: &&Arc<dyn SellerScheme>| *scheme.name() == accept.scheme && scheme.covers(&network);
+        let Some(scheme) = self.schemes.iter().find(fits) else {
+            return Err(format!("{named}: no scheme {} for this network is built in", accept.scheme));
+        };
+        let terms =
+            Terms { network, pay_to: accept.pay_to.clone(), max_timeout_seconds: self.max_timeout_seconds };
+        probe(scheme.as_ref(), &terms).map_err(|fault| format!("{named}: {fault}"))?;
+        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false })
+    }
+}
+
+/// Makes a trial offer: a wrong address shows now. A network without a known dollar is no fault: prices on
+/// it name their asset.
+fn probe(scheme: &dyn SellerScheme, terms: &Terms) -> Result<(), String> {
+    let Ok(dollar) = "$1".parse() else { return Ok(()) };
+    match scheme.offer(&Price::Money(dollar), terms) {
+        Ok(_) | Err(OfferError::UnknownAsset { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Asks until there is an answer or the deadline has passed.
+async fn ask_supported(
+    facilitator: &dyn Facilitator,
+    deadline: Duration,
+) -> Result<SupportedResponse, FacilitatorError> {
+    let mut last =
+        FacilitatorError::NoAnswer(format!("no answer to /supported within {} ms", deadline.as_millis()));
+    let attempts = async {
+        loop {
+            match facilitator.supported().await {
+                Ok(supported) => return Ok(supported),
+                Err(error @ (FacilitatorError::BadAnswer { .. } | FacilitatorError::Refused { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => last = error,
+            }
+            tokio::time::sleep(START_RETRY_WAIT).await;
+        }
+    };
+    match tokio::time::timeout(deadline, attempts).await {
+        Ok(answer) => answer,
+        Err(_) => Err(last),
+    }
+}
+
+/// v2 is required of the facilitator; v1 is offered to buyers where it settles v1 too.
+fn match_supported(rails: &mut [Rail], supported: &SupportedResponse, faults: &mut Vec<String>) {
+    for rail in rails {
+        let (scheme, network) = (rail.scheme.name(), &rail.terms.network);
+        rail.takes_v1 = supported.supports(X402Version::V1, scheme, network);
+        if !supported.supports(X402Version::V2, scheme, network) {
+            let list: Vec<String> = supported
+                .kinds
+                .iter()
+                .map(|kind| format!("{} on {} (v{})", kind.scheme, kind.network, kind.version.number()))
+                .take(16)
+                .collect();
+            let has = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
+            faults.push(format!("facilitator: does not settle {scheme} on {network} (v2); it settles {has}"));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! A facilitator over HTTP (specification v2, section 7). Everything is bounded: waits, sizes, attempts.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+use tollway_core::model::{FacilitatorRequest, SettleResponse, SupportedResponse, VerifyResponse};
+use tollway_core::wire::{self, WireError};
+use tollway_core::{BoxFuture, ErrorCode, Facilitator, FacilitatorError};
+use url::{Host, Url};
+
+/// What the published sellers wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(90);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer of the protocol has a few hundred bytes; `/supported` a few thousand.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+const SUPPORTED_ATTEMPTS: u32 = 3;
+const MAX_RETRY_AFTER_SECONDS: u64 = 5;
+
+/// A facilitator at a URL. No redirect is followed: a payment goes to whom it was configured for.
+///
+/// ```
+/// use tollway_seller::HttpFacilitator;
+/// assert!(HttpFacilitator::new("https://facilitator.example").is_ok());
+/// assert!(HttpFacilitator::new("http://127.0.0.1:4021").is_ok());
+/// assert!(HttpFacilitator::new("http://facilitator.example").is_err(), "plain http leaves this machine");
+/// ```
+#[derive(Clone, Debug)]
+pub struct HttpFacilitator {
+    base: String,
+    client: reqwest::Client,
+    timeout: Duration,
+    bearer: Option<Bearer>,
+}
+
+/// Why a URL is not one to send payments to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FacilitatorUrlError {
+    /// Not a URL.
+    #[error("facilitator URL: must be an absolute URL: {0}")]
+    Malformed(String),
+    /// Plain http beyond this machine, or another scheme.
+    #[error("facilitator URL: must be https, or http to this machine; allow others with over_plain_http()")]
+    Insecure,
+    /// A query, a fragment or credentials.
+    #[error("facilitator URL: must have no query, fragment or credentials")]
+    Decorated,
+    /// The HTTP client cannot be made.
+    #[error("facilitator HTTP client: {0}")]
+    Client(String),
+}
+
+/// A token that no log shows.
+#[derive(Clone)]
+struct Bearer(String);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl HttpFacilitator {
+    /// The facilitator at `url`: https, or http to this machine.
+    ///
+    /// # Errors
+    /// [`FacilitatorUrlError`].
+    pub fn new(url: &str) -> Result<Self, FacilitatorUrlError> {
+        let parsed = parse(url)?;
+        let is_local = match parsed.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if parsed.scheme() == "http" && !is_local {
+            return Err(FacilitatorUrlError::Insecure);
+        }
+        Self::at(&parsed)
+    }
+
+    /// The facilitator at `url`, even over plain http: for networks that are private by other means.
+    ///
+    /// # Errors
+    /// [`FacilitatorUrlError`].
+    pub fn over_plain_http(url: &str) -> Result<Self, FacilitatorUrlError> {
+        Self::at(&parse(url)?)
+    }
+
+    /// Sets how long an answer may take: 90 s by default.
+    #[must_use]
+    pub const fn timeout_ms(mut self, milliseconds: u64) -> Self {
+        self.timeout = Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// Sends `token` as bearer authorization.
+    #[must_use]
+    pub fn bearer(mut self, token: impl Into<String>) -> Self {
+        self.bearer = Some(Bearer(token.into()));
+        self
+    }
+
+    fn at(url: &Url) -> Result<Self, FacilitatorUrlError> {
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| FacilitatorUrlError::Client(error.to_string()))?;
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { base, client, timeout: TIMEOUT, bearer: None })
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, FacilitatorError> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).timeout(self.timeout);
+        if let Some(Bearer(token)) = &self.bearer {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(send_error)?;
+        Answer::read(response).await
+    }
+
+    async fn post(&self, path: &str, request: &FacilitatorRequest) -> Result<Answer, FacilitatorError> {
+        let body = Value::Object(wire::encode_facilitator_request(request)).to_string();
+        self.ask(Method::POST, path, Some(body.into_bytes())).await
+    }
+}
+
+impl Facilitator for HttpFacilitator {
+    fn verify(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>> {
+        Box::pin(async move {
+            let answer = self.post("/verify", &request).await?;
+            answer.decode("isValid", wire::decode_verify_response)
+        })
+    }
+
+    fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {
+        Box::pin(async move {
+            let answer = self.post("/settle", &request).await?;
+            answer.decode("success", |json| wire::decode_settle_response(json, &request.requirements.network))
+        })
+    }
+
+    fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>> {
+        Box::pin(async move {
+            let mut attempt = 1;
+            loop {
+                let answer = self.ask(Method::GET, "/supported", None).await?;
+                let may_pass =
+                    answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
+                if attempt == SUPPORTED_ATTEMPTS || !may_pass {
+                    return answer.decode("kinds", wire::decode_supported);
+                }
+                let wait = answer.retry_after_seconds.map_or(Duration::from_millis(200), Duration::from_secs);
+                tokio::time::sleep(wait).await;
+                attempt += 1;
+            }
+        })
+    }
+}
+
+/// An answer read within its limits.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    retry_after_seconds: Option<u64>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    async fn read(mut response: Response) -> Result<Self, FacilitatorError> {
+        let status = response.status();
+        let retry_after_seconds = response
+            .headers()
+            .get(http::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(|seconds: u64| seconds.min(MAX_RETRY_AFTER_SECONDS));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(send_error)? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                let detail = format!("an answer of more than {MAX_BODY_BYTES} bytes");
+                return Err(FacilitatorError::BadAnswer { status: status.as_u16(), detail });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Self { status, retry_after_seconds, body })
+    }
+
+    /// Reads the answer. One that has the protocol's `marker` counts whatever its status: published
+    /// facilitators say "invalid" with 4xx and 5xx too.
+    fn decode<T>(
+        self,
+        marker: &str,
+        decode: impl FnOnce(&[u8]) -> Result<T, WireError>,
+    ) -> Result<T, FacilitatorError> {
+        let object = wire::parse_object(&self.body, "body").ok();
+        let status = self.status.as_u16();
+        if self.status.is_success() || object.as_ref().is_some_and(|object| object.contains_key(marker)) {
+            return decode(&self.body)
+                .map_err(|error| FacilitatorError::BadAnswer { status, detail: error.to_string() });
+        }
+        let text = |name: &str| object.as_ref().and_then(|object| object.get(name)).and_then(Value::as_str);
+        let said = [text("error"), text("field"), text("rule")].into_iter().flatten().collect::<Vec<_>>();
+        match (status, text("error")) {
+            (400 | 422, Some(code)) => Err(FacilitatorError::Refused {
+                code: ErrorCode::from_wire(code),
+                detail: excerpt(&said.join(": ")),
+            }),
+            (429 | 503, _) => Err(FacilitatorError::Busy(format!("status {status}"))),
+            _ => {
+                let detail = match said.as_slice() {
+                    [] => excerpt(&String::from_utf8_lossy(&self.body)),
+                    said => excerpt(&said.join(": ")),
+                };
+                Err(FacilitatorError::BadAnswer { status, detail })
+            }
+        }
+    }
+}
+
+fn parse(url: &str) -> Result<Url, FacilitatorUrlError> {
+    let parsed = Url::parse(url).map_err(|error| FacilitatorUrlError::Malformed(error.to_string()))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(FacilitatorUrlError::Insecure);
+    }
+    let is_decorated = parsed.query().is_some()
+        || parsed.fragment().is_some()
+        || !parsed.username().is_empty()
+        || parsed.password().is_some();
+    if is_decorated { Err(FacilitatorUrlError::Decorated) } else { Ok(parsed) }
+}
+
+/// Only a failed connection proves that nothing was sent.
+fn send_error(error: reqwest::Error) -> FacilitatorError {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if error.is_connect() || error.is_builder() {
+        FacilitatorError::Unreachable(text)
+    } else {
+        FacilitatorError::NoAnswer(text)
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(200).collect()
+}

@@ -1,0 +1,202 @@
+//! What one request is asked to pay: offers made from prices, with the 402 prepared for them.
+
+use std::sync::Arc;
+
+use tollway_core::model::{PaymentFlow, PaymentRequired, PaymentRequirements, ResourceInfo};
+use tollway_core::{
+    Currency, ErrorCode, JsonObject, Network, OfferError, Price, SchemeName, SellerScheme, Terms, X402Version,
+};
+
+use crate::challenge::Challenge;
+
+/// What an unpaid request is told.
+const PAYMENT_REQUIRED_TEXT: &str = "Payment required";
+
+/// The ways to pay for a resource, and how it is described.
+#[derive(Clone, Debug)]
+pub struct Offers {
+    pub(crate) list: Vec<Offer>,
+    pub(crate) flow: PaymentFlow,
+    pub(crate) about: About,
+    pub(crate) challenge: Challenge,
+}
+
+/// One way to pay, with the scheme that checks it.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) requirements: PaymentRequirements,
+    pub(crate) scheme: Arc<dyn SellerScheme>,
+    /// Whether the facilitator settles it for v1 buyers too.
+    pub(crate) takes_v1: bool,
+}
+
+/// How a resource is described to buyers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    pub(crate) description: Option<String>,
+    pub(crate) mime_type: Option<String>,
+    /// The URL to name instead of the request's own.
+    pub(crate) url: Option<String>,
+    pub(crate) extensions: JsonObject,
+}
+
+/// A way to be paid, fixed when the paywall starts.
+#[derive(Clone, Debug)]
+pub(crate) struct Rail {
+    pub(crate) scheme: Arc<dyn SellerScheme>,
+    pub(crate) terms: Terms,
+    pub(crate) takes_v1: bool,
+}
+
+/// A price, for every accepted network or for one.
+#[derive(Clone, Debug)]
+pub(crate) struct Tag {
+    pub(crate) network: Option<Network>,
+    pub(crate) price: Price,
+}
+
+/// Why a price cannot be put on a resource.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PriceError {
+    /// No accepted network can be offered at this price.
+    #[error("{network}: {error}")]
+    Offer {
+        /// Where.
+        network: Network,
+        /// Why not.
+        error: OfferError,
+    },
+    /// The price text is not one.
+    #[error(transparent)]
+    Money(#[from] tollway_core::MoneyError),
+    /// The price names a network that the paywall does not accept.
+    #[error("{0} is not accepted by this paywall: add it with accept()")]
+    NotAccepted(String),
+    /// An amount of an asset, and several networks it could be on.
+    #[error("an amount of an asset needs its network, as several are accepted: use price_on()")]
+    WhichNetwork,
+    /// `also` on a dynamic price.
+    #[error("a dynamic price returns all of its prices itself")]
+    Dynamic,
+    /// There is no price at all.
+    #[error("no price")]
+    Empty,
+}
+
+impl Offers {
+    /// Assembles what is asked of a request from offers made by [`offers_of_tags`].
+    pub(crate) fn assemble(mut list: Vec<Offer>, flow: PaymentFlow, about: About) -> Self {
+        if flow != PaymentFlow::Authorization {
+            for offer in &mut list {
+                offer.requirements.extra.insert("paymentFlow".to_owned(), flow.as_str().into());
+            }
+        }
+        let error = Some(PAYMENT_REQUIRED_TEXT.to_owned());
+        let url = about.url.clone().unwrap_or_default();
+        let v2 = payment_required(&list, &about, X402Version::V2, &url, error.clone());
+        let v1 = payment_required(&list, &about, X402Version::V1, &url, error);
+        let challenge = Challenge::new(&v2, &v1);
+        Self { list, flow, about, challenge }
+    }
+
+    /// The terms offered, the seller's favourite first.
+    pub fn requirements(&self) -> impl Iterator<Item = &PaymentRequirements> {
+        self.list.iter().map(|offer| &offer.requirements)
+    }
+
+    /// When the money moves.
+    pub const fn flow(&self) -> PaymentFlow {
+        self.flow
+    }
+
+    /// The `PaymentRequired` for the resource at `url`, with `code` naming why if a payment was refused.
+    pub fn payment_required(
+        &self,
+        version: X402Version,
+        url: &str,
+        code: Option<&ErrorCode>,
+    ) -> PaymentRequired {
+        let error = code.map_or(PAYMENT_REQUIRED_TEXT, ErrorCode::as_str).to_owned();
+        payment_required(&self.list, &self.about, version, url, Some(error))
+    }
+
+    /// How the resource at `url` is described.
+    pub(crate) fn resource(&self, url: &str) -> ResourceInfo {
+        resource(&self.about, url)
+    }
+}
+
+/// The offers of `tags` on `rails`: the first price first, networks in the order accepted.
+pub(crate) fn offers_of_tags(rails: &[Rail], tags: &[Tag]) -> Result<Vec<Offer>, PriceError> {
+    let mut list: Vec<Offer> = Vec::new();
+    for tag in tags {
+        for offer in offers_of_tag(rails, tag)? {
+            if !list.iter().any(|known| known.requirements == offer.requirements) {
+                list.push(offer);
+            }
+        }
+    }
+    if list.is_empty() { Err(PriceError::Empty) } else { Ok(list) }
+}
+
+fn offers_of_tag(rails: &[Rail], tag: &Tag) -> Result<Vec<Offer>, PriceError> {
+    let on = |rail: &&Rail| tag.network.as_ref().is_none_or(|network| &rail.terms.network == network);
+    let rails: Vec<&Rail> = rails.iter().filter(on).collect();
+    if let (Some(network), []) = (&tag.network, rails.as_slice()) {
+        return Err(PriceError::NotAccepted(network.to_string()));
+    }
+    if matches!(tag.price, Price::Asset { .. }) && rails.len() > 1 {
+        return Err(PriceError::WhichNetwork);
+    }
+    // A token by symbol need not exist everywhere; dollars must.
+    let may_miss =
+        matches!(&tag.price, Price::Money(money) if matches!(money.currency(), Currency::Symbol(_)));
+    let mut missed = None;
+    let mut offers = Vec::new();
+    for rail in rails {
+        match rail.scheme.offer(&tag.price, &rail.terms) {
+            Ok(requirements) => {
+                let scheme = Arc::clone(&rail.scheme);
+                offers.push(Offer { requirements, scheme, takes_v1: rail.takes_v1 });
+            }
+            Err(error) => {
+                let is_missing = matches!(error, OfferError::UnknownAsset { .. });
+                let error = PriceError::Offer { network: rail.terms.network.clone(), error };
+                if !(may_miss && is_missing) {
+                    return Err(error);
+                }
+                missed = Some(error);
+            }
+        }
+    }
+    match (offers.is_empty(), missed) {
+        (true, Some(error)) => Err(error),
+        _ => Ok(offers),
+    }
+}
+
+fn resource(about: &About, url: &str) -> ResourceInfo {
+    let description = about.description.clone();
+    ResourceInfo { description, mime_type: about.mime_type.clone(), ..ResourceInfo::new(url) }
+}
+
+fn payment_required(
+    list: &[Offer],
+    about: &About,
+    version: X402Version,
+    url: &str,
+    error: Option<String>,
+) -> PaymentRequired {
+    let is_v1 = version == X402Version::V1;
+    // Published v1 clients know `exact` only, and drop a whole 402 over an offer they cannot read.
+    let shown = |offer: &&Offer| !is_v1 || (offer.takes_v1 && offer.requirements.scheme == SchemeName::EXACT);
+    PaymentRequired {
+        version,
+        error,
+        resource: Some(resource(about, url)),
+        accepts: list.iter().filter(shown).map(|offer| offer.requirements.clone()).collect(),
+        extensions: about.extensions.clone(),
+        other: JsonObject::new(),
+    }
+}

@@ -1,0 +1,142 @@
+//! The paywall: what every priced route of a seller shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use http::request::Parts;
+use tollway_core::{Clock, Facilitator, Fingerprint, Network, Price};
+
+use crate::base_url::PublicBase;
+use crate::builder::PaywallBuilder;
+use crate::cors::Cors;
+use crate::denial::Denial;
+use crate::offers::{Offers, PriceError, Rail, Tag};
+use crate::phase::{Presented, Ticket, admit};
+use crate::priced::{BoxError, IntoPrice, Priced};
+use crate::reservation::Reservations;
+
+/// A started paywall. Clones share its reservations: one authorization buys one thing across all of them.
+///
+/// ```no_run
+/// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::get};
+/// use tollway_seller::{HttpFacilitator, Paywall};
+///
+/// let paywall = Paywall::builder("https://api.example.com")
+///     .accept("eip155:8453", "0x209693Bc6afc0C5328bA36FaF03C514EF312287C")
+///     .facilitator(HttpFacilitator::new("https://facilitator.example")?)
+///     .start()
+///     .await?;
+/// let app: Router = Router::new().route("/data", get(|| async { "data" }).layer(paywall.price("$0.01")?));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Paywall {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What the phases work with.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) base: PublicBase,
+    pub(crate) rails: Vec<Rail>,
+    pub(crate) facilitator: Arc<dyn Facilitator>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) reservations: Arc<Reservations>,
+    pub(crate) limits: Limits,
+    pub(crate) cors: Cors,
+    pub(crate) request_uri: Option<RequestUri>,
+}
+
+/// Reads the URI a buyer asked for where a router has shortened it.
+pub(crate) type RequestUri = fn(&Parts) -> Option<Uri>;
+
+/// Every wait and size of a paywall.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) verify_timeout: Duration,
+    pub(crate) settle_timeout: Duration,
+    pub(crate) pending_wait: Duration,
+    pub(crate) price_timeout: Duration,
+}
+
+impl Paywall {
+    /// Begins a paywall for resources that buyers see under `public_base_url`.
+    pub fn builder(public_base_url: impl Into<String>) -> PaywallBuilder {
+        PaywallBuilder::new(public_base_url.into())
+    }
+
+    /// A layer that asks `price` for what it wraps, on every accepted network.
+    ///
+    /// # Errors
+    /// [`PriceError`]: the text is no price, or an accepted network has no asset for it.
+    pub fn price(&self, price: impl IntoPrice) -> Result<Priced, PriceError> {
+        Priced::fixed(&self.core, Tag { network: None, price: price.into_price()? })
+    }
+
+    /// A layer that asks `price` on one accepted network.
+    ///
+    /// # Errors
+    /// [`PriceError`]: the network is not accepted, or the price is no price there.
+    pub fn price_on(&self, network: &str, price: impl IntoPrice) -> Result<Priced, PriceError> {
+        Priced::fixed(&self.core, self.tag_on(network, price)?)
+    }
+
+    /// A layer that asks what `price` says for the request: one price, several, or `None` for free.
+    ///
+    /// The request is priced again when it comes back with its payment, and the payment must match: the same
+    /// request must have the same price for as long as a buyer takes to pay. An error, an empty list and an
+    /// answer that takes too long are answered with 5xx; nothing is served.
+    ///
+    /// ```no_run
+    /// # fn demo(paywall: tollway_seller::Paywall) {
+    /// use tollway_core::Price;
+    /// let layer = paywall.dynamic(|parts: &http::request::Parts| {
+    ///     let is_large = parts.uri.path().starts_with("/large");
+    ///     async move {
+    ///         let price = if is_large { "$0.10" } else { "$0.01" };
+    ///         Ok(Some(vec![Price::Money(price.parse()?)]))
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn dynamic<F, Fut>(&self, price: F) -> Priced
+    where
+        F: Fn(&Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<Vec<Price>>, BoxError>> + Send + 'static,
+    {
+        Priced::dynamic(&self.core, Arc::new(move |parts| Box::pin(price(parts))))
+    }
+
+    /// Decides on a payment, for any transport: check, reserve, verify. The HTTP layer is built on it.
+    ///
+    /// # Errors
+    /// [`Denial`]: why the request is not served.
+    pub async fn admit(&self, offers: &Offers, presented: Presented) -> Result<Ticket, Denial> {
+        admit::admit(&self.core, offers, presented).await
+    }
+
+    /// How many reservations are remembered: for metrics.
+    pub fn reservation_count(&self) -> usize {
+        self.core.reservations.reservation_count()
+    }
+
+    fn tag_on(&self, network: &str, price: impl IntoPrice) -> Result<Tag, PriceError> {
+        self.core.tag_on(network, price)
+    }
+}
+
+impl Core {
+    pub(crate) fn tag_on(&self, network: &str, price: impl IntoPrice) -> Result<Tag, PriceError> {
+        let parsed: Network = network.parse().map_err(|_| PriceError::NotAccepted(network.to_owned()))?;
+        Ok(Tag { network: Some(parsed), price: price.into_price()? })
+    }
+
+    /// The resource's URL and the request's fingerprint; none if the URL is no URL.
+    pub(crate) fn fingerprint(&self, method: &str, url: &str, body: &[u8]) -> Option<Fingerprint> {
+        url::Url::parse(url).ok().map(|url| Fingerprint::of(method, &url, body))
+    }
+}

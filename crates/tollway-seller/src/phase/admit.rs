@@ -1,0 +1,134 @@
+//! Phases two to six: from a payment to a [`Ticket`], which is the right to run the handler once.
+
+use std::sync::Arc;
+
+use tollway_core::model::{FacilitatorRequest, PaymentFlow, PaymentPayload, ResourceInfo};
+use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, UnixTime};
+
+use super::ticket::Ticket;
+use super::{echo, select, verify};
+use crate::denial::Denial;
+use crate::offers::{Offer, Offers};
+use crate::paywall::Core;
+use crate::reservation::{Claim, Hold};
+
+/// How long after its expiry an unfinished payment may still be presented, to learn its fate.
+const LATE_SECONDS: u64 = 600;
+
+/// A payment presented for a request.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// The payment.
+    pub payment: PaymentPayload,
+    /// The request it is presented for.
+    pub fingerprint: Fingerprint,
+    /// The resource's URL on the public base.
+    pub resource_url: String,
+}
+
+/// Decides on a payment: everything local first, then the reservation, then the facilitator.
+pub(crate) async fn admit(core: &Arc<Core>, offers: &Offers, presented: Presented) -> Result<Ticket, Denial> {
+    let Presented { mut payment, fingerprint, resource_url } = presented;
+    echo::check(&offers.about.extensions, &payment.extensions)?;
+    let (offer, checked) = check(core, offers, &payment, fingerprint)?;
+    let (hold, is_again) = reserve(core, &payment, &checked, fingerprint)?;
+    if payment.resource.is_none() {
+        // v1 payments do not name the resource; a facilitator's request does.
+        payment.resource = Some(ResourceInfo::clone(&offers.resource(&resource_url)));
+    }
+    let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
+    let scheme = Arc::clone(&offer.scheme);
+    let mut ticket = Ticket::new(Arc::clone(core), scheme, request, checked, hold);
+    if is_again || offers.flow != PaymentFlow::Authorization {
+        if !is_again {
+            // An idempotent facilitator settles a spent authorization "again"; only verifying tells.
+            verify::verify(core, ticket.request(), ticket.checked()).await?;
+        }
+        ticket.settle_first().await?;
+    } else {
+        verify::verify(core, ticket.request(), ticket.checked()).await?;
+    }
+    Ok(ticket)
+}
+
+/// The offer the payment answers, and what its scheme found: signature, amount, time, recipient.
+fn check<'a>(
+    core: &Core,
+    offers: &'a Offers,
+    payment: &PaymentPayload,
+    fingerprint: Fingerprint,
+) -> Result<(&'a Offer, Checked), Refusal> {
+    let candidates = select::select(payment, &offers.list)?;
+    let now = core.clock.now();
+    let mut first_refusal = None;
+    for offer in candidates {
+        match offer.scheme.check(payment, &offer.requirements, now) {
+            Ok(checked) => return Ok((offer, checked)),
+            Err(refusal) => {
+                if let Some(checked) = check_late(core, offer, payment, fingerprint, &refusal, now) {
+                    return Ok((offer, checked));
+                }
+                first_refusal.get_or_insert(refusal);
+            }
+        }
+    }
+    let unmatched = || Refusal::new(ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "accepted", "must be an offer");
+    Err(first_refusal.unwrap_or_else(unmatched))
+}
+
+/// An expired payment whose settlement was under way when it expired is still owed an answer.
+fn check_late(
+    core: &Core,
+    offer: &Offer,
+    payment: &PaymentPayload,
+    fingerprint: Fingerprint,
+    refusal: &Refusal,
+    now: UnixTime,
+) -> Option<Checked> {
+    let expiries = [
+        ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE,
+        ErrorCode::PAYMENT_EXPIRED,
+        ErrorCode::PERMIT2_DEADLINE_EXPIRED,
+    ];
+    if !expiries.contains(&refusal.code) {
+        return None;
+    }
+    let earlier = UnixTime(now.0.saturating_sub(LATE_SECONDS));
+    let checked = offer.scheme.check(payment, &offer.requirements, earlier).ok()?;
+    core.reservations.reservation_is_open(&checked.key, fingerprint).then_some(checked)
+}
+
+/// Claims the reservation; says whether the payment was held before and must settle first.
+fn reserve(
+    core: &Core,
+    payment: &PaymentPayload,
+    checked: &Checked,
+    fingerprint: Fingerprint,
+) -> Result<(Arc<Hold>, bool), Denial> {
+    match core.reservations.reservation_insert(&checked.key, fingerprint, checked.valid_before) {
+        Claim::Fresh(hold) => Ok((hold, false)),
+        Claim::Again(hold) => Ok((hold, true)),
+        Claim::Running => Err(Denial::InProgress),
+        Claim::Full => Err(Denial::Full),
+        Claim::Elsewhere => {
+            Err(Denial::Refused(used(payment, checked, "has been used for another request: sign a new one")))
+        }
+        Claim::Settled(transaction) => {
+            let refusal = used(payment, checked, "has been used for this request already: sign a new one");
+            Err(Denial::AlreadyUsed { refusal, transaction })
+        }
+    }
+}
+
+fn used(payment: &PaymentPayload, checked: &Checked, rule: &str) -> Refusal {
+    let code = match payment.network().namespace() {
+        "eip155" => ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED,
+        _ => ErrorCode::DUPLICATE_SETTLEMENT,
+    };
+    let field = match &payment.payload {
+        payload if payload.contains_key("permit2Authorization") => "payload.permit2Authorization.nonce",
+        payload if payload.contains_key("authorization") => "payload.authorization.nonce",
+        _ => "payload",
+    };
+    Refusal::new(code, field, rule).by(checked.payer.clone())
+}

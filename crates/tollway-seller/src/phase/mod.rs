@@ -1,0 +1,13 @@
+//! The phases of one payment, one file each, in the order they happen: read, match, echo, check, reserve
+//! and verify ([`admit`]), the handler in between, then settle. None of them knows how requests are served.
+
+pub(crate) mod admit;
+mod echo;
+pub(crate) mod read;
+mod select;
+mod settle;
+mod ticket;
+mod verify;
+
+pub use admit::Presented;
+pub use ticket::{Charge, Receipt, Ticket};

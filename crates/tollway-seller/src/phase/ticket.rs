@@ -1,0 +1,154 @@
+//! The right to run a handler once. A ticket is settled or released; a ticket that is dropped is released.
+
+use std::sync::Arc;
+
+use tollway_core::model::{FacilitatorRequest, PaymentRequirements, SettleResponse, X402Version};
+use tollway_core::{Amount, Checked, SchemeName, SellerScheme};
+
+use super::settle::Settlement;
+use crate::denial::Denial;
+use crate::paywall::Core;
+use crate::reservation::{Fate, Hold};
+
+/// A payment that was admitted. While it lives, the same authorization buys nothing else.
+///
+/// Dropping it, because the buyer hung up or the handler panicked, frees the payment if nothing was sent to
+/// settle. If something was, the reservation stays, and the same request with the same payment is asked
+/// about at the facilitator before it is served.
+#[derive(Debug)]
+#[must_use = "a dropped ticket is a request that was not served"]
+pub struct Ticket {
+    core: Arc<Core>,
+    scheme: Arc<dyn SellerScheme>,
+    request: FacilitatorRequest,
+    checked: Checked,
+    hold: Arc<Hold>,
+    settled: Option<SettleResponse>,
+}
+
+/// How much of the offer to charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// All of it.
+    Full,
+    /// This much, atomic units: for schemes that can charge less than the maximum.
+    Amount(Amount),
+    /// Nothing: the payment is free again.
+    Nothing,
+}
+
+/// What a buyer is told after being served.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The settlement; none if nothing was charged.
+    pub settlement: Option<SettleResponse>,
+    /// The protocol version the buyer speaks.
+    pub version: X402Version,
+}
+
+impl Ticket {
+    pub(crate) const fn new(
+        core: Arc<Core>,
+        scheme: Arc<dyn SellerScheme>,
+        request: FacilitatorRequest,
+        checked: Checked,
+        hold: Arc<Hold>,
+    ) -> Self {
+        Self { core, scheme, request, checked, hold, settled: None }
+    }
+
+    /// Who pays.
+    pub fn payer(&self) -> &str {
+        &self.checked.payer
+    }
+
+    /// The offer that was paid.
+    pub const fn requirements(&self) -> &PaymentRequirements {
+        &self.request.requirements
+    }
+
+    /// The protocol version the buyer speaks.
+    pub const fn version(&self) -> X402Version {
+        self.request.payment.version
+    }
+
+    /// Whether the money has moved already: nothing about the charge can change then.
+    pub const fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    /// The handler succeeded: settle what is to be settled. Only after this may the answer leave.
+    ///
+    /// # Errors
+    /// [`Denial`]: the answer must not leave.
+    pub async fn settle(mut self, charge: Charge) -> Result<Receipt, Denial> {
+        let version = self.version();
+        if self.settled.is_none() {
+            match self.charged(charge)? {
+                None => return Ok(Receipt { settlement: None, version }),
+                Some(amount) => {
+                    self.request.requirements.amount = amount;
+                    self.settled = Some(self.settlement().run().await?);
+                }
+            }
+        }
+        if let Some(settlement) = &self.settled {
+            self.hold.set_fate(Fate::Delivered(settlement.transaction.clone()));
+        }
+        Ok(Receipt { settlement: self.settled.take(), version })
+    }
+
+    /// The handler failed. What was not sent to settle is free again; what was settled first stays owed: the
+    /// same request with the same payment is served without a new charge. The receipt is for the latter.
+    pub fn release(mut self) -> Receipt {
+        Receipt { settlement: self.settled.take(), version: self.version() }
+    }
+
+    pub(crate) async fn settle_first(&mut self) -> Result<(), Denial> {
+        self.hold.set_settles_first();
+        self.settled = Some(self.settlement().run().await?);
+        Ok(())
+    }
+
+    pub(crate) const fn request(&self) -> &FacilitatorRequest {
+        &self.request
+    }
+
+    pub(crate) const fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    pub(crate) fn scheme(&self) -> &dyn SellerScheme {
+        self.scheme.as_ref()
+    }
+
+    /// The amount to settle; none to charge nothing. A charge that cannot be made is the seller's fault.
+    fn charged(&self, charge: Charge) -> Result<Option<Amount>, Denial> {
+        let full = self.request.requirements.amount;
+        match charge {
+            Charge::Full => Ok(Some(full)),
+            Charge::Nothing | Charge::Amount(Amount::ZERO) => Ok(None),
+            Charge::Amount(amount) if amount > full => {
+                Err(Denial::Internal(format!("cannot charge {amount}: the buyer agreed to {full} at most")))
+            }
+            // The buyer signed one amount, and the token moves that amount or nothing.
+            Charge::Amount(amount)
+                if amount < full && self.request.requirements.scheme == SchemeName::EXACT =>
+            {
+                Err(Denial::Internal(format!(
+                    "cannot charge {amount} of {full}: scheme exact charges all or nothing"
+                )))
+            }
+            Charge::Amount(amount) => Ok(Some(amount)),
+        }
+    }
+
+    fn settlement(&self) -> Settlement {
+        Settlement {
+            core: Arc::clone(&self.core),
+            hold: Arc::clone(&self.hold),
+            request: self.request.clone(),
+            payer: self.checked.payer.clone(),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Phase six: the facilitator's word that the payment would settle now. It can refuse what we allow, never
+//! allow what we refuse.
+
+use tollway_core::model::FacilitatorRequest;
+use tollway_core::{Checked, ErrorCode, FacilitatorError, Refusal};
+
+use super::select::same_account;
+use crate::denial::Denial;
+use crate::paywall::Core;
+
+/// Asks the facilitator. No error leaves a reservation behind: nothing was settled.
+pub(crate) async fn verify(
+    core: &Core,
+    request: &FacilitatorRequest,
+    checked: &Checked,
+) -> Result<(), Denial> {
+    let asked = core.facilitator.verify(request.clone());
+    let answer = tokio::time::timeout(core.limits.verify_timeout, asked)
+        .await
+        .unwrap_or_else(|_| Err(FacilitatorError::NoAnswer("verify took too long".to_owned())))
+        .map_err(|error| {
+            tracing::warn!(%error, payer = checked.payer, "verify failed: the facilitator gave no answer");
+            Denial::outage(error)
+        })?;
+    if !answer.is_valid {
+        let code = answer.invalid_reason.unwrap_or(ErrorCode::UNEXPECTED_VERIFY_ERROR);
+        tracing::info!(%code, payer = checked.payer, "the facilitator refused a payment");
+        let rule =
+            answer.invalid_message.unwrap_or_else(|| format!("was refused by the facilitator: {code}"));
+        return Err(Denial::Refused(Refusal::new(code, "payload", rule).by(checked.payer.clone())));
+    }
+    match &answer.payer {
+        Some(payer) if !same_account(&request.requirements.network, payer, &checked.payer) => {
+            let detail = format!("verify names payer {payer:.64}, the signature is by {}", checked.payer);
+            Err(Denial::outage(FacilitatorError::BadAnswer { status: 200, detail }))
+        }
+        _ => Ok(()),
+    }
+}

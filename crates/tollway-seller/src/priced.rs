@@ -1,0 +1,195 @@
+//! A price on a route: what is asked, how it is described, and the tower layer that asks it.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use tollway_core::model::PaymentFlow;
+use tollway_core::{BoxFuture, JsonObject, Money, Price};
+
+use crate::base_url::json_safe;
+use crate::offers::{About, Offer, Offers, PriceError, Tag, offers_of_tags};
+use crate::paywall::Core;
+use crate::service::{Gate, PaywallService};
+
+/// Any error, for closures.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub(crate) type PriceFn =
+    Arc<dyn Fn(&Parts) -> BoxFuture<'static, Result<Option<Vec<Price>>, BoxError>> + Send + Sync>;
+
+/// A tower layer that puts a price on what it wraps, `HEAD` included.
+///
+/// Put it on the handler (`get(handler).layer(priced)`), not on a path: then no spelling of the path slips
+/// past it. Routers under `Router::nest` see a shortened URI; tell the paywall how to read the whole one with
+/// [`PaywallBuilder::request_uri`](crate::PaywallBuilder::request_uri).
+#[derive(Clone)]
+#[must_use = "a price does nothing until it is layered on a handler"]
+pub struct Priced {
+    core: Arc<Core>,
+    source: Source,
+    flow: PaymentFlow,
+    about: About,
+}
+
+#[derive(Clone)]
+enum Source {
+    Fixed(Vec<Offer>),
+    Dynamic(PriceFn),
+}
+
+impl Priced {
+    pub(crate) fn fixed(core: &Arc<Core>, tag: Tag) -> Result<Self, PriceError> {
+        let offers = offers_of_tags(&core.rails, &[tag])?;
+        Ok(Self::new(core, Source::Fixed(offers)))
+    }
+
+    pub(crate) fn dynamic(core: &Arc<Core>, price: PriceFn) -> Self {
+        Self::new(core, Source::Dynamic(price))
+    }
+
+    fn new(core: &Arc<Core>, source: Source) -> Self {
+        let core = Arc::clone(core);
+        Self { core, source, flow: PaymentFlow::Authorization, about: About::default() }
+    }
+
+    /// Describes the resource to buyers.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.about.description = Some(text.into());
+        self
+    }
+
+    /// Names the media type of the paid answer.
+    pub fn mime_type(mut self, text: impl Into<String>) -> Self {
+        self.about.mime_type = Some(text.into());
+        self
+    }
+
+    /// Names one URL as the resource, whatever the request's own is. Payments stay bound to the request.
+    pub fn resource_url(mut self, url: &str) -> Self {
+        self.about.url = Some(json_safe(url));
+        self
+    }
+
+    /// Declares an extension. A buyer who uses it must echo what is declared.
+    pub fn extension(mut self, name: impl Into<String>, declaration: JsonObject) -> Self {
+        self.about.extensions.insert(name.into(), declaration.into());
+        self
+    }
+
+    /// Settles before the handler runs: for side effects and streams. A handler that then fails leaves the
+    /// buyer a credit: the same request with the same payment is served without a new charge.
+    pub const fn upfront(mut self) -> Self {
+        self.flow = PaymentFlow::Upfront;
+        self
+    }
+
+    /// Offers another price beside the first, on every accepted network that knows its asset.
+    ///
+    /// # Errors
+    /// [`PriceError`]; also for a dynamic price, whose closure returns all of its prices.
+    pub fn also(self, price: impl IntoPrice) -> Result<Self, PriceError> {
+        let tag = Tag { network: None, price: price.into_price()? };
+        self.also_tag(tag)
+    }
+
+    /// Offers another price on one accepted network.
+    ///
+    /// # Errors
+    /// As for [`also`](Self::also).
+    pub fn also_on(self, network: &str, price: impl IntoPrice) -> Result<Self, PriceError> {
+        let tag = self.core.tag_on(network, price)?;
+        self.also_tag(tag)
+    }
+
+    fn also_tag(mut self, tag: Tag) -> Result<Self, PriceError> {
+        let Source::Fixed(offers) = &mut self.source else { return Err(PriceError::Dynamic) };
+        for offer in offers_of_tags(&self.core.rails, &[tag])? {
+            if !offers.iter().any(|known| known.requirements == offer.requirements) {
+                offers.push(offer);
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl<S> tower::Layer<S> for Priced {
+    type Service = PaywallService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let pricing = match &self.source {
+            Source::Fixed(offers) => {
+                Pricing::Fixed(Arc::new(Offers::assemble(offers.clone(), self.flow, self.about.clone())))
+            }
+            Source::Dynamic(price) => {
+                Pricing::Dynamic { price: Arc::clone(price), flow: self.flow, about: self.about.clone() }
+            }
+        };
+        PaywallService::new(inner, Gate::new(Arc::clone(&self.core), pricing))
+    }
+}
+
+impl std::fmt::Debug for Priced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Priced").field("flow", &self.flow).field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+/// Where a request's offers come from.
+pub(crate) enum Pricing {
+    Fixed(Arc<Offers>),
+    Dynamic { price: PriceFn, flow: PaymentFlow, about: About },
+}
+
+impl Pricing {
+    /// The offers for a request; none if it is free. An error is the seller's, and nothing is served.
+    pub(crate) async fn offers(&self, core: &Core, parts: &Parts) -> Result<Option<Arc<Offers>>, BoxError> {
+        let (price, flow, about) = match self {
+            Self::Fixed(offers) => return Ok(Some(Arc::clone(offers))),
+            Self::Dynamic { price, flow, about } => (price, flow, about),
+        };
+        let Some(prices) = tokio::time::timeout(core.limits.price_timeout, price(parts)).await?? else {
+            return Ok(None);
+        };
+        let tags: Vec<Tag> = prices.into_iter().map(|price| Tag { network: None, price }).collect();
+        let list = offers_of_tags(&core.rails, &tags)?;
+        Ok(Some(Arc::new(Offers::assemble(list, *flow, about.clone()))))
+    }
+}
+
+impl std::fmt::Debug for Pricing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(offers) => f.debug_tuple("Fixed").field(offers).finish(),
+            Self::Dynamic { flow, .. } => {
+                f.debug_struct("Dynamic").field("flow", flow).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// What can be a price: `"$0.01"`, [`Money`], [`Price`].
+pub trait IntoPrice {
+    /// The price.
+    ///
+    /// # Errors
+    /// [`PriceError::Money`] for text that is no price.
+    fn into_price(self) -> Result<Price, PriceError>;
+}
+
+impl IntoPrice for &str {
+    fn into_price(self) -> Result<Price, PriceError> {
+        Ok(Price::Money(self.parse()?))
+    }
+}
+
+impl IntoPrice for Money {
+    fn into_price(self) -> Result<Price, PriceError> {
+        Ok(Price::Money(self))
+    }
+}
+
+impl IntoPrice for Price {
+    fn into_price(self) -> Result<Price, PriceError> {
+        Ok(self)
+    }
+}

@@ -1,0 +1,286 @@
+//! The tower service: one HTTP request through the phases. Everything about payments is decided in
+//! [`crate::phase`]; everything about how answers look in [`crate::answer`].
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::{Either, Ready, ready};
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use tollway_core::model::X402Version;
+use tollway_core::wire::{PAYMENT_SIGNATURE, X_PAYMENT};
+use tollway_core::{Amount, BoxFuture, Network};
+use tower::Service;
+
+use crate::body::{self, BodyError, PaidBody};
+use crate::denial::Denial;
+use crate::offers::Offers;
+use crate::paywall::Core;
+use crate::phase::{Charge, Presented, Ticket, admit, read};
+use crate::priced::{BoxError, Pricing};
+use crate::{answer, cache, overrides};
+
+/// What [`Priced`](crate::Priced) makes of a service: it answers 402 until it is paid.
+#[derive(Clone, Debug)]
+pub struct PaywallService<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+/// Who paid for the request: handlers find it in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    /// Who pays.
+    pub payer: String,
+    /// On which network.
+    pub network: Network,
+    /// In which asset.
+    pub asset: String,
+    /// At most how much, atomic units.
+    pub amount: Amount,
+}
+
+/// What a priced route needs to decide.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    core: Arc<Core>,
+    pricing: Pricing,
+}
+
+impl<S> PaywallService<S> {
+    pub(crate) fn new(inner: S, gate: Gate) -> Self {
+        Self { inner, gate: Arc::new(gate) }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for PaywallService<S>
+where
+    S: Service<Request<PaidBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<PaidBody>;
+    type Error = S::Error;
+    type Future = Either<
+        Ready<Result<Self::Response, Self::Error>>,
+        BoxFuture<'static, Result<Self::Response, Self::Error>>,
+    >;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        if let Some(response) = self.gate.at_once(&parts) {
+            return Either::Left(ready(Ok(response)));
+        }
+        // The service that was polled ready is the one to call.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let gate = Arc::clone(&self.gate);
+        Either::Right(Box::pin(async move { gate.serve(inner, parts, body).await }))
+    }
+}
+
+/// How a request comes out of the gate.
+enum Entry {
+    Free(PaidBody),
+    Paid(Box<Ticket>, Arc<Offers>, String, PaidBody),
+    Denied(Response<PaidBody>),
+}
+
+impl Gate {
+    pub(crate) const fn new(core: Arc<Core>, pricing: Pricing) -> Self {
+        Self { core, pricing }
+    }
+
+    /// What is answered without waiting: preflights, and unpaid requests at a fixed price.
+    fn at_once(&self, parts: &Parts) -> Option<Response<PaidBody>> {
+        if parts.method == Method::OPTIONS {
+            let mut response = self.core.cors.preflight(&parts.headers);
+            cache::vary(response.headers_mut());
+            return Some(response);
+        }
+        match &self.pricing {
+            Pricing::Fixed(offers) if !read::is_present(&parts.headers) => {
+                let response = answer::unpaid(offers, &self.resource_url(parts));
+                Some(self.finish(response, parts.headers.get(ORIGIN)))
+            }
+            _ => None,
+        }
+    }
+
+    async fn serve<S, B, R>(
+        self: Arc<Self>,
+        mut inner: S,
+        mut parts: Parts,
+        body: B,
+    ) -> Result<Response<PaidBody>, S::Error>
+    where
+        S: Service<Request<PaidBody>, Response = Response<R>>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let origin = parts.headers.get(ORIGIN).cloned();
+        let response = match self.enter(&mut parts, body).await {
+            Entry::Denied(response) => response,
+            Entry::Free(body) => {
+                let mut response = inner.call(Request::from_parts(parts, body)).await?;
+                let _unused = overrides::take(response.headers_mut());
+                response.map(body::stream)
+            }
+            Entry::Paid(ticket, offers, url, body) => {
+                // An error of the inner service drops the ticket: nobody is charged.
+                let response = inner.call(Request::from_parts(parts, body)).await?;
+                leave(*ticket, &offers, &url, response.map(body::stream)).await
+            }
+        };
+        Ok(self.finish(response, origin.as_ref()))
+    }
+
+    /// From a request to its right to be served: price, payment, body, decision.
+    async fn enter<B>(&self, parts: &mut Parts, body: B) -> Entry
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let offers = match self.pricing.offers(&self.core, parts).await {
+            Ok(Some(offers)) => offers,
+            Ok(None) => return Entry::Free(body::stream(body)),
+            Err(error) => {
+                tracing::error!(%error, path = parts.uri.path(), "no price: nothing is served");
+                return Entry::Denied(answer::internal());
+            }
+        };
+        let url = self.resource_url(parts);
+        if !read::is_present(&parts.headers) {
+            return Entry::Denied(answer::unpaid(&offers, &url));
+        }
+        let payment = match read::read(&parts.headers) {
+            Ok(payment) => payment,
+            Err(error) => {
+                return Entry::Denied(answer::denied(&error.into(), &offers, &url, X402Version::V2));
+            }
+        };
+        let limits = &self.core.limits;
+        let bytes = match body::read(body, limits.body_bytes, limits.body_timeout).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Entry::Denied(body_fault(error, limits.body_bytes)),
+        };
+        let Some(fingerprint) = self.core.fingerprint(parts.method.as_str(), &url, &bytes) else {
+            return Entry::Denied(answer::fault(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "url",
+                "must be a URL",
+            ));
+        };
+        let version = payment.version;
+        let presented = Presented { payment, fingerprint, resource_url: url.clone() };
+        match admit::admit(&self.core, &offers, presented).await {
+            Ok(ticket) => {
+                present(parts, &ticket);
+                Entry::Paid(Box::new(ticket), offers, url, body::full(bytes))
+            }
+            Err(denial) => Entry::Denied(denied(&denial, &offers, &url, version)),
+        }
+    }
+
+    fn resource_url(&self, parts: &Parts) -> String {
+        let whole = self.core.request_uri.and_then(|read| read(parts));
+        self.core.base.resource_url(whole.as_ref().unwrap_or(&parts.uri))
+    }
+
+    /// What every answer of a priced route carries.
+    fn finish(&self, mut response: Response<PaidBody>, origin: Option<&HeaderValue>) -> Response<PaidBody> {
+        let headers = response.headers_mut();
+        cache::vary(headers);
+        self.core.cors.apply(headers, origin);
+        response
+    }
+}
+
+/// From the handler's answer to ours: its head decides, its body is not touched.
+async fn leave(
+    ticket: Ticket,
+    offers: &Offers,
+    url: &str,
+    mut response: Response<PaidBody>,
+) -> Response<PaidBody> {
+    let override_text = overrides::take(response.headers_mut());
+    if response.status().as_u16() >= 400 {
+        answer::receipt(response.headers_mut(), &ticket.release());
+        return response;
+    }
+    let version = ticket.version();
+    let settled = match charge(&ticket, override_text) {
+        Ok(charge) => ticket.settle(charge).await,
+        Err(fault) => {
+            drop(ticket);
+            Err(Denial::Internal(fault))
+        }
+    };
+    match settled {
+        Ok(receipt) => {
+            answer::receipt(response.headers_mut(), &receipt);
+            response
+        }
+        Err(denial) => denied(&denial, offers, url, version),
+    }
+}
+
+/// What the handler charges. The money of a payment that settled first has moved already.
+fn charge(ticket: &Ticket, override_text: Option<Result<String, String>>) -> Result<Charge, String> {
+    let Some(text) = override_text else { return Ok(Charge::Full) };
+    if ticket.is_settled() {
+        tracing::warn!("Settlement-Overrides is too late: the payment had settled before the handler ran");
+        return Ok(Charge::Full);
+    }
+    text.and_then(|text| overrides::parse(&text, ticket.scheme(), ticket.requirements()))
+        .map_err(|fault| format!("Settlement-Overrides: {fault}"))
+}
+
+fn denied(denial: &Denial, offers: &Offers, url: &str, version: X402Version) -> Response<PaidBody> {
+    if let Denial::Internal(fault) = denial {
+        tracing::error!(fault, url, "nothing was charged and nothing is served");
+    }
+    answer::denied(denial, offers, url, version)
+}
+
+/// Tells the handler who paid, and keeps the signed authorization from going further than it must.
+fn present(parts: &mut Parts, ticket: &Ticket) {
+    parts.headers.remove(PAYMENT_SIGNATURE);
+    parts.headers.remove(X_PAYMENT);
+    let offer = ticket.requirements();
+    parts.extensions.insert(Payment {
+        payer: ticket.payer().to_owned(),
+        network: offer.network.clone(),
+        asset: offer.asset.clone(),
+        amount: offer.amount,
+    });
+}
+
+fn body_fault(error: BodyError, limit_bytes: usize) -> Response<PaidBody> {
+    match error {
+        BodyError::TooLarge => {
+            let rule = format!("must be at most {limit_bytes} bytes long with a payment");
+            answer::fault(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "body", &rule)
+        }
+        BodyError::TooSlow => {
+            answer::fault(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "body", "took too long to arrive")
+        }
+        BodyError::Broken => {
+            answer::fault(StatusCode::BAD_REQUEST, "body_broken", "body", "did not arrive whole")
+        }
+    }
+}
