@@ -26,7 +26,7 @@ pub use asset::{Asset, AssetTable};
 #[cfg(feature = "rpc")]
 pub use chain::{CallOutcome, Chain, ChainError, Head};
 #[cfg(feature = "rpc")]
-pub use multicall::MULTICALL3;
+pub use multicall::{Call, MULTICALL3, batch};
 pub use signer::{LocalSigner, Signer, SignerError};
 #[cfg(feature = "rpc")]
 pub use transaction::{SignedTransaction, Transaction};

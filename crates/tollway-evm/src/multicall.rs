@@ -24,10 +24,23 @@ sol! {
 }
 
 /// One call.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) to: Address,
-    pub(crate) data: Bytes,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The contract.
+    pub to: Address,
+    /// The calldata.
+    pub data: Bytes,
+}
+
+/// Several calls as one, each allowed to fail without the others.
+pub fn batch(calls: impl IntoIterator<Item = Call>) -> Call {
+    let calls = calls.into_iter().map(|call| Multicall3::Call3 {
+        target: call.to,
+        allowFailure: true,
+        callData: call.data,
+    });
+    let data = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode();
+    Call { to: MULTICALL3, data: data.into() }
 }
 
 /// What one call returned.
@@ -55,13 +68,8 @@ pub(crate) async fn call(
     calls: &[Call],
 ) -> Result<Vec<Returned>, ChainError> {
     let wanted = calls.len();
-    let calls = calls.iter().map(|call| Multicall3::Call3 {
-        target: call.to,
-        allowFailure: true,
-        callData: call.data.clone(),
-    });
-    let data = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode();
-    let bytes = match chain.call(sender, MULTICALL3, data.into()).await? {
+    let Call { to, data } = batch(calls.iter().cloned());
+    let bytes = match chain.call(sender, to, data).await? {
         CallOutcome::Returned(bytes) => bytes,
         CallOutcome::Reverted(_) => return Err(ChainError::NoMulticall),
     };

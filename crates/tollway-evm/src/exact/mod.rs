@@ -18,9 +18,9 @@ mod verify;
 pub use offer::ExactSeller;
 pub use prove::{TransferProof, prove_transfer};
 #[cfg(feature = "rpc")]
-pub use settle::{simulate, transfer_call};
+pub use settle::{SimulationError, simulate, transfer_call};
 pub use sign::ExactBuyer;
-pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check};
+pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check, check_at_any_time, check_window};
 
 use alloy_primitives::{Address, B256, Signature, U256};
 use tollway_core::wire::Fields;

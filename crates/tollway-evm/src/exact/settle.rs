@@ -1,6 +1,6 @@
 //! The facilitator's side on chain: simulate the transfer, build the call that makes it.
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, U256};
 use alloy_sol_types::{SolCall, SolValue, sol};
 use tollway_core::{ErrorCode, Refusal};
 
@@ -20,8 +20,8 @@ sol! {
     }
 }
 
-/// The call that moves the money: the token, and the calldata.
-pub fn transfer_call(payment: &ExactPayment) -> (Address, Bytes) {
+/// The call that moves the money.
+pub fn transfer_call(payment: &ExactPayment) -> Call {
     let (authorization, signature) = (&payment.authorization, &payment.signature);
     let call = Token::transferWithAuthorizationCall {
         from: authorization.from,
@@ -34,7 +34,7 @@ pub fn transfer_call(payment: &ExactPayment) -> (Address, Bytes) {
         r: signature.r().into(),
         s: signature.s().into(),
     };
-    (payment.asset, call.abi_encode().into())
+    Call { to: payment.asset, data: call.abi_encode().into() }
 }
 
 /// Runs the transfer on the latest state in one `eth_call`, with what explains a failure around it: the nonce,
@@ -54,7 +54,7 @@ pub async fn simulate(chain: &Chain, payment: &ExactPayment, sender: Address) ->
         ),
         balance_of(authorization.from),
         balance_of(authorization.to),
-        Call { to: payment.asset, data: transfer_call(payment).1 },
+        transfer_call(payment),
         balance_of(authorization.to),
     ];
     let returned = multicall::call(chain, sender, &calls).await?;

@@ -1,6 +1,6 @@
 //! Every rule that needs no chain, cheapest first, the signature last. This is where a signature is checked.
 
-use alloy_primitives::{Address, Signature};
+use alloy_primitives::{Address, Signature, U256};
 use tollway_core::model::{PaymentPayload, PaymentRequirements};
 use tollway_core::{Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime};
 
@@ -52,11 +52,40 @@ pub fn check(
     offer: &PaymentRequirements,
     now: UnixTime,
 ) -> Result<ExactPayment, Refusal> {
+    check_rules(payment, offer, Some(now))
+}
+
+/// The same without the time window: for a payment whose fate is asked after it has expired.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_at_any_time(
+    payment: &PaymentPayload,
+    offer: &PaymentRequirements,
+) -> Result<ExactPayment, Refusal> {
+    check_rules(payment, offer, None)
+}
+
+/// The time window alone.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_window(payment: &ExactPayment, now: UnixTime) -> Result<(), Refusal> {
+    let payer = payment.authorization.from;
+    window(&payment.authorization, now).map_err(|refusal| refusal.by(payer.to_checksum(None)))
+}
+
+fn check_rules(
+    payment: &PaymentPayload,
+    offer: &PaymentRequirements,
+    now: Option<UnixTime>,
+) -> Result<ExactPayment, Refusal> {
     check_kind(payment, offer)?;
     let (asset, domain) = domain(offer)?;
     let (authorization, signature) = Authorization::decode(&payment.payload)?;
     let payer = authorization.from;
-    check_terms(&authorization, offer, now)
+    check_terms(&authorization, offer)
+        .and_then(|()| now.map_or(Ok(()), |now| window(&authorization, now)))
         .and_then(|()| check_signature(&domain, &authorization, &signature))
         .map(|signature| ExactPayment { authorization, signature, asset, network: offer.network.clone() })
         .map_err(|refusal| refusal.by(payer.to_checksum(None)))
@@ -108,22 +137,20 @@ pub(super) fn domain(offer: &PaymentRequirements) -> Result<(Address, Domain), R
     Ok((asset, domain))
 }
 
-fn check_terms(
-    authorization: &Authorization,
-    offer: &PaymentRequirements,
-    now: UnixTime,
-) -> Result<(), Refusal> {
-    let refuse =
-        |code, field: &str, rule| Err(Refusal::new(code, format!("payload.authorization.{field}"), rule));
+fn check_terms(authorization: &Authorization, offer: &PaymentRequirements) -> Result<(), Refusal> {
     if parse_address(&offer.pay_to) != Some(authorization.to) {
         let rule = format!("must be the offer's payTo {}, not {}", offer.pay_to, authorization.to);
-        return refuse(ErrorCode::INVALID_EXACT_EVM_RECIPIENT_MISMATCH, "to", rule);
+        return Err(refuse(ErrorCode::INVALID_EXACT_EVM_RECIPIENT_MISMATCH, "to", rule));
     }
     if authorization.value != offer.amount.atomic() {
         let rule = format!("must be exactly {}, not {}", offer.amount, authorization.value);
         let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALUE_MISMATCH;
-        return refuse(code, "value", rule);
+        return Err(refuse(code, "value", rule));
     }
+    Ok(())
+}
+
+fn window(authorization: &Authorization, now: UnixTime) -> Result<(), Refusal> {
     let expires = authorization.expires();
     if expires < now.plus_seconds(MIN_REMAINING_SECONDS) {
         let rule = format!(
@@ -131,14 +158,19 @@ fn check_terms(
             now.0, expires.0
         );
         let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE;
-        return refuse(code, "validBefore", rule);
+        return Err(refuse(code, "validBefore", rule));
     }
-    if authorization.valid_after > alloy_primitives::U256::from(now.0) {
-        let rule = format!("must not be after now ({}), is {}", now.0, authorization.valid_after);
+    // The token demands that the block's time is beyond validAfter, and a block's time is now at the latest.
+    if authorization.valid_after >= U256::from(now.0) {
+        let rule = format!("must be before now ({}), is {}", now.0, authorization.valid_after);
         let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_AFTER;
-        return refuse(code, "validAfter", rule);
+        return Err(refuse(code, "validAfter", rule));
     }
     Ok(())
+}
+
+fn refuse(code: ErrorCode, field: &str, rule: String) -> Refusal {
+    Refusal::new(code, format!("payload.authorization.{field}"), rule)
 }
 
 fn check_signature(
@@ -245,7 +277,7 @@ mod tests {
             ("validBefore", json!(NOW.0.to_string()), before.clone()),
             ("validBefore", json!((NOW.0 + 5).to_string()), before),
             ("validBefore", json!((NOW.0 + 6).to_string()), signature.clone()),
-            ("validAfter", json!((NOW.0 + 1).to_string()), after),
+            ("validAfter", json!(NOW.0.to_string()), after),
             ("nonce", json!("0x00"), payload.clone()),
             ("nonce", json!(format!("0x{}", "0".repeat(64))), signature.clone()),
             ("signature", json!("0x"), signature.clone()),
@@ -344,7 +376,7 @@ mod tests {
             }
             let mut held = signed.clone();
             held.amount = Amount::from(asked);
-            let rules = honest && asked == paid && starts <= 0 && ends >= 6;
+            let rules = honest && asked == paid && starts < 0 && ends >= 6;
             prop_assert_eq!(check(&payment, &held, NOW).is_ok(), rules);
         }
 

@@ -1,0 +1,321 @@
+//! The engine: the phases in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tollway_core::model::{
+    FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
+};
+use tollway_core::{
+    BoxFuture, Clock, ErrorCode, Facilitator, FacilitatorError, JsonObject, Refusal, SchemeName, SystemClock,
+    X402Version,
+};
+use tollway_evm::exact::ExactPayment;
+
+use crate::evm_network::{EvmNetwork, NetworkSetup};
+use crate::journal::{Journal, Progress};
+use crate::lane::{Job, LaneHandle};
+use crate::limits::Limits;
+use crate::phase::{check, matching, reserve, simulate};
+
+/// How long a lane that has claimed a payment may take to sign: then the transaction's hash is known.
+const CLAIM_GRACE: Duration = Duration::from_secs(5);
+
+/// Verifies and settles. Cheap to clone; the lanes end when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    networks: Vec<Arc<EvmNetwork>>,
+    journal: Arc<Journal>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+/// Puts an [`Engine`] together.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    networks: Vec<NetworkSetup>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+/// Why an engine did not start: every fault at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the facilitator cannot start:{}", .0.iter().map(|fault| format!("\n  - {fault}")).collect::<String>())]
+pub struct StartError(pub Vec<String>);
+
+impl Engine {
+    /// An engine for the networks to be added.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{sync::Arc, time::Duration};
+    /// use tollway_evm::{AssetTable, Chain, LocalSigner};
+    /// use tollway_facilitator::{Engine, NetworkSetup};
+    ///
+    /// let network = "eip155:84532".parse()?;
+    /// let chain = Chain::connect("http://127.0.0.1:8545", &network, Duration::from_secs(5))?;
+    /// let signer = Arc::new(LocalSigner::from_hex(&std::env::var("LANE_KEY")?)?);
+    /// let setup = NetworkSetup { chain, assets: AssetTable::known(), signers: vec![signer] };
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder { networks: Vec::new(), clock: Arc::new(SystemClock), limits: Limits::default() }
+    }
+
+    /// How many payments are accepted and neither settled nor failed yet.
+    pub fn open_payments(&self) -> usize {
+        self.inner.journal.open_count()
+    }
+
+    /// What each network says about itself, for `/health`.
+    pub(crate) async fn health(&self) -> Vec<NetworkHealth> {
+        let mut all = Vec::new();
+        for network in &self.inner.networks {
+            let mut lanes = Vec::new();
+            for lane in &network.lanes {
+                let balance = network.chain.balance(lane.address()).await.ok();
+                lanes.push((lane.address().to_checksum(None), lane.queued(), balance));
+            }
+            let head = network.chain.head().await.map(|head| head.number).ok();
+            all.push(NetworkHealth { network: network.network().to_string(), head, lanes });
+        }
+        all
+    }
+
+    async fn verify_payment(
+        &self,
+        request: &FacilitatorRequest,
+    ) -> Result<Result<ExactPayment, Refusal>, FacilitatorError> {
+        let inner = &self.inner;
+        let local = || {
+            let network = matching::find(&inner.networks, request)?;
+            let payment = check::check(request, &inner.limits, inner.clock.now())?;
+            reserve::unused(&inner.journal, &payment)?;
+            Ok((network, payment))
+        };
+        let (network, payment) = match local() {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let simulated = simulate::simulate(network, &payment).await?;
+        Ok(simulated.map(|()| payment))
+    }
+
+    async fn settle_payment(&self, request: &FacilitatorRequest) -> Result<SettleResponse, FacilitatorError> {
+        let inner = &self.inner;
+        let fail = |refusal: Refusal| Ok(failure(request, refusal));
+        let network = match matching::find(&inner.networks, request) {
+            Ok(network) => network,
+            Err(refusal) => return fail(refusal),
+        };
+        let payment = match check::check_at_any_time(request) {
+            Ok(payment) => payment,
+            Err(refusal) => return fail(refusal),
+        };
+        // Who asks again is told the fate, also after the authorization has expired.
+        if let Some(progress) = inner.journal.progress(&payment.key())
+            && !progress.borrow().may_be_retried()
+        {
+            return self.await_fate(request, &payment, progress).await;
+        }
+        if let Err(refusal) = check::window(&payment, &inner.limits, inner.clock.now()) {
+            return fail(refusal);
+        }
+        let (ours, progress) = reserve::reserve(&inner.journal, &payment, inner.clock.now())?;
+        if ours {
+            // In a task of its own: a caller who hangs up cannot leave a reservation behind.
+            let (journal, network) = (Arc::clone(&inner.journal), Arc::clone(network));
+            tokio::spawn(start_settlement(journal, network, payment.clone()));
+        }
+        self.await_fate(request, &payment, progress).await
+    }
+
+    /// Waits for the fate of a reserved payment, at most the settle deadline.
+    async fn await_fate(
+        &self,
+        request: &FacilitatorRequest,
+        payment: &ExactPayment,
+        mut progress: watch::Receiver<Progress>,
+    ) -> Result<SettleResponse, FacilitatorError> {
+        let inner = &self.inner;
+        let deadline = inner.limits.settle_deadline;
+        let mut last = progress.borrow_and_update().clone();
+        if let Ok(Ok(ended)) = timeout(deadline, progress.wait_for(Progress::is_terminal)).await {
+            last = ended.clone();
+        } else if progress.borrow().is_waiting() {
+            if inner.journal.reservation_withdraw(&payment.key()) {
+                return Err(FacilitatorError::Busy("no lane was free in time".to_owned()));
+            }
+            let known = timeout(CLAIM_GRACE, progress.wait_for(|progress| !progress.is_waiting()));
+            if let Ok(Ok(known)) = known.await {
+                last = known.clone();
+            }
+        } else {
+            last = progress.borrow().clone();
+        }
+        respond(request, payment, last)
+    }
+}
+
+/// Simulates a reserved payment and hands it to a lane.
+async fn start_settlement(journal: Arc<Journal>, network: Arc<EvmNetwork>, payment: ExactPayment) {
+    let key = payment.key();
+    let ended = match simulate::simulate(&network, &payment).await {
+        Ok(Ok(())) => {
+            let job = Job { key: key.clone(), payment };
+            if network.lane().is_some_and(|lane| lane.enqueue(job)) {
+                return;
+            }
+            Progress::Abandoned { message: "every lane's queue is full".to_owned() }
+        }
+        Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
+        Err(error) => Progress::Abandoned { message: error.to_string() },
+    };
+    journal.append(&key, ended);
+}
+
+fn failure(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {
+    let network = request.requirements.network.clone();
+    let message = refusal.to_string();
+    let mut response = SettleResponse::failed(network, Some(refusal.code), message);
+    response.payer = refusal.payer;
+    response
+}
+
+fn respond(
+    request: &FacilitatorRequest,
+    payment: &ExactPayment,
+    progress: Progress,
+) -> Result<SettleResponse, FacilitatorError> {
+    let network = request.requirements.network.clone();
+    let payer = payment.authorization.from.to_checksum(None);
+    Ok(match progress {
+        Progress::Settled { transaction, log_index } => {
+            let mut response = SettleResponse::settled(network, payer, transaction.to_string());
+            response.extra.insert("logIndex".to_owned(), log_index.into());
+            response
+        }
+        Progress::Failed { code, message } => {
+            let mut response = SettleResponse::failed(network, Some(code), message);
+            response.payer = Some(payer);
+            response
+        }
+        Progress::Sent { transaction } => SettleResponse::pending(network, payer, transaction.to_string()),
+        Progress::Abandoned { message } => return Err(FacilitatorError::Busy(message)),
+        Progress::Reserved | Progress::Claimed => {
+            return Err(FacilitatorError::NoAnswer("the lane's signer did not answer".to_owned()));
+        }
+    })
+}
+
+impl Facilitator for Engine {
+    fn verify(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>> {
+        Box::pin(async move {
+            Ok(match self.verify_payment(&request).await? {
+                Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
+                Err(refusal) => refusal.into(),
+            })
+        })
+    }
+
+    fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {
+        Box::pin(async move { self.settle_payment(&request).await })
+    }
+
+    fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>> {
+        let mut response = SupportedResponse::default();
+        let mut signers = Vec::new();
+        for network in &self.inner.networks {
+            let named = network.network().v1_name().map(|_| X402Version::V1);
+            for version in [Some(X402Version::V2), named].into_iter().flatten() {
+                response.kinds.push(SupportedKind {
+                    version,
+                    scheme: SchemeName::EXACT,
+                    network: network.network().clone(),
+                    extra: JsonObject::new(),
+                });
+            }
+            signers.extend(network.lanes.iter().map(|lane| lane.address().to_checksum(None)));
+        }
+        signers.sort();
+        signers.dedup();
+        response.signers = BTreeMap::from([("eip155:*".to_owned(), signers)]);
+        Box::pin(std::future::ready(Ok(response)))
+    }
+}
+
+/// What `/health` tells of one network.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkHealth {
+    pub(crate) network: String,
+    pub(crate) head: Option<u64>,
+    /// Address, payments queued, native balance in wei.
+    pub(crate) lanes: Vec<(String, usize, Option<alloy_primitives::U256>)>,
+}
+
+impl EngineBuilder {
+    /// Adds a network.
+    #[must_use]
+    pub fn network(mut self, setup: NetworkSetup) -> Self {
+        self.networks.push(setup);
+        self
+    }
+
+    /// Replaces the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Replaces the clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks every node and starts the lanes, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] with every fault found: a node that is down or on another chain, no Multicall3, a
+    /// network without key or asset, a network given twice.
+    pub async fn start(self) -> Result<Engine, StartError> {
+        let mut faults = Vec::new();
+        if self.networks.is_empty() {
+            faults.push("no network is configured".to_owned());
+        }
+        for (index, setup) in self.networks.iter().enumerate() {
+            let network = setup.chain.network();
+            if self.networks[..index].iter().any(|other| other.chain.network() == network) {
+                faults.push(format!("{network}: is configured twice"));
+            }
+            faults.extend(setup.faults().await);
+        }
+        if !faults.is_empty() {
+            return Err(StartError(faults));
+        }
+        let Self { networks, clock, limits } = self;
+        let journal = Arc::new(Journal::new(limits.journal));
+        let lane = |chain: &tollway_evm::Chain, signer| {
+            LaneHandle::spawn(chain.clone(), signer, Arc::clone(&journal), limits.clone())
+        };
+        let networks = networks
+            .into_iter()
+            .map(|NetworkSetup { chain, assets, signers }| {
+                let lanes = signers.into_iter().map(|signer| lane(&chain, signer)).collect();
+                Arc::new(EvmNetwork { chain, assets, lanes })
+            })
+            .collect();
+        Ok(Engine { inner: Arc::new(Inner { networks, journal, clock, limits }) })
+    }
+}

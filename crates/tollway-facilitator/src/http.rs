@@ -1,0 +1,130 @@
+//! The facilitator's HTTP API (specification v2, section 7): `POST /verify`, `POST /settle`,
+//! `GET /supported`, `GET /health`.
+//!
+//! A verdict on a payment is always status 200, because published sellers read nothing else. A body that is not
+//! of the protocol is 400, a facilitator that cannot judge now is 503.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tollway_core::model::FacilitatorRequest;
+use tollway_core::wire::{self, WireError};
+use tollway_core::{Facilitator, FacilitatorError, JsonObject};
+
+use crate::engine::Engine;
+use crate::phase::decode::decode;
+
+/// The longest request body read. A payment with every extension is a few kilobytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The routes, to be served or nested.
+///
+/// ```no_run
+/// # async fn run(engine: tollway_facilitator::Engine) -> std::io::Result<()> {
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:4020").await?;
+/// axum::serve(listener, tollway_facilitator::router(engine)).await
+/// # }
+/// ```
+pub fn router(engine: Engine) -> Router {
+    Router::new()
+        .route("/verify", post(verify))
+        .route("/settle", post(settle))
+        .route("/supported", get(supported))
+        .route("/health", get(health))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(Arc::new(engine))
+}
+
+async fn verify(State(engine): State<Arc<Engine>>, body: Bytes) -> Response {
+    let request = match decode(&body) {
+        Ok(request) => request,
+        Err(error) => return malformed("isValid", "invalid", &error),
+    };
+    match engine.verify(request).await {
+        Ok(response) => answer(StatusCode::OK, wire::encode_verify_response(&response)),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn settle(State(engine): State<Arc<Engine>>, body: Bytes) -> Response {
+    let request = match decode(&body) {
+        Ok(request) => request,
+        Err(error) => return malformed("success", "error", &error),
+    };
+    let FacilitatorRequest { payment, .. } = &request;
+    let version = payment.version;
+    match engine.settle(request).await {
+        Ok(response) => answer(StatusCode::OK, wire::encode_settle_response(&response, version)),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn supported(State(engine): State<Arc<Engine>>) -> Response {
+    match engine.supported().await {
+        Ok(response) => answer(StatusCode::OK, wire::encode_supported(&response)),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn health(State(engine): State<Arc<Engine>>) -> Response {
+    let networks = engine.health().await;
+    let up = networks.iter().all(|network| network.head.is_some());
+    let networks: Vec<Value> = networks
+        .into_iter()
+        .map(|network| {
+            let lane = |(address, queued, balance): (String, usize, Option<_>)| {
+                let balance = balance.map(|wei: tollway_evm::U256| wei.to_string());
+                json!({ "address": address, "queued": queued, "balanceWei": balance })
+            };
+            let lanes: Vec<Value> = network.lanes.into_iter().map(lane).collect();
+            json!({ "network": network.network, "head": network.head, "lanes": lanes })
+        })
+        .collect();
+    let (status, word) =
+        if up { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
+    let body = json!({
+        "status": word, "openPayments": engine.open_payments(), "networks": networks,
+    });
+    respond(status, body.to_string())
+}
+
+/// 400 in the shape of the endpoint's verdict, with the field and the rule.
+fn malformed(verdict: &str, prefix: &str, error: &WireError) -> Response {
+    let mut body = JsonObject::new();
+    body.insert(verdict.to_owned(), false.into());
+    body.insert(format!("{prefix}Reason"), error.code.as_str().into());
+    body.insert(format!("{prefix}Message"), error.to_string().into());
+    body.insert("field".to_owned(), error.field.as_str().into());
+    body.insert("rule".to_owned(), error.rule.as_str().into());
+    if verdict == "success" {
+        body.insert("transaction".to_owned(), "".into());
+        body.insert("network".to_owned(), "".into());
+    }
+    answer(StatusCode::BAD_REQUEST, body)
+}
+
+/// Says nothing about the payment: the caller asks again.
+fn unavailable(error: &FacilitatorError) -> Response {
+    let status = match error {
+        FacilitatorError::NoAnswer(_) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = respond(status, json!({ "error": error.to_string() }).to_string());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn answer(status: StatusCode, body: JsonObject) -> Response {
+    respond(status, Value::Object(body).to_string())
+}
+
+fn respond(status: StatusCode, body: String) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, json)], body).into_response()
+}

@@ -1,0 +1,39 @@
+//! What bounds the engine.
+
+use std::time::Duration;
+
+/// Every wait, queue and price has a limit; these are they.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long `/settle` may wait before it answers `settlement_pending`.
+    pub settle_deadline: Duration,
+    /// How long one JSON-RPC call may take.
+    pub rpc_deadline: Duration,
+    /// How many payments may wait for one lane.
+    pub lane_queue: usize,
+    /// How many payments one transaction may carry.
+    pub batch: usize,
+    /// How many payments the journal may hold at once.
+    pub journal: usize,
+    /// The most paid per gas, wei. Above it the lane waits.
+    pub max_fee_per_gas: u128,
+    /// The longest validity accepted, seconds from now: what is reserved is remembered that long.
+    pub max_validity_seconds: u64,
+    /// How often a transaction that is not included is sent again.
+    pub rebroadcast_every: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            settle_deadline: Duration::from_secs(20),
+            rpc_deadline: Duration::from_secs(5),
+            lane_queue: 4096,
+            batch: 100,
+            journal: 200_000,
+            max_fee_per_gas: 500_000_000_000,
+            max_validity_seconds: 24 * 60 * 60,
+            rebroadcast_every: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Phase 3: every rule that needs no chain. The signature is checked in `tollway_evm::exact::check`.
+
+use tollway_core::model::FacilitatorRequest;
+use tollway_core::{ErrorCode, Refusal, UnixTime};
+use tollway_evm::exact::{self, ExactPayment};
+
+use crate::Limits;
+
+/// All local rules.
+pub(crate) fn check(
+    request: &FacilitatorRequest,
+    limits: &Limits,
+    now: UnixTime,
+) -> Result<ExactPayment, Refusal> {
+    let payment = exact::check(&request.payment, &request.requirements, now)?;
+    validity(&payment, limits, now)?;
+    Ok(payment)
+}
+
+/// All but the clock's: enough to be told the fate of an earlier settlement.
+pub(crate) fn check_at_any_time(request: &FacilitatorRequest) -> Result<ExactPayment, Refusal> {
+    exact::check_at_any_time(&request.payment, &request.requirements)
+}
+
+/// The clock's rules.
+pub(crate) fn window(payment: &ExactPayment, limits: &Limits, now: UnixTime) -> Result<(), Refusal> {
+    exact::check_window(payment, now)?;
+    validity(payment, limits, now)
+}
+
+/// The payer picks `validBefore`; what is reserved is remembered until then, so it has a limit.
+fn validity(payment: &ExactPayment, limits: &Limits, now: UnixTime) -> Result<(), Refusal> {
+    let latest = now.plus_seconds(limits.max_validity_seconds);
+    if payment.authorization.expires() <= latest {
+        return Ok(());
+    }
+    let rule = format!("must be at most {} seconds from now", limits.max_validity_seconds);
+    let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE;
+    let refusal = Refusal::new(code, "payload.authorization.validBefore", rule);
+    Err(refusal.by(payment.authorization.from.to_checksum(None)))
+}

@@ -1,0 +1,10 @@
+//! The phases of one payment, in order. Each file is one step; [`crate::Engine`] composes them.
+
+pub(crate) mod check;
+pub(crate) mod decode;
+pub(crate) mod journal;
+pub(crate) mod matching;
+pub(crate) mod prove;
+pub(crate) mod reserve;
+pub(crate) mod send;
+pub(crate) mod simulate;
