@@ -1,0 +1,11 @@
+//! The wallet against real shops over loopback TCP: honest ones, and ones that want more than they are owed.
+
+mod answers;
+mod fate;
+mod key;
+mod offers;
+mod purse;
+mod rules;
+mod shop;
+mod terms;
+mod transport;
