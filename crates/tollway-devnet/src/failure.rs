@@ -99,7 +99,7 @@ impl Failure {
         })
     }
 
-    /// The wire form. `None` of the fields depend on who asks.
+    /// The form that alloy's transports hand on.
     pub(crate) fn payload(&self) -> ErrorPayload {
         let data = self.data.as_ref().and_then(|data| to_raw_value(data).ok());
         ErrorPayload { code: self.code, message: self.message.clone(), data }

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::{
     listener::Bounded,
-    packet::{Reply, respond},
+    packet::{Reply, answer, respond},
 };
 use crate::node::Node;
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(listener: TcpListener, node: Arc<Node>, mut stopped: wat
 }
 
 async fn http(State(server): State<Server>, body: Bytes) -> Response {
-    match respond(&server.node, body).await {
+    match respond(&server.node, body, answer).await {
         Reply::Json(json) => {
             let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             (CORS, kind, json).into_response()

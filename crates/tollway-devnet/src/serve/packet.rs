@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use alloy_json_rpc::ErrorPayload;
+use alloy_primitives::Bytes as HexBytes;
 use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,8 +36,12 @@ pub(super) enum Reply {
     Status(u16, String),
 }
 
-/// Answers a packet, on another thread if that may take long.
-pub(super) async fn respond(node: &Arc<Node>, packet: Bytes) -> Reply {
+/// Answers a packet, on another thread if that may take long. Each request is answered by `answer`.
+pub(super) async fn respond(
+    node: &Arc<Node>,
+    packet: Bytes,
+    answer: fn(&Node, &Request<'_>) -> Answer,
+) -> Reply {
     if !Packet::parse(&packet).is_heavy() {
         return respond_with(node, &packet, &mut |request| answer(node, request));
     }
@@ -82,8 +86,14 @@ pub(super) fn respond_with(
     Reply::Json(text)
 }
 
-fn answer(node: &Node, request: &Request<'_>) -> Answer {
+/// Answers one request, where a fault may be told as a bare HTTP status.
+pub(super) fn answer(node: &Node, request: &Request<'_>) -> Answer {
     rpc::answer(node, &request.method, request.params)
+}
+
+/// Answers one request, where there is no HTTP status.
+pub(super) fn answer_without_status(node: &Node, request: &Request<'_>) -> Answer {
+    answer(node, request).map_err(|failure| Failure { http_status: None, ..failure })
 }
 
 /// A packet, taken apart but its requests not yet read.
@@ -136,14 +146,21 @@ fn single(id: Option<&RawValue>, answer: Answer) -> Reply {
         #[serde(skip_serializing_if = "Option::is_none")]
         result: Option<Box<RawValue>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<ErrorPayload>,
+        error: Option<Problem>,
+    }
+    #[derive(Serialize)]
+    struct Problem {
+        code: i64,
+        message: Cow<'static, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<HexBytes>,
     }
     let (result, error) = match answer {
         Ok(result) => (Some(result), None),
         Err(Failure { http_status: Some(status), message, .. }) => {
             return Reply::Status(status, message.into_owned());
         }
-        Err(failure) => (None, Some(failure.payload())),
+        Err(Failure { code, message, data, .. }) => (None, Some(Problem { code, message, data })),
     };
     serde_json::to_string(&Response { jsonrpc: "2.0", id, result, error })
         .map_or_else(|_| internal_error(), Reply::Json)

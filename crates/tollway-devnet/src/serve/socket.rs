@@ -15,11 +15,11 @@ use tokio::sync::{
     watch,
 };
 
-use super::packet::{Packet, Reply, Request, respond, respond_with};
+use super::packet::{Packet, Reply, Request, answer_without_status, respond, respond_with};
 use crate::{
     failure::Failure,
     node::{Event, Node},
-    rpc::{self, Answer, Params, block_logs, rpc_header},
+    rpc::{Answer, Params, block_logs, rpc_header},
 };
 
 /// What one connection has subscribed to.
@@ -80,15 +80,12 @@ impl Subscriptions {
             let node = self.node.clone();
             respond_with(&node, &packet, &mut |request| self.answer(request))
         } else {
-            respond(&self.node, packet).await
+            respond(&self.node, packet, answer_without_status).await
         };
         match reply {
             Reply::Json(json) => json,
-            // There is no status on a WebSocket.
-            Reply::Status(_, message) => {
-                serde_json::json!({ "jsonrpc": "2.0", "id": null, "error": Failure::server(message).payload() })
-                    .to_string()
-            }
+            // Only what failed before it could be read as a request has no JSON.
+            Reply::Status(_, message) => message,
         }
     }
 
@@ -99,7 +96,7 @@ impl Subscriptions {
                 let id = Params::parse(request.params)?.get::<U64>(0, "subscription id")?;
                 encode(&self.wanted.remove(&id.to()).is_some())
             }
-            method => rpc::answer(&self.node, method, request.params),
+            _ => answer_without_status(&self.node, request),
         }
     }
 

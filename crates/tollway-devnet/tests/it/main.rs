@@ -1,0 +1,14 @@
+//! The devnet as its callers meet it. Each module states the rules of one subject; a test is named after its rule.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod blocks;
+mod calls;
+mod control;
+mod differential;
+mod faults;
+mod fixture;
+mod pool;
+mod provider;
+mod socket;
+mod token;
