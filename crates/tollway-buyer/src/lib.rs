@@ -38,7 +38,7 @@ mod wallet;
 
 pub use builder::{WalletBuilder, WalletError};
 pub use error::{PaymentError, payment_error};
-pub use middleware::Payer;
+pub use middleware::PayingMiddleware;
 pub use policy::{Decision, Policy, Reason};
 pub use present::Patience;
 pub use quote::Quote;

@@ -26,12 +26,12 @@ use crate::wallet::Wallet;
 /// A request that carries a payment header already is not paid for again. It is sent as it is, once, and
 /// neither redirected nor sent in the clear.
 #[derive(Clone)]
-pub struct Payer {
+pub struct PayingMiddleware {
     wallet: Wallet,
     http: HttpClients,
 }
 
-impl Payer {
+impl PayingMiddleware {
     pub(crate) fn new(wallet: Wallet, http: HttpClients) -> Self {
         Self { wallet, http }
     }
@@ -73,14 +73,14 @@ impl Payer {
     }
 }
 
-impl fmt::Debug for Payer {
+impl fmt::Debug for PayingMiddleware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Payer").field(&self.wallet).finish()
+        f.debug_tuple("PayingMiddleware").field(&self.wallet).finish()
     }
 }
 
 /// What `async_trait` makes of `Middleware::handle`, written out: one function is not worth a macro.
-impl Middleware for Payer {
+impl Middleware for PayingMiddleware {
     fn handle<'s, 'e, 'n, 'f>(
         &'s self,
         request: Request,

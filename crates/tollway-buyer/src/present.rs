@@ -57,7 +57,7 @@ pub(crate) async fn present(
     patience: Patience,
     clock: &dyn Clock,
 ) -> Result<Response, PaymentError> {
-    let deadline = Instant::now() + patience.total;
+    let deadline = after(patience.total);
     let mut losses = 0;
     // What is known of a payment that may have arrived. Nothing later makes it unseen.
     let mut seen: Option<String> = None;
@@ -65,8 +65,15 @@ pub(crate) async fn present(
     loop {
         presented += 1;
         let copy = with_payment(&request, payment)?;
-        let answer_by = deadline.min(Instant::now() + patience.answer);
+        let answer_by = deadline.min(after(patience.answer));
         let (pause, failure) = match attempt(client, copy, answer_by).await {
+            // The payment whose answer was lost may be the very reason why it is refused now.
+            Attempt::Answered(response)
+                if losses > 0 && response.status() == StatusCode::PAYMENT_REQUIRED =>
+            {
+                let lost = seen.unwrap_or_default();
+                return Err(unresolved(payment, format!("{lost}; presented again, it was refused")));
+            }
             Attempt::Answered(response) => return Ok(response),
             Attempt::Pending { status, pause } => {
                 seen = Some(format!("the seller answered {status} and asked to wait"));
@@ -80,14 +87,11 @@ pub(crate) async fn present(
             Attempt::NotSent(error) => (PAUSE, Some(error)),
         };
         let expired = clock.now().plus_seconds(pause.as_secs()) >= payment.expires_at();
-        let late = Instant::now() + pause >= deadline;
+        let late = pause >= deadline.saturating_duration_since(Instant::now());
         if presented >= patience.presentations || losses > AFTER_LOSS || expired || late {
             return Err(match (seen, failure) {
                 (None, Some(error)) => PaymentError::NotSent(error),
-                (seen, _) => {
-                    let cause = seen.unwrap_or_default();
-                    PaymentError::Unresolved { payment: Box::new(payment.clone()), cause }
-                }
+                (seen, _) => unresolved(payment, seen.unwrap_or_default()),
             });
         }
         tracing::debug!(presented, ?pause, seen, "presenting the same payment again");
@@ -117,6 +121,15 @@ fn pending(response: &Response) -> Option<Duration> {
     // The other form, a date, is rare enough to be taken for a second.
     let seconds = retry_after.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
     Some(Duration::from_secs(seconds).max(SHORTEST_PAUSE))
+}
+
+fn unresolved(payment: &SignedPayment, cause: String) -> PaymentError {
+    PaymentError::Unresolved { payment: Box::new(payment.clone()), cause }
+}
+
+/// The instant `wait` from now, or in a year: instants end somewhere, and what overflows them panics.
+fn after(wait: Duration) -> Instant {
+    Instant::now() + wait.min(Duration::from_secs(365 * 24 * 3600))
 }
 
 fn with_payment(request: &Request, payment: &SignedPayment) -> Result<Request, PaymentError> {

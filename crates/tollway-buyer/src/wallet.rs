@@ -11,7 +11,7 @@ use url::Url;
 use crate::builder::{WalletBuilder, WalletError};
 use crate::error::PaymentError;
 use crate::http_clients::{HttpClients, Settings};
-use crate::middleware::Payer;
+use crate::middleware::PayingMiddleware;
 use crate::origin;
 use crate::policy::Policy;
 use crate::present::Patience;
@@ -81,15 +81,15 @@ impl Wallet {
     /// [`WalletError`] if this machine cannot make HTTP clients: TLS without roots, for one.
     pub fn client(&self) -> Result<ClientWithMiddleware, WalletError> {
         let unpaid = self.http().map_err(WalletError::Http)?.unpaid.clone();
-        Ok(ClientBuilder::new(unpaid).with(self.payer()?).build())
+        Ok(ClientBuilder::new(unpaid).with(self.middleware()?).build())
     }
 
     /// The middleware that [`Self::client`] is made of, for a client of your own.
     ///
     /// # Errors
     /// As for [`Self::client`].
-    pub fn payer(&self) -> Result<Payer, WalletError> {
-        Ok(Payer::new(self.clone(), self.http().map_err(WalletError::Http)?.clone()))
+    pub fn middleware(&self) -> Result<PayingMiddleware, WalletError> {
+        Ok(PayingMiddleware::new(self.clone(), self.http().map_err(WalletError::Http)?.clone()))
     }
 
     /// Asks what `request` costs, and signs nothing.

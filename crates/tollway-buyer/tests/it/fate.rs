@@ -20,7 +20,7 @@ async fn shop(answer: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static
     .await
 }
 
-fn retry_later(status: StatusCode, seconds: u32) -> Response {
+fn retry_later(status: StatusCode, seconds: u64) -> Response {
     let response = Response::builder().status(status).header("retry-after", seconds.to_string());
     response.body("settling".into()).unwrap()
 }
@@ -102,10 +102,24 @@ async fn a_settlement_pending_for_ever_is_unresolved() {
 
 #[tokio::test]
 async fn nobody_waits_beyond_the_authorization() {
-    let shop = shop(|_| Some(retry_later(StatusCode::SERVICE_UNAVAILABLE, 3600))).await;
-    let result = tokio::time::timeout(Duration::from_secs(5), Purse::default().get(&shop.url("/data"))).await;
-    assert!(matches!(error_of(&result.unwrap()), PaymentError::Unresolved { .. }));
-    assert_eq!(shop.payments().len(), 1);
+    for seconds in [60, 3600, u64::MAX] {
+        let shop = shop(move |_| Some(retry_later(StatusCode::SERVICE_UNAVAILABLE, seconds))).await;
+        let (purse, url) = (Purse::default(), shop.url("/data"));
+        let result = tokio::time::timeout(Duration::from_secs(5), purse.get(&url)).await;
+        assert!(matches!(error_of(&result.unwrap()), PaymentError::Unresolved { .. }));
+        assert_eq!(shop.payments().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_does_not_say_that_no_money_moved() {
+    // The first presentation settles in silence; the second finds its nonce used.
+    let shop = shop(|seen| (seen.paid_before > 0).then(|| challenge(&seen.bill(vec![usdc(1)])))).await;
+    let purse = Purse::default();
+    let result = purse.get(&shop.url("/data")).await;
+    let PaymentError::Unresolved { cause, .. } = error_of(&result) else { panic!("{result:?}") };
+    assert!(cause.contains("refused"), "{cause}");
+    assert_eq!((shop.payments().len(), shop.distinct_payments(), purse.signatures()), (2, 1, 1));
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ fn a_wallet_shows_its_address_and_never_its_key() {
     let wallet = Wallet::from_key(KEY).unwrap();
     assert_eq!(wallet.address(), Some("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"));
     let builder = Wallet::builder().key(KEY).unwrap();
-    for shown in [format!("{wallet:?}"), format!("{builder:?}"), format!("{:?}", wallet.payer().unwrap())] {
+    for shown in
+        [format!("{wallet:?}"), format!("{builder:?}"), format!("{:?}", wallet.middleware().unwrap())]
+    {
         assert!(shown.contains("0x7099") && !shown.contains(&KEY[4..12]), "{shown}");
     }
 }

@@ -1,5 +1,7 @@
 //! The wallet against real shops over loopback TCP: honest ones, and ones that want more than they are owed.
 
+#![expect(clippy::unwrap_used, reason = "the shop and the purse are tests too")]
+
 mod answers;
 mod fate;
 mod key;
