@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_resource_url_never_breaks_out_of_json() {
         let base = PublicBase::parse("https://api.example.com").unwrap();
-        for uri in [r#"/a"b"#, r#"/a?q="x"#, r"/a?q=\n", r"/a\b", "/{a}", "/%22"] {
+        for uri in [r#"/a"b"#, r"/a?q=\n", r"/a\b", "/{a}", "/%22"] {
             let url = base.resource_url(&uri.parse().unwrap());
             assert_eq!(serde_json::to_string(&url).unwrap(), format!("\"{url}\""), "{uri}");
         }

@@ -11,6 +11,8 @@ use tollway_core::{
     Clock, Facilitator, FacilitatorError, Network, OfferError, Price, SchemeName, SellerScheme, SystemClock,
     Terms, X402Version,
 };
+use tollway_evm::AssetTable;
+use tollway_evm::exact::ExactSeller;
 
 use crate::base_url::PublicBase;
 use crate::cors::Cors;
@@ -30,6 +32,7 @@ pub struct PaywallBuilder {
     public_base_url: String,
     accepts: Vec<Accept>,
     schemes: Vec<Arc<dyn SellerScheme>>,
+    assets: AssetTable,
     facilitator: Option<Arc<dyn Facilitator>>,
     clock: Arc<dyn Clock>,
     cors: Cors,
@@ -70,6 +73,7 @@ impl PaywallBuilder {
             public_base_url,
             accepts: Vec::new(),
             schemes: Vec::new(),
+            assets: AssetTable::known(),
             facilitator: None,
             clock: Arc::new(SystemClock),
             cors: Cors::default(),
@@ -115,7 +119,13 @@ impl PaywallBuilder {
         self
     }
 
-    /// Adds a scheme, or one with other assets. It goes before the built-in one of the same name.
+    /// Sets the assets that prices in money mean: the known ones by default.
+    pub fn assets(mut self, assets: AssetTable) -> Self {
+        self.assets = assets;
+        self
+    }
+
+    /// Adds a scheme. It goes before a built-in one of the same name.
     pub fn scheme(mut self, scheme: impl SellerScheme + 'static) -> Self {
         self.schemes.push(Arc::new(scheme));
         self
@@ -246,7 +256,8 @@ impl PaywallBuilder {
             })?;
         let fits =
             |scheme: &&Arc<dyn SellerScheme>| *scheme.name() == accept.scheme && scheme.covers(&network);
-        let Some(scheme) = self.schemes.iter().find(fits) else {
+        let exact: Arc<dyn SellerScheme> = Arc::new(ExactSeller::new(self.assets.clone()));
+        let Some(scheme) = self.schemes.iter().chain([&exact]).find(fits) else {
             return Err(format!("{named}: no scheme {} for this network is built in", accept.scheme));
         };
         let terms =

@@ -24,10 +24,10 @@ pub enum Denial {
     /// The table of reservations is full: nothing can be served safely.
     Full,
     /// A settlement is on its way and its fate unknown: the payment is held, present it again.
-    Pending(SettleResponse),
+    Pending(Box<SettleResponse>),
     /// The settlement failed: nobody was charged. The payment is held for the same request, and must settle
     /// before anything is served for it.
-    SettleFailed(SettleResponse),
+    SettleFailed(Box<SettleResponse>),
     /// The facilitator gave no usable answer.
     Facilitator {
         /// What happened.

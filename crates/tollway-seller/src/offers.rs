@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tollway_core::model::{PaymentFlow, PaymentRequired, PaymentRequirements, ResourceInfo};
 use tollway_core::{
-    Currency, ErrorCode, JsonObject, Network, OfferError, Price, SchemeName, SellerScheme, Terms, X402Version,
+    Amount, Currency, ErrorCode, JsonObject, Network, OfferError, Price, SchemeName, SellerScheme, Terms,
+    X402Version,
 };
 
 use crate::challenge::Challenge;
@@ -79,6 +80,9 @@ pub enum PriceError {
     /// `also` on a dynamic price.
     #[error("a dynamic price returns all of its prices itself")]
     Dynamic,
+    /// A price of nothing: what is free has no price.
+    #[error("a price must be more than 0; what is free needs no price")]
+    Zero,
     /// There is no price at all.
     #[error("no price")]
     Empty,
@@ -132,6 +136,9 @@ pub(crate) fn offers_of_tags(rails: &[Rail], tags: &[Tag]) -> Result<Vec<Offer>,
     let mut list: Vec<Offer> = Vec::new();
     for tag in tags {
         for offer in offers_of_tag(rails, tag)? {
+            if offer.requirements.amount == Amount::ZERO {
+                return Err(PriceError::Zero);
+            }
             if !list.iter().any(|known| known.requirements == offer.requirements) {
                 list.push(offer);
             }

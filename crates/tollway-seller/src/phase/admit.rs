@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tollway_core::model::{FacilitatorRequest, PaymentFlow, PaymentPayload, ResourceInfo};
+use tollway_core::wire::WireError;
 use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, UnixTime};
 
 use super::ticket::Ticket;
@@ -30,7 +31,7 @@ pub struct Presented {
 pub(crate) async fn admit(core: &Arc<Core>, offers: &Offers, presented: Presented) -> Result<Ticket, Denial> {
     let Presented { mut payment, fingerprint, resource_url } = presented;
     echo::check(&offers.about.extensions, &payment.extensions)?;
-    let (offer, checked) = check(core, offers, &payment, fingerprint)?;
+    let (offer, checked) = check(core, offers, &payment, fingerprint).map_err(denial)?;
     let (hold, is_again) = reserve(core, &payment, &checked, fingerprint)?;
     if payment.resource.is_none() {
         // v1 payments do not name the resource; a facilitator's request does.
@@ -49,6 +50,15 @@ pub(crate) async fn admit(core: &Arc<Core>, offers: &Offers, presented: Presente
         verify::verify(core, ticket.request(), ticket.checked()).await?;
     }
     Ok(ticket)
+}
+
+/// What no scheme can read is malformed, whoever found out.
+fn denial(refusal: Refusal) -> Denial {
+    let Refusal { code, field, rule, .. } = refusal;
+    if code == ErrorCode::INVALID_PAYLOAD {
+        return Denial::Malformed(WireError::new(code, field, rule));
+    }
+    Denial::Refused(Refusal { code, field, rule, payer: refusal.payer })
 }
 
 /// The offer the payment answers, and what its scheme found: signature, amount, time, recipient.

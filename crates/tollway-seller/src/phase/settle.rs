@@ -108,13 +108,13 @@ impl Settlement {
             Outcome::Pending => {
                 tracing::warn!(%network, %payer, %amount, transaction, "settlement pending");
                 self.hold.set_fate(Fate::Pending(transaction));
-                Err(Denial::Pending(answer))
+                Err(Denial::Pending(Box::new(answer)))
             }
             Outcome::Failed => {
                 let reason = answer.error_reason.as_ref().map_or("no reason", |code| code.as_str());
                 tracing::warn!(%network, %payer, %amount, reason, "settlement failed");
                 self.hold.set_fate(Fate::Failed);
-                Err(Denial::SettleFailed(answer))
+                Err(Denial::SettleFailed(Box::new(answer)))
             }
         }
     }
