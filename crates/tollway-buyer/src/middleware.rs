@@ -54,7 +54,7 @@ impl PayingMiddleware {
             Answer::Payable(required) => required,
         };
         let buy = async {
-            origin::check(&required, &url, &answered, self.wallet.policy())?;
+            origin::check_not_redirected(&url, &answered)?;
             let request = again.ok_or(PaymentError::BodyNotReplayable)?;
             let payment = self.wallet.pay(&required, &url).await?;
             let client = self.http.paying(&request);

@@ -9,18 +9,6 @@ use url::{Host, Url};
 use crate::error::PaymentError;
 use crate::policy::Policy;
 
-/// Checks that the 402 that `answered` the request to `requested` may be paid at all, whatever it costs.
-pub(crate) fn check(
-    required: &PaymentRequired,
-    requested: &Url,
-    answered: &Url,
-    policy: &Policy,
-) -> Result<(), PaymentError> {
-    check_secure(requested)?;
-    check_not_redirected(requested, answered)?;
-    check_resource(required, requested, policy)
-}
-
 /// Payments travel over https, or stay on this machine.
 pub(crate) fn check_secure(url: &Url) -> Result<(), PaymentError> {
     match url.scheme() {
@@ -30,7 +18,8 @@ pub(crate) fn check_secure(url: &Url) -> Result<(), PaymentError> {
     }
 }
 
-fn check_not_redirected(requested: &Url, answered: &Url) -> Result<(), PaymentError> {
+/// The 402 came from where the request was sent: not from where some answer led it.
+pub(crate) fn check_not_redirected(requested: &Url, answered: &Url) -> Result<(), PaymentError> {
     // A fragment never reaches a server.
     let bare = |url: &Url| {
         let mut url = url.clone();

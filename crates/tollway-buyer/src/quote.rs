@@ -5,7 +5,7 @@ use reqwest::{Request, StatusCode};
 use crate::error::PaymentError;
 use crate::origin;
 use crate::required::{self, Answer};
-use crate::selection::{JudgedOffer, judge, rank};
+use crate::selection::{JudgedOffer, rank};
 use crate::wallet::Wallet;
 
 /// What a request would cost, and what the wallet says to it. Nothing is signed for it.
@@ -31,8 +31,8 @@ impl Quote {
         let offers = match required::read(response).await? {
             Answer::Other(_) => Vec::new(),
             Answer::Payable(required) => {
-                origin::check(&required, &url, &answered, wallet.policy())?;
-                judge(&required.accepts, wallet.schemes(), wallet.policy(), &url)
+                origin::check_not_redirected(&url, &answered)?;
+                wallet.judge(&required, &url)?
             }
         };
         Ok(Self { status, offers })

@@ -16,7 +16,7 @@ use crate::origin;
 use crate::policy::Policy;
 use crate::present::Patience;
 use crate::quote::Quote;
-use crate::selection::judge;
+use crate::selection::{self, JudgedOffer};
 use crate::sign::{self, SignedPayment};
 use crate::spent::{Spent, Tally};
 
@@ -109,6 +109,18 @@ impl Wallet {
         Quote::ask(self, request).await
     }
 
+    /// What the wallet says to each offer of `required`, which was the answer to a request to `url`. Signs
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`PaymentError`] if nothing of it may be paid whatever it costs: plaintext, or a resource elsewhere.
+    pub fn judge(&self, required: &PaymentRequired, url: &Url) -> Result<Vec<JudgedOffer>, PaymentError> {
+        let Inner { schemes, policy, .. } = &*self.inner;
+        origin::check_secure(url)?;
+        origin::check_resource(required, url, policy)?;
+        Ok(selection::judge(&required.accepts, schemes, policy, url))
+    }
+
     /// Signs a payment for an offer of `required`, which was the answer to a request to `url`: for transports
     /// that are not an HTTP client of this wallet's. Each call signs anew, and each payment can be charged:
     /// keep what is returned, and present it again rather than calling again.
@@ -116,22 +128,15 @@ impl Wallet {
     /// # Errors
     /// [`PaymentError`]; nothing has been signed then.
     pub async fn pay(&self, required: &PaymentRequired, url: &Url) -> Result<SignedPayment, PaymentError> {
-        let Inner { schemes, policy, clock, tally, .. } = &*self.inner;
-        origin::check_secure(url)?;
-        origin::check_resource(required, url, policy)?;
-        let judged = judge(&required.accepts, schemes, policy, url);
-        let payment = sign::sign_best(required, &judged, schemes, &**clock).await?;
-        tally.add(&payment);
+        let judged = self.judge(required, url)?;
+        let payment = sign::sign_best(required, &judged, &self.inner.schemes, &*self.inner.clock).await?;
+        self.inner.tally.add(&payment);
         Ok(payment)
     }
 
     /// What has been signed since the wallet was made, by asset. For people to look at: it limits nothing.
     pub fn spent(&self) -> Vec<Spent> {
         self.inner.tally.sums()
-    }
-
-    pub(crate) fn schemes(&self) -> &[Arc<dyn BuyerScheme>] {
-        &self.inner.schemes
     }
 
     pub(crate) fn patience(&self) -> Patience {

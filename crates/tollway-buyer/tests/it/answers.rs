@@ -70,6 +70,21 @@ async fn a_broken_header_is_an_error_and_the_body_no_way_out() {
 }
 
 #[tokio::test]
+async fn two_bills_in_one_answer_are_an_error() {
+    let shop = Shop::open(|seen| {
+        Some(sell(seen, || {
+            let mut response = challenge(&seen.bill(vec![usdc(1)]));
+            let second = challenge(&seen.bill(vec![usdc(2)])).headers()[wire::PAYMENT_REQUIRED].clone();
+            response.headers_mut().append(wire::PAYMENT_REQUIRED, second);
+            response
+        }))
+    })
+    .await;
+    let error = Purse::default().refusal(&shop.url("/data")).await;
+    assert!(error.contains("PAYMENT-REQUIRED: must stand once"), "{error}");
+}
+
+#[tokio::test]
 async fn a_broken_v1_body_is_an_error_that_names_the_field() {
     let body = r#"{"x402Version":1,"accepts":[{"scheme":"exact","network":"base","resource":"/x"}]}"#;
     let shop = Shop::open(move |_| Some(plain(StatusCode::PAYMENT_REQUIRED, body))).await;

@@ -101,10 +101,11 @@ async fn a_settlement_pending_for_ever_is_unresolved() {
 }
 
 #[tokio::test]
-async fn nobody_waits_beyond_the_authorization() {
-    for seconds in [60, 3600, u64::MAX] {
+async fn nobody_waits_beyond_the_authorization_or_their_patience() {
+    // The authorization lives for 60 s.
+    for (total, seconds) in [(1000, 60), (10, 30), (1000, u64::MAX)] {
         let shop = shop(move |_| Some(retry_later(StatusCode::SERVICE_UNAVAILABLE, seconds))).await;
-        let (purse, url) = (Purse::default(), shop.url("/data"));
+        let (purse, url) = (Purse::waiting(Duration::from_secs(total)), shop.url("/data"));
         let result = tokio::time::timeout(Duration::from_secs(5), purse.get(&url)).await;
         assert!(matches!(error_of(&result.unwrap()), PaymentError::Unresolved { .. }));
         assert_eq!(shop.payments().len(), 1);

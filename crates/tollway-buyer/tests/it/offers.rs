@@ -5,7 +5,7 @@ use tollway_buyer::{PaymentError, Policy};
 use tollway_core::{Amount, Network};
 
 use crate::purse::{Purse, UNKNOWN};
-use crate::shop::{Shop, bill, offer, usdc};
+use crate::shop::{Shop, bill, challenge, offer, redirect, usdc};
 
 #[tokio::test]
 async fn a_quote_shows_every_offer_with_its_decision_and_signs_nothing() {
@@ -24,6 +24,23 @@ async fn a_quote_shows_every_offer_with_its_decision_and_signs_nothing() {
     assert_eq!(lines[2], "0.01 USDC on eip155:31337: allowed");
     assert_eq!(quote.chosen().unwrap().offer, usdc(10_000));
     assert_eq!((purse.signatures(), shop.payments().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_could_not_be_paid_at_any_price_is_not_quoted() {
+    let away = Shop::honest(vec![usdc(1)]).await.url("/data");
+    let shop = Shop::open(move |seen| {
+        let elsewhere = "https://elsewhere.example.com/data";
+        Some(match &*seen.path {
+            "/redirected" => redirect(&away),
+            _ => challenge(&bill(elsewhere, vec![usdc(1)])),
+        })
+    })
+    .await;
+    let wallet = Purse::default().wallet;
+    let quote = |path| wallet.quote(Request::new(Method::GET, shop.url(path).parse().unwrap()));
+    assert!(matches!(quote("/spoofed").await, Err(PaymentError::ResourceMismatch { .. })));
+    assert!(matches!(quote("/redirected").await, Err(PaymentError::Redirected { .. })));
 }
 
 #[tokio::test]

@@ -38,11 +38,23 @@ impl Purse {
         policy: Policy,
         http: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Self {
+        Self::made(policy, Duration::from_secs(20), http)
+    }
+
+    /// A purse that waits for at most `total`.
+    pub(crate) fn waiting(total: Duration) -> Self {
+        Self::made(Policy::default(), total, |settings| settings)
+    }
+
+    fn made(
+        policy: Policy,
+        total: Duration,
+        http: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
+    ) -> Self {
         let signer = Arc::new(LocalSigner::from_hex(KEY).unwrap());
         let scheme =
             Arc::new(Counting { inner: ExactBuyer::new(signer, assets()), signatures: AtomicUsize::new(0) });
-        let patience =
-            Patience { presentations: 3, answer: Duration::from_millis(600), total: Duration::from_secs(20) };
+        let patience = Patience { presentations: 3, answer: Duration::from_millis(600), total };
         let wallet =
             Wallet::builder().scheme(scheme.clone()).policy(policy).patience(patience).http(http).build();
         Self { wallet: wallet.unwrap(), scheme }

@@ -128,6 +128,14 @@ fn the_default_policy_is_a_dollar_in_known_dollars() {
 }
 
 #[test]
+fn the_sum_that_would_be_signed_is_capped_whatever_it_is_said_to_cost() {
+    let url = "https://api.example.com/".parse().unwrap();
+    let told = OfferedValue { symbol: "USDC".to_owned(), decimals: 6, amount: Amount::from(1), is_usd: true };
+    let decision = Policy::default().decide(&offer(USDC, 1_000_001), Some(&told), &url);
+    assert_eq!(decision, Decision::Deny(Reason::AboveCap { cap: "$1".to_owned() }));
+}
+
+#[test]
 fn a_cap_that_is_no_dollar_sum_or_too_fine_allows_nothing() {
     let url = "https://api.example.com/".parse().unwrap();
     let value =

@@ -65,7 +65,15 @@ pub(crate) struct Shop {
 impl Shop {
     /// Opens a shop that answers with `answer`; where that is `None` it never answers.
     pub(crate) async fn open(answer: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::open_at("127.0.0.1:0".parse().unwrap(), answer).await
+    }
+
+    /// Opens a shop at `address`.
+    pub(crate) async fn open_at(
+        address: SocketAddr,
+        answer: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, answer) = (seen.clone(), Arc::new(answer));
@@ -171,6 +179,12 @@ pub(crate) fn challenge(required: &PaymentRequired) -> Response {
 pub(crate) fn challenge_v1(required: &PaymentRequired) -> Response {
     let body = serde_json::to_string(&wire::encode_payment_required(required, X402Version::V1)).unwrap();
     Response::builder().status(StatusCode::PAYMENT_REQUIRED).body(Body::from(body)).unwrap()
+}
+
+/// A redirect that keeps method and body.
+pub(crate) fn redirect(to: &str) -> Response {
+    let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header("location", to);
+    response.body(Body::empty()).unwrap()
 }
 
 /// An answer of `status` with a body.

@@ -1,6 +1,7 @@
 //! Where payments go: to the origin that was requested, over a connection nobody listens to, once.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,12 +12,7 @@ use tollway_buyer::{PaymentError, Policy, paid};
 use tollway_core::wire;
 
 use crate::purse::{Purse, error_of};
-use crate::shop::{Shop, bill, challenge, challenge_v1, plain, sell, usdc};
-
-fn redirect(to: &str) -> axum::response::Response {
-    let response = axum::response::Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
-    response.header("location", to).body(axum::body::Body::empty()).unwrap()
-}
+use crate::shop::{Shop, bill, challenge, challenge_v1, plain, redirect, sell, usdc};
 
 #[tokio::test]
 async fn plaintext_is_refused_before_anything_is_signed() {
@@ -40,6 +36,34 @@ async fn localhost_by_name_is_paid() {
     let purse = Purse::default();
     let response = purse.get(&format!("http://localhost:{}/data", shop.address.port())).await.unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn a_plaintext_payment_passes_no_proxy() {
+    let shop = Shop::honest(vec![usdc(1)]).await;
+    let resource = shop.url("/data");
+    let proxy = Shop::open(move |_| Some(challenge(&bill(&resource, vec![usdc(1)])))).await;
+    let url = proxy.url("");
+    let through = move |http: reqwest::ClientBuilder| http.proxy(reqwest::Proxy::http(&url).unwrap());
+    let purse = Purse::with(Policy::default(), through);
+    assert_eq!(purse.get(&shop.url("/data")).await.unwrap().status(), 200);
+    assert_eq!((proxy.seen().len(), proxy.payments().len(), shop.payments().len()), (1, 0, 1));
+}
+
+#[tokio::test]
+async fn a_payment_to_localhost_stays_here_whatever_the_name_leads_to() {
+    let liar = Shop::open_at("127.0.0.2:0".parse().unwrap(), |seen| {
+        let resource = format!("http://localhost:{}/data", seen.shop.port());
+        Some(challenge(&bill(&resource, vec![usdc(1)])))
+    })
+    .await;
+    let here = SocketAddr::from(([127, 0, 0, 1], liar.address.port()));
+    let shop = Shop::open_at(here, |seen| Some(seen.goods())).await;
+    let elsewhere = liar.address;
+    let purse = Purse::with(Policy::default(), move |http| http.resolve("localhost", elsewhere));
+    let response = purse.get(&format!("http://localhost:{}/data", here.port())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!((liar.payments().len(), shop.payments().len()), (0, 1));
 }
 
 #[tokio::test]
