@@ -10,7 +10,7 @@ use tollway_core::model::{
     FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use tollway_core::{
-    BoxFuture, Clock, ErrorCode, Facilitator, FacilitatorError, JsonObject, Refusal, SchemeName, SystemClock,
+    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Refusal, SchemeName, SystemClock,
     X402Version,
 };
 use tollway_evm::exact::ExactPayment;

@@ -1,1 +1,50 @@
-fn main() {}
+//! The `tollway` program: a demo, a paying client, a facilitator, a devnet.
+
+mod commands;
+mod config;
+mod demo;
+mod dev_assets;
+mod output;
+mod serving;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// HTTP 402 that works: prices on HTTP resources, paid in stablecoins by x402.
+#[derive(Debug, Parser)]
+#[command(name = "tollway", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show everything at work on this machine: a chain, a facilitator, a seller and an agent that pays.
+    Demo(commands::demo::Args),
+    /// Request a URL, and pay for it if it asks.
+    Pay(Box<commands::pay::Args>),
+    /// Run a facilitator: verify payments and settle them on chain.
+    Facilitator(commands::facilitator::Args),
+    /// Run a development chain with funded accounts and tokens.
+    Devnet(commands::devnet::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Demo(args) => commands::demo::run(args).await,
+        Command::Pay(args) => commands::pay::run(*args).await,
+        Command::Facilitator(args) => commands::facilitator::run(args).await,
+        Command::Devnet(args) => commands::devnet::run(args).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! One file a subcommand.
+
+pub(crate) mod demo;
+pub(crate) mod devnet;
+pub(crate) mod facilitator;
+pub(crate) mod pay;

@@ -1,0 +1,254 @@
+//! `tollway pay`: a request from the command line, paid for if it asks.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::{Value, json};
+use tollway_buyer::{JudgedOffer, Paid, PaymentError, Policy, Wallet, paid, payment_error};
+use tollway_core::{Amount, Money, Network};
+use url::Url;
+
+use crate::config::read_key;
+use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
+use crate::output::{Output, raw, start_logging};
+
+/// The longest answer that is held in memory.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Request a URL, and pay for it if it asks (402), at most once and at most the cap.
+///
+/// Only known dollar stablecoins are paid, up to --max-amount. Nothing is signed for plaintext http beyond this
+/// machine, and no payment follows a redirect.
+///
+/// Exit codes: 0 the request succeeded; 1 it could not be made; 2 wrong usage; 3 payment was refused by the
+/// policy, nothing was signed; 4 a payment was sent and its fate is unknown, do not buy anew; 22 the final
+/// answer has status 400 or above.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// What to request.
+    url: Url,
+    /// HTTP method; GET, or POST when there is data.
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    request: Option<Method>,
+    /// Request body; @FILE reads a file, @- reads standard input.
+    #[arg(short, long, value_name = "DATA")]
+    data: Option<String>,
+    /// Request header, "Name: value"; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    /// Write the answer's body to a file.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Where the private key is: env:NAME or file:PATH.
+    #[arg(long, value_name = "SOURCE", default_value = "env:TOLLWAY_KEY")]
+    key: String,
+    /// The most one payment may cost, in dollars.
+    #[arg(long, value_name = "MONEY", default_value = "$1")]
+    max_amount: Money,
+    /// Also pay in another asset, up to an atomic amount: NETWORK/ADDRESS=ATOMIC, such as
+    /// eip155:8453/0x60a3…=50000.
+    #[arg(long, value_name = "ASSET")]
+    allow_asset: Vec<String>,
+    /// Show what it would cost and what the policy says; sign nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object: status, payment, and the body unless it goes to a file.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    start_logging(args.json, "warn");
+    let output = Output::new(args.json);
+    let wallet = wallet(&args)?;
+    let client = wallet.client()?;
+    let mut request = client
+        .request(args.request.clone().unwrap_or_else(|| default_method(&args)), args.url.clone())
+        .headers(headers(&args.headers)?);
+    if let Some(data) = &args.data {
+        request = request.body(read_data(data)?);
+    }
+    if args.dry_run {
+        let quote = wallet.quote(request.build()?).await?;
+        return Ok(tell_quote(output, &args.url, quote.status.as_u16(), &quote.offers));
+    }
+    output.progress(&format!("requesting {} …", args.url));
+    let answered = request.send().await;
+    output.progress_done();
+    match answered {
+        Ok(response) => tell_answer(output, &args, response).await,
+        Err(error) => match payment_error(&error) {
+            Some(refused) => Ok(tell_refusal(output, &args.url, refused)),
+            None => Err(error.into()),
+        },
+    }
+}
+
+fn wallet(args: &Args) -> anyhow::Result<Wallet> {
+    let signer = read_key(&args.key).map_err(|fault| anyhow::anyhow!("--key {}: {fault}", args.key))?;
+    let mut policy = Policy::default().cap_per_payment(args.max_amount.clone());
+    for allowed in &args.allow_asset {
+        let parse = || {
+            let (asset, amount) = allowed.split_once('=')?;
+            let (network, address) = asset.split_once('/')?;
+            Some((network.parse::<Network>().ok()?, address, amount.parse::<Amount>().ok()?))
+        };
+        let Some((network, address, amount)) = parse() else {
+            bail!("--allow-asset {allowed:?}: must be NETWORK/ADDRESS=ATOMIC");
+        };
+        policy = policy.allow_asset(network, address, amount);
+    }
+    let wallet = Wallet::builder()
+        .signer(std::sync::Arc::new(signer))
+        .assets(with_dev_assets(DEV_CHAIN_ID))
+        .policy(policy);
+    Ok(wallet.build()?)
+}
+
+fn default_method(args: &Args) -> Method {
+    if args.data.is_some() { Method::POST } else { Method::GET }
+}
+
+fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let parse = || {
+            let (name, value) = line.split_once(':')?;
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
+        };
+        let Some((name, value)) = parse() else { bail!("-H {line:?}: must be \"Name: value\"") };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn read_data(data: &str) -> anyhow::Result<Vec<u8>> {
+    match data.strip_prefix('@') {
+        None => Ok(data.as_bytes().to_vec()),
+        Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
+            Ok(bytes)
+        }
+        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {file}")),
+    }
+}
+
+fn tell_quote(output: Output, url: &Url, status: u16, offers: &[JudgedOffer]) -> ExitCode {
+    let allowed = offers.iter().any(|judged| judged.decision.is_allow());
+    let rows: Vec<Value> = offers
+        .iter()
+        .map(|judged| {
+            let offer = &judged.offer;
+            json!({
+                "scheme": offer.scheme.as_str(), "network": offer.network.as_str(), "asset": offer.asset,
+                "amount": offer.amount.to_string(), "payTo": offer.pay_to,
+                "allowed": judged.decision.is_allow(), "decision": judged.decision.to_string(),
+            })
+        })
+        .collect();
+    let lines: Vec<String> = offers.iter().map(|judged| format!("  {judged}")).collect();
+    let text = match (status, offers.is_empty()) {
+        (402, false) => format!("{url} asks to be paid, by one of:\n{}", lines.join("\n")),
+        (402, true) => format!("{url} answers 402 without x402 offers"),
+        _ => format!("{url} answers {status}: nothing to pay"),
+    };
+    let object = json!({ "url": url.as_str(), "status": status, "offers": rows });
+    output.result(&object, &text);
+    if status == 402 && !allowed { ExitCode::from(3) } else { ExitCode::SUCCESS }
+}
+
+async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -> anyhow::Result<ExitCode> {
+    let status = response.status();
+    let payment = paid(&response).cloned();
+    let body = read_body(response).await?;
+    if let Some(paid) = &payment {
+        output_paid(args.json, paid);
+    }
+    let mut object = json!({
+        "url": args.url.as_str(), "status": status.as_u16(), "paid": payment.as_ref().map(paid_object),
+    });
+    match &args.output {
+        Some(file) => {
+            std::fs::write(file, &body).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        None if args.json => object["body"] = body_value(&body),
+        None => raw(&body)?,
+    }
+    output.machine(&object);
+    Ok(if status.as_u16() >= 400 { ExitCode::from(22) } else { ExitCode::SUCCESS })
+}
+
+async fn read_body(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            bail!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What was paid goes to stderr, so that the body alone is on stdout.
+fn output_paid(json: bool, paid: &Paid) {
+    if json {
+        return;
+    }
+    let amount = match &paid.value {
+        Some(value) => format!("{} {}", value.amount.to_decimal(value.decimals), value.symbol),
+        None => format!("{} atomic units of {}", paid.offer.amount, paid.offer.asset),
+    };
+    let transaction = paid.settlement.as_ref().map_or("not told", |settled| settled.transaction.as_str());
+    let fate = match &paid.settlement {
+        Some(settled) if settled.success => "paid",
+        Some(_) => "not settled:",
+        None => "sent",
+    };
+    let line = format!("{fate} {amount} on {}, transaction {transaction}", paid.offer.network);
+    crate::output::complain(&line);
+    if let Some(suspicious) = &paid.suspicious {
+        crate::output::complain(&format!("warning: the settlement does not fit the payment: {suspicious}"));
+    }
+}
+
+fn paid_object(paid: &Paid) -> Value {
+    let settled = paid.settlement.as_ref();
+    json!({
+        "amount": paid.offer.amount.to_string(), "asset": paid.offer.asset,
+        "network": paid.offer.network.as_str(), "payTo": paid.offer.pay_to, "payer": paid.payer,
+        "success": settled.map(|settled| settled.success),
+        "transaction": settled.map(|settled| settled.transaction.clone()),
+        "errorReason": settled.and_then(|settled| settled.error_reason.as_ref()).map(|code| code.as_str().to_owned()),
+        "suspicious": paid.suspicious,
+    })
+}
+
+fn body_value(body: &[u8]) -> Value {
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        Err(_) => json!({ "bytes": body.len(), "note": "not text: use -o FILE" }),
+    }
+}
+
+fn tell_refusal(output: Output, url: &Url, error: &PaymentError) -> ExitCode {
+    let (word, code) = match error {
+        PaymentError::Unresolved { .. } => ("unresolved", 4),
+        PaymentError::Http(_) | PaymentError::NotSent(_) => ("failed", 1),
+        _ => ("refused", 3),
+    };
+    let mut object = json!({ "url": url.as_str(), "error": word, "message": error.to_string() });
+    let mut text = format!("{word}: {error}");
+    if let PaymentError::Unresolved { payment, .. } = error {
+        let header = format!("{}: {}", payment.header.name(), payment.header.value());
+        text.push_str(&format!("\nPresent the same payment again with:\n  -H '{header}'"));
+        object["header"] = header.into();
+    }
+    output.machine(&object);
+    crate::output::complain(&text);
+    ExitCode::from(code)
+}

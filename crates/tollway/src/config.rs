@@ -1,0 +1,272 @@
+//! The facilitator's configuration: the documented default file, then the operator's file, then the
+//! environment. Parsed once; every fault is told at once, and is fatal.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+use tollway_core::Network;
+use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
+use tollway_facilitator::{Limits, NetworkSetup};
+
+use crate::dev_assets::with_dev_assets;
+
+/// Every key with its default, documented.
+pub(crate) const DEFAULT_FILE: &str = include_str!("../config/facilitator.toml");
+
+/// The facilitator's configuration.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FacilitatorConfig {
+    pub(crate) listen: String,
+    limits: LimitsConfig,
+    #[serde(default)]
+    networks: Vec<NetworkConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsConfig {
+    settle_deadline_ms: u64,
+    rpc_deadline_ms: u64,
+    lane_queue: usize,
+    batch: usize,
+    journal: usize,
+    max_fee_gwei: u64,
+    max_validity_seconds: u64,
+    rebroadcast_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkConfig {
+    network: String,
+    rpc_url: String,
+    keys: Vec<String>,
+    #[serde(default)]
+    assets: Vec<String>,
+    #[serde(default)]
+    tokens: Vec<TokenConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenConfig {
+    symbol: String,
+    address: String,
+    name: String,
+    version: String,
+    decimals: u8,
+}
+
+/// Every fault of a configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has faults:{}", .0.iter().map(|fault| format!("\n  - {fault}")).collect::<String>())]
+pub(crate) struct ConfigError(pub(crate) Vec<String>);
+
+impl FacilitatorConfig {
+    /// Reads the defaults, then `file`, then `TOLLWAY_FACILITATOR__…`.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Toml::string(DEFAULT_FILE));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(ConfigError(vec![format!("{}: no such file", file.display())]));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment
+            .merge(Env::prefixed("TOLLWAY_FACILITATOR__").split("__"))
+            .extract()
+            .map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
+    }
+
+    /// The engine's limits.
+    pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
+        let limits = &self.limits;
+        let zeros = [
+            ("settle_deadline_ms", limits.settle_deadline_ms == 0),
+            ("rpc_deadline_ms", limits.rpc_deadline_ms == 0),
+            ("lane_queue", limits.lane_queue == 0),
+            ("batch", limits.batch == 0 || limits.batch > 200),
+            ("journal", limits.journal == 0),
+            ("max_fee_gwei", limits.max_fee_gwei == 0),
+            ("max_validity_seconds", limits.max_validity_seconds == 0),
+            ("rebroadcast_ms", limits.rebroadcast_ms == 0),
+        ];
+        let faults: Vec<String> = zeros
+            .into_iter()
+            .filter(|(_, wrong)| *wrong)
+            .map(|(key, _)| match key {
+                "batch" => "limits.batch: must be between 1 and 200: a block's gas is limited".to_owned(),
+                key => format!("limits.{key}: must be more than zero"),
+            })
+            .collect();
+        if !faults.is_empty() {
+            return Err(ConfigError(faults));
+        }
+        Ok(Limits {
+            settle_deadline: Duration::from_millis(limits.settle_deadline_ms),
+            rpc_deadline: Duration::from_millis(limits.rpc_deadline_ms),
+            lane_queue: limits.lane_queue,
+            batch: limits.batch,
+            journal: limits.journal,
+            max_fee_per_gas: u128::from(limits.max_fee_gwei) * 1_000_000_000,
+            max_validity_seconds: limits.max_validity_seconds,
+            rebroadcast_every: Duration::from_millis(limits.rebroadcast_ms),
+        })
+    }
+
+    /// The networks, with their keys read. All faults at once.
+    pub(crate) fn networks(&self, limits: &Limits) -> Result<Vec<NetworkSetup>, ConfigError> {
+        let mut faults = Vec::new();
+        if self.networks.is_empty() {
+            faults.push("networks: at least one [[networks]] table is required".to_owned());
+        }
+        let mut setups = Vec::new();
+        for (index, config) in self.networks.iter().enumerate() {
+            let at = format!("networks[{index}]");
+            match config.setup(limits.rpc_deadline) {
+                Ok(setup) => setups.push(setup),
+                Err(found) => faults.extend(found.into_iter().map(|fault| format!("{at}.{fault}"))),
+            }
+        }
+        if faults.is_empty() { Ok(setups) } else { Err(ConfigError(faults)) }
+    }
+}
+
+impl NetworkConfig {
+    fn setup(&self, rpc_deadline: Duration) -> Result<NetworkSetup, Vec<String>> {
+        let mut faults = Vec::new();
+        let network = self.network.parse::<Network>().ok().filter(|network| network.evm_chain_id().is_some());
+        if network.is_none() {
+            faults.push(format!(
+                "network: must be an EVM network like \"eip155:8453\", not {:?}",
+                self.network
+            ));
+        }
+        if self.keys.is_empty() {
+            faults.push("keys: at least one is required".to_owned());
+        }
+        let mut signers: Vec<Arc<dyn Signer>> = Vec::new();
+        for (index, source) in self.keys.iter().enumerate() {
+            match read_key(source) {
+                Ok(signer) => signers.push(Arc::new(signer)),
+                Err(fault) => faults.push(format!("keys[{index}]: {fault}")),
+            }
+        }
+        let Some(network) = network else { return Err(faults) };
+        let assets = self.assets(&network, &mut faults);
+        match Chain::connect(&self.rpc_url, &network, rpc_deadline) {
+            Ok(chain) if faults.is_empty() => Ok(NetworkSetup { chain, assets, signers }),
+            Ok(_) => Err(faults),
+            Err(error) => {
+                faults.push(format!("rpc_url: {error}"));
+                Err(faults)
+            }
+        }
+    }
+
+    fn assets(&self, network: &Network, faults: &mut Vec<String>) -> AssetTable {
+        let known = match network.evm_chain_id() {
+            Some(crate::dev_assets::DEV_CHAIN_ID) => with_dev_assets(crate::dev_assets::DEV_CHAIN_ID),
+            _ => AssetTable::known(),
+        };
+        let mut all: Vec<Asset> = known.iter().filter(|asset| &asset.network == network).cloned().collect();
+        for (index, token) in self.tokens.iter().enumerate() {
+            match token.address.parse::<Address>() {
+                Ok(address) => all.push(Asset {
+                    network: network.clone(),
+                    symbol: token.symbol.clone(),
+                    address,
+                    name: token.name.clone(),
+                    version: token.version.clone(),
+                    decimals: token.decimals,
+                    is_usd: false,
+                }),
+                Err(_) => faults.push(format!("tokens[{index}].address: must be 0x and 40 hex digits")),
+            }
+        }
+        let is_named = |asset: &Asset, name: &str| {
+            asset.symbol == name || asset.address.to_string().eq_ignore_ascii_case(name)
+        };
+        for (index, name) in self.assets.iter().enumerate() {
+            if !all.iter().any(|asset| is_named(asset, name)) {
+                faults.push(format!("assets[{index}]: no asset {name:?} is known on {network}"));
+            }
+        }
+        all.into_iter()
+            .filter(|asset| self.assets.is_empty() || self.assets.iter().any(|name| is_named(asset, name)))
+            .fold(AssetTable::empty(), AssetTable::with)
+    }
+}
+
+/// A key from where the configuration says it is. The key itself has no place in a configuration file.
+pub(crate) fn read_key(source: &str) -> Result<LocalSigner, String> {
+    let text = match source.split_once(':') {
+        Some(("env", name)) => {
+            std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?
+        }
+        Some(("file", path)) => {
+            std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?
+        }
+        _ => return Err("must be env:NAME or file:PATH".to_owned()),
+    };
+    LocalSigner::from_hex(&text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFAULT_FILE, FacilitatorConfig};
+
+    fn parse(text: &str) -> Result<FacilitatorConfig, String> {
+        let directory = std::env::temp_dir().join(format!("tollway-config-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join(format!("{:x}.toml", text.len()));
+        std::fs::write(&file, text).unwrap();
+        FacilitatorConfig::load(Some(&file)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_default_file_is_complete_and_is_what_the_library_defaults_to() {
+        let config = FacilitatorConfig::load(None).unwrap();
+        assert_eq!(config.limits().unwrap(), tollway_facilitator::Limits::default());
+        for key in [
+            "network", "rpc_url", "keys", "assets", "tokens", "symbol", "address", "name", "version",
+            "decimals",
+        ] {
+            assert!(
+                DEFAULT_FILE.contains(&format!("# {key} = "))
+                    || DEFAULT_FILE.contains(&format!("networks.{key}]]")),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_fault_and_named() {
+        let error = parse("lissten = \"x\"").unwrap_err();
+        assert!(error.contains("lissten"), "{error}");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let config = parse(
+            "[[networks]]\nnetwork = \"base\"\nrpc_url = \"x\"\nkeys = [\"0x00\"]\n\
+             [[networks]]\nnetwork = \"eip155:8453\"\nrpc_url = \"::\"\nkeys = []\nassets = [\"NOPE\"]",
+        )
+        .unwrap();
+        let error = config.networks(&config.limits().unwrap()).unwrap_err().to_string();
+        for part in [
+            "networks[0].network",
+            "networks[0].keys[0]",
+            "networks[1].keys",
+            "networks[1].assets[0]",
+            "networks[1].rpc_url",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The devnet's tokens in the table of assets. Only the program adds them: a library's users decide themselves
+//! whether money on a development chain is money.
+
+use tollway_core::Network;
+use tollway_devnet::genesis::{EURC, USDC};
+use tollway_evm::{Address, Asset, AssetTable};
+
+/// The chain id that development chains have.
+pub(crate) const DEV_CHAIN_ID: u64 = 31_337;
+
+/// The known assets, and the devnet's tokens on `chain_id`.
+pub(crate) fn with_dev_assets(chain_id: u64) -> AssetTable {
+    AssetTable::known().with(dev_asset(chain_id, "USDC", USDC)).with(dev_asset(chain_id, "EURC", EURC))
+}
+
+fn dev_asset(chain_id: u64, symbol: &str, address: Address) -> Asset {
+    Asset {
+        network: Network::evm(chain_id),
+        symbol: symbol.to_owned(),
+        address,
+        name: symbol.to_owned(),
+        version: "2".to_owned(),
+        decimals: 6,
+        is_usd: symbol == "USDC",
+    }
+}
