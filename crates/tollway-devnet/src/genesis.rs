@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use crate::{accounts::ACCOUNTS, config::Config, state::State};
 
 /// The devnet's USDC.
-pub const USDC: Address = address!("0x05dC000000000000000000000000000000000001");
+pub const USDC: Address = address!("0x05Dc000000000000000000000000000000000001");
 /// The devnet's EURC.
-pub const EURC: Address = address!("0x0EC0000000000000000000000000000000000002");
+pub const EURC: Address = address!("0x0Ec0000000000000000000000000000000000002");
 /// Multicall3, where every chain has it.
 pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
 

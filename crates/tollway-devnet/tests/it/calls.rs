@@ -104,6 +104,24 @@ async fn an_estimate_is_enough_and_not_much_more() {
 }
 
 #[tokio::test]
+async fn a_message_that_names_its_fees_must_be_able_to_pay_them() {
+    let (_devnet, rpc) = devnet().await;
+    let fees = json!({ "maxFeePerGas": "0x83215600", "maxPriorityFeePerGas": "0x3b9aca00", "nonce": "0x0" });
+    let mut request = payment();
+    request.as_object_mut().unwrap().extend(fees.as_object().unwrap().clone());
+    rpc.ok("eth_call", json!([request])).await;
+    rpc.ok("eth_estimateGas", json!([request])).await;
+    request["maxFeePerGas"] = json!("0x1");
+    request["maxPriorityFeePerGas"] = json!("0x1");
+    let (_, message) = rpc.err("eth_call", json!([request])).await;
+    assert_eq!(message, "max fee per gas less than block base fee");
+    request["from"] = json!(Address::repeat_byte(0x55));
+    request["maxFeePerGas"] = json!("0x83215600");
+    let (_, message) = rpc.err("eth_call", json!([request])).await;
+    assert!(message.starts_with("insufficient funds for gas * price + value"), "{message}");
+}
+
+#[tokio::test]
 async fn an_estimate_leaves_room_for_the_64th_that_calls_hold_back() {
     let (_devnet, rpc) = devnet().await;
     let target = Address::repeat_byte(0x78);
