@@ -43,7 +43,7 @@ impl PayingMiddleware {
         next: Next<'_>,
     ) -> Result<Response, Error> {
         if carries_payment(&request) {
-            return self.forward(request).await.map_err(Error::middleware);
+            return self.forward(request).await;
         }
         let url = request.url().clone();
         let again = request.try_clone();
@@ -67,8 +67,8 @@ impl PayingMiddleware {
     }
 
     /// Sends a request that its caller has paid for.
-    async fn forward(&self, request: Request) -> Result<Response, PaymentError> {
-        origin::check_secure(request.url())?;
+    async fn forward(&self, request: Request) -> Result<Response, Error> {
+        origin::check_secure(request.url()).map_err(Error::middleware)?;
         Ok(self.http.paying(&request).execute(request).await?)
     }
 }

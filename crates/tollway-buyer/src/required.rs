@@ -52,10 +52,9 @@ fn from_header(response: &Response) -> Result<Option<PaymentRequired>, WireError
     let mut values = response.headers().get_all(wire::PAYMENT_REQUIRED).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        let name = "PAYMENT-REQUIRED";
-        return Err(WireError::new(ErrorCode::INVALID_PAYLOAD, name, "must stand once"));
+        return Err(WireError::new(ErrorCode::INVALID_PAYLOAD, wire::PAYMENT_REQUIRED, "must stand once"));
     }
-    let json = wire::decode_header("PAYMENT-REQUIRED", value.as_bytes())?;
+    let json = wire::decode_header(wire::PAYMENT_REQUIRED, value.as_bytes())?;
     wire::decode_payment_required(&json).map(Some)
 }
 
