@@ -27,6 +27,11 @@ impl Challenge {
         Self { header: HeaderTemplate::new(before, after), body: split_at_url(v1, X402Version::V1) }
     }
 
+    /// The length of the header but for the URL, bytes.
+    pub(crate) fn header_bytes(&self) -> usize {
+        self.header.head.len() + self.header.tails[0].1.len()
+    }
+
     /// The header and the body for the resource at `url`, which must be safe inside a JSON string.
     pub(crate) fn render(&self, url: &str) -> (Option<HeaderValue>, Bytes) {
         let header = HeaderValue::from_maybe_shared(Bytes::from(self.header.render(url))).ok();

@@ -24,9 +24,10 @@ mod phase;
 mod priced;
 mod reservation;
 mod service;
+mod start;
 
 pub use body::PaidBody;
-pub use builder::{PaywallBuilder, StartError};
+pub use builder::PaywallBuilder;
 pub use cors::Cors;
 pub use denial::Denial;
 pub use http_facilitator::{FacilitatorUrlError, HttpFacilitator};
@@ -35,3 +36,4 @@ pub use paywall::Paywall;
 pub use phase::{Charge, Presented, Receipt, Ticket};
 pub use priced::{BoxError, IntoPrice, Priced};
 pub use service::{Payment, PaywallService};
+pub use start::StartError;

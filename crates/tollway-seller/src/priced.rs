@@ -14,6 +14,9 @@ use crate::service::{Gate, PaywallService};
 /// Any error, for closures.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What fits beside a few other headers everywhere.
+const MAX_SAFE_HEADER_BYTES: usize = 6 * 1024;
+
 pub(crate) type PriceFn =
     Arc<dyn Fn(&Parts) -> BoxFuture<'static, Result<Option<Vec<Price>>, BoxError>> + Send + Sync>;
 
@@ -101,6 +104,14 @@ impl Priced {
         self.also_tag(tag)
     }
 
+    /// What is asked, for transports other than HTTP; none for a dynamic price.
+    pub fn offers(&self) -> Option<Offers> {
+        match &self.source {
+            Source::Fixed(offers) => Some(Offers::assemble(offers.clone(), self.flow, self.about.clone())),
+            Source::Dynamic(_) => None,
+        }
+    }
+
     fn also_tag(mut self, tag: Tag) -> Result<Self, PriceError> {
         let Source::Fixed(offers) = &mut self.source else { return Err(PriceError::Dynamic) };
         for offer in offers_of_tags(&self.core.rails, &[tag])? {
@@ -118,13 +129,23 @@ impl<S> tower::Layer<S> for Priced {
     fn layer(&self, inner: S) -> Self::Service {
         let pricing = match &self.source {
             Source::Fixed(offers) => {
-                Pricing::Fixed(Arc::new(Offers::assemble(offers.clone(), self.flow, self.about.clone())))
+                let offers = Offers::assemble(offers.clone(), self.flow, self.about.clone());
+                warn_of_size(&offers);
+                Pricing::Fixed(Arc::new(offers))
             }
             Source::Dynamic(price) => {
                 Pricing::Dynamic { price: Arc::clone(price), flow: self.flow, about: self.about.clone() }
             }
         };
         PaywallService::new(inner, Gate::new(Arc::clone(&self.core), pricing))
+    }
+}
+
+/// Servers and proxies on the buyer's side cut headers off, some at 8 KiB in all.
+fn warn_of_size(offers: &Offers) {
+    let bytes = offers.challenge.header_bytes();
+    if bytes > MAX_SAFE_HEADER_BYTES {
+        tracing::warn!(bytes, "PAYMENT-REQUIRED is longer than many buyers can read: shorten descriptions");
     }
 }
 

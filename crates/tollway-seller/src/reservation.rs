@@ -138,8 +138,7 @@ impl Reservations {
                 table.entries.remove(&hold.key);
                 return;
             }
-            // Asked again, an idempotent facilitator would say "settled": then only expiry protects.
-            Fate::Delivered(_) if hold.settles_first() => expired,
+            // Presented again it is fresh, and the facilitator is asked to verify a spent nonce.
             Fate::Delivered(_) => expired.min(now.plus_seconds(SETTLED_SECONDS)),
             Fate::Pending(_) | Fate::Failed => {
                 expired.max(now.plus_seconds(SETTLED_SECONDS)).min(now.plus_seconds(UNFINISHED_SECONDS))
@@ -181,13 +180,11 @@ pub(crate) struct Hold {
     store: Arc<Reservations>,
     key: AuthorizationKey,
     fate: Mutex<Fate>,
-    settles_first: std::sync::atomic::AtomicBool,
 }
 
 impl Hold {
     fn new(store: &Arc<Reservations>, key: &AuthorizationKey, fate: Fate) -> Arc<Self> {
-        let settles_first = (fate != Fate::Released).into();
-        Arc::new(Self { store: Arc::clone(store), key: key.clone(), fate: Mutex::new(fate), settles_first })
+        Arc::new(Self { store: Arc::clone(store), key: key.clone(), fate: Mutex::new(fate) })
     }
 
     /// Writes down what is true if everything stops here. Called before acting, then again with the result.
@@ -198,15 +195,6 @@ impl Hold {
     /// What is written down.
     pub(crate) fn fate(&self) -> Fate {
         self.fate.lock().clone()
-    }
-
-    /// Marks a payment that settles before anything is served.
-    pub(crate) fn set_settles_first(&self) {
-        self.settles_first.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    fn settles_first(&self) -> bool {
-        self.settles_first.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -290,19 +278,6 @@ mod tests {
         clock.set(UnixTime(10_000));
         drop(claim(&store, "sweeper", 20_000));
         assert_eq!(store.reservation_count(), 0);
-    }
-
-    #[test]
-    fn what_settled_first_is_remembered_until_it_expires() {
-        let (store, clock) = store(10);
-        let Claim::Fresh(hold) = claim(&store, "k", 5_000) else { panic!("not fresh") };
-        hold.set_settles_first();
-        hold.set_fate(Fate::Delivered("0x1".to_owned()));
-        drop(hold);
-        clock.set(UnixTime(4_999));
-        assert!(matches!(claim(&store, "k", 5_000), Claim::Settled(_)));
-        clock.set(UnixTime(5_061));
-        assert!(matches!(claim(&store, "k", 5_000), Claim::Fresh(_)));
     }
 
     #[test]

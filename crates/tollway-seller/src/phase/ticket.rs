@@ -105,7 +105,6 @@ impl Ticket {
     }
 
     pub(crate) async fn settle_first(&mut self) -> Result<(), Denial> {
-        self.hold.set_settles_first();
         self.settled = Some(self.settlement().run().await?);
         Ok(())
     }

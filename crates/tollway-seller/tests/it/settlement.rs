@@ -214,3 +214,29 @@ async fn upfront_leaves_a_credit_when_the_handler_fails() {
     assert_eq!(buyer.get(&url, &signed).await.text().await.unwrap(), "content");
     assert_eq!(buyer.get(&url, &signed).await.status(), 402);
 }
+
+#[tokio::test]
+async fn a_payment_that_expired_while_pending_is_still_owed_its_answer() {
+    use std::sync::Arc;
+    use tollway_core::ManualClock;
+    let start = crate::doubles::now();
+    let clock = Arc::new(ManualClock::new(start));
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = crate::doubles::builder(&facilitator).clock(clock.clone()).start().await.unwrap();
+    let handler = axum::routing::get(|| async { "content" });
+    let app = axum::Router::new().route("/data", handler.layer(paywall.price("$0.01").unwrap()));
+    let url = format!("{}/data", crate::doubles::serve(app).await);
+    let buyer = crate::doubles::Buyer::new();
+    let (pending_one, fresh_one) =
+        (buyer.sign(&url, X402Version::V2).await, buyer.sign(&url, X402Version::V2).await);
+    facilitator.then_settle(Ok(pending("0xaa")));
+    facilitator.then_settle(Ok(pending("0xaa")));
+    assert_eq!(buyer.get(&url, &pending_one).await.status(), 503);
+    clock.set(start.plus_seconds(400));
+    let (status, _, field, _) = explained(buyer.get(&url, &fresh_one).await).await;
+    assert_eq!((status, field.as_str()), (402, "payload.authorization.validBefore"));
+    assert_eq!(buyer.get(&url, &pending_one).await.status(), 200);
+    assert_eq!(buyer.get(&url, &pending_one).await.status(), 402);
+    clock.set(start.plus_seconds(2_000));
+    assert_eq!(buyer.get(&url, &pending_one).await.status(), 402);
+}

@@ -195,3 +195,40 @@ async fn a_full_table_denies_with_503() {
     assert_eq!((status, code.as_str()), (503, "paywall_full"));
     assert_eq!(facilitator.calls(), (1, 1));
 }
+
+#[tokio::test]
+async fn one_authorization_is_one_payment_in_both_versions() {
+    let shop = Shop::open().await;
+    let signed = shop.sign().await;
+    assert_eq!(shop.present(&signed).await.status(), 200);
+    let mut other = signed.payment.clone();
+    other.version = X402Version::V1;
+    assert_eq!(shop.present(&Signed::of(other)).await.status(), 402);
+    assert_eq!(shop.runs(), 1);
+}
+
+#[tokio::test]
+async fn the_machine_works_without_http() {
+    use tollway_core::model::PaymentRequired;
+    use tollway_core::{BuyerScheme, Fingerprint};
+    use tollway_seller::{Charge, Denial, Presented};
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = paywall(&facilitator).await;
+    let offers = paywall.price("$0.01").unwrap().offers().unwrap();
+    let url = "https://api.example.com/tools/weather";
+    let required: PaymentRequired = offers.payment_required(X402Version::V2, url, None);
+    let buyer = Buyer::new();
+    let now = crate::doubles::now();
+    let payment = buyer.scheme.sign(&required, &required.accepts[0], now).await.unwrap();
+    let presented = || Presented {
+        payment: payment.clone(),
+        fingerprint: Fingerprint::of("tools/call", &url.parse().unwrap(), b"{}"),
+        resource_url: url.to_owned(),
+    };
+    let ticket = paywall.admit(&offers, presented()).await.unwrap();
+    assert!(matches!(paywall.admit(&offers, presented()).await, Err(Denial::InProgress)));
+    drop(ticket);
+    let ticket = paywall.admit(&offers, presented()).await.unwrap();
+    assert!(ticket.settle(Charge::Full).await.unwrap().settlement.unwrap().success);
+    assert!(matches!(paywall.admit(&offers, presented()).await, Err(Denial::AlreadyUsed { .. })));
+}

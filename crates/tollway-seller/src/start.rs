@@ -1,0 +1,160 @@
+//! Starting a paywall: every fault of the configuration is found here, all at once, before anything is served.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollway_core::model::SupportedResponse;
+use tollway_core::{
+    Facilitator, FacilitatorError, Network, OfferError, Price, SellerScheme, Terms, X402Version,
+};
+use tollway_evm::exact::ExactSeller;
+
+use crate::base_url::PublicBase;
+use crate::builder::{Accept, PaywallBuilder};
+use crate::offers::Rail;
+use crate::paywall::{Core, Paywall};
+use crate::reservation::Reservations;
+
+/// Between two attempts to reach the facilitator at the start.
+const START_RETRY_WAIT: Duration = Duration::from_millis(250);
+
+/// Everything that keeps a paywall from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// One sentence for each fault.
+    pub faults: Vec<String>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.faults.len();
+        write!(f, "the paywall cannot start, {count} fault{}:", if count == 1 { "" } else { "s" })?;
+        self.faults.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl PaywallBuilder {
+    /// Checks everything, asks the facilitator what it supports, and starts.
+    ///
+    /// # Errors
+    /// [`StartError`] with every fault found.
+    pub async fn start(self) -> Result<Paywall, StartError> {
+        let mut faults = Vec::new();
+        let base = self.base(&mut faults);
+        let mut rails = self.rails(&mut faults);
+        match &self.facilitator {
+            None => faults.push("facilitator: is required: set it with facilitator()".to_owned()),
+            Some(facilitator) => match ask_supported(facilitator.as_ref(), self.start_deadline).await {
+                Err(error) => faults.push(format!("facilitator: {error}")),
+                Ok(supported) => match_supported(&mut rails, &supported, &mut faults),
+            },
+        }
+        let (Some(base), Some(facilitator), true) = (base, self.facilitator, faults.is_empty()) else {
+            return Err(StartError { faults });
+        };
+        let reservations = Arc::new(Reservations::new(self.max_reservations, Arc::clone(&self.clock)));
+        let core = Core {
+            base,
+            rails,
+            facilitator,
+            clock: self.clock,
+            reservations,
+            limits: self.limits,
+            cors: self.cors,
+            request_uri: self.request_uri,
+        };
+        Ok(Paywall { core: Arc::new(core) })
+    }
+
+    fn base(&self, faults: &mut Vec<String>) -> Option<PublicBase> {
+        PublicBase::parse(&self.public_base_url)
+            .map_err(|fault| faults.push(format!("public base URL {:?}: {fault}", self.public_base_url)))
+            .ok()
+    }
+
+    fn rails(&self, faults: &mut Vec<String>) -> Vec<Rail> {
+        if self.accepts.is_empty() {
+            faults.push("nothing is accepted: add a network with accept()".to_owned());
+        }
+        if self.max_timeout_seconds == 0 {
+            faults.push("max_timeout_seconds: must be more than 0".to_owned());
+        }
+        let rails = self.accepts.iter().map(|accept| self.rail(accept));
+        rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect()
+    }
+
+    fn rail(&self, accept: &Accept) -> Result<Rail, String> {
+        let named = format!("accept({:?}, {:?})", accept.network, accept.pay_to);
+        let network: Network =
+            accept.network.parse().map_err(|error| match Network::from_v1_name(&accept.network) {
+                Some(network) => format!("{named}: network {error}: write {:?}", network.as_str()),
+                None => format!("{named}: network {error}"),
+            })?;
+        let fits =
+            |scheme: &&Arc<dyn SellerScheme>| *scheme.name() == accept.scheme && scheme.covers(&network);
+        let exact: Arc<dyn SellerScheme> = Arc::new(ExactSeller::new(self.assets.clone()));
+        let Some(scheme) = self.schemes.iter().chain([&exact]).find(fits) else {
+            return Err(format!("{named}: no scheme {} for this network is built in", accept.scheme));
+        };
+        let terms =
+            Terms { network, pay_to: accept.pay_to.clone(), max_timeout_seconds: self.max_timeout_seconds };
+        probe(scheme.as_ref(), &terms).map_err(|fault| format!("{named}: {fault}"))?;
+        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false })
+    }
+}
+
+/// Makes a trial offer: a wrong address shows now. A network without a known dollar is no fault: prices on
+/// it name their asset.
+fn probe(scheme: &dyn SellerScheme, terms: &Terms) -> Result<(), String> {
+    let Ok(dollar) = "$1".parse() else { return Ok(()) };
+    match scheme.offer(&Price::Money(dollar), terms) {
+        Ok(_) | Err(OfferError::UnknownAsset { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Asks until there is an answer or the deadline has passed.
+async fn ask_supported(
+    facilitator: &dyn Facilitator,
+    deadline: Duration,
+) -> Result<SupportedResponse, FacilitatorError> {
+    let mut last =
+        FacilitatorError::NoAnswer(format!("no answer to /supported within {} ms", deadline.as_millis()));
+    let attempts = async {
+        loop {
+            match facilitator.supported().await {
+                Ok(supported) => return Ok(supported),
+                Err(error @ (FacilitatorError::BadAnswer { .. } | FacilitatorError::Refused { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => last = error,
+            }
+            tokio::time::sleep(START_RETRY_WAIT).await;
+        }
+    };
+    match tokio::time::timeout(deadline, attempts).await {
+        Ok(answer) => answer,
+        Err(_) => Err(last),
+    }
+}
+
+/// v2 is required of the facilitator; v1 is offered to buyers where it settles v1 too.
+fn match_supported(rails: &mut [Rail], supported: &SupportedResponse, faults: &mut Vec<String>) {
+    for rail in rails {
+        let (scheme, network) = (rail.scheme.name(), &rail.terms.network);
+        rail.takes_v1 = supported.supports(X402Version::V1, scheme, network);
+        if !supported.supports(X402Version::V2, scheme, network) {
+            let list: Vec<String> = supported
+                .kinds
+                .iter()
+                .map(|kind| format!("{} on {} (v{})", kind.scheme, kind.network, kind.version.number()))
+                .take(16)
+                .collect();
+            let has = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
+            faults.push(format!("facilitator: does not settle {scheme} on {network} (v2); it settles {has}"));
+        }
+    }
+}
