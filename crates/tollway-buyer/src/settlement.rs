@@ -61,9 +61,8 @@ pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
 }
 
 fn read(payment: &SignedPayment, response: &reqwest::Response) -> Result<Option<SettleResponse>, WireError> {
-    let names =
-        [("PAYMENT-RESPONSE", wire::PAYMENT_RESPONSE), ("X-PAYMENT-RESPONSE", wire::X_PAYMENT_RESPONSE)];
-    let found = names.into_iter().find_map(|(name, key)| Some((name, response.headers().get(key)?)));
+    let names = [wire::PAYMENT_RESPONSE, wire::X_PAYMENT_RESPONSE];
+    let found = names.into_iter().find_map(|name| Some((name, response.headers().get(name)?)));
     let Some((name, value)) = found else { return Ok(None) };
     let json = wire::decode_header(name, value.as_bytes())?;
     wire::decode_settle_response(&json, &payment.offer.network).map(Some)

@@ -81,7 +81,7 @@ async fn two_bills_in_one_answer_are_an_error() {
     })
     .await;
     let error = Purse::default().refusal(&shop.url("/data")).await;
-    assert!(error.contains("PAYMENT-REQUIRED: must stand once"), "{error}");
+    assert!(error.contains("payment-required: must stand once"), "{error}");
 }
 
 #[tokio::test]
