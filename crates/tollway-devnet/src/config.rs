@@ -23,7 +23,7 @@ pub struct Config {
     pub mining: Mining,
     /// The gas that fits into a block.
     pub gas_limit: u64,
-    /// The base fee of the first block, in wei per gas.
+    /// The base fee of the genesis and of the first block, in wei per gas.
     pub base_fee_wei: u64,
     /// Keeps the base fee where it started instead of following EIP-1559.
     pub base_fee_held: bool,

@@ -82,7 +82,7 @@ struct Snapshot {
 
 impl Node {
     pub(crate) fn new(config: Config) -> Self {
-        let forecast = Forecast { headers: 1, ..Forecast::default() };
+        let forecast = Forecast { headers: 1, base_fee: Some(config.base_fee_wei), ..Forecast::default() };
         let header = Header {
             timestamp: forecast.clock.now(),
             gas_limit: config.gas_limit,

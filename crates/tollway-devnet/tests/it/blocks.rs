@@ -99,6 +99,7 @@ async fn the_base_fee_follows_eip1559_unless_held() {
         let config = Config { mining: Mining::Manual, base_fee_held: held, ..Config::default() };
         let (devnet, rpc) = devnet_with(config).await;
         devnet.mine();
+        devnet.mine();
         let block = rpc.ok("eth_getBlockByNumber", json!(["latest", false])).await;
         let expected = if held { 1_000_000_000 } else { 875_000_000 };
         assert_eq!(quantity(&block["baseFeePerGas"]), expected);
