@@ -56,9 +56,8 @@ pub fn canonical_url(url: &Url) -> String {
     while let Some(at) = rest.find('%') {
         canonical.push_str(&rest[..at]);
         rest = &rest[at..];
-        let byte = rest.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte {
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+        match escaped_byte(rest) {
+            Some(byte) if is_unreserved(byte) && !ends_in_stray_percent(&canonical) => {
                 canonical.push(char::from(byte));
                 rest = &rest[3..];
             }
@@ -76,6 +75,27 @@ pub fn canonical_url(url: &Url) -> String {
     canonical
 }
 
+/// The byte of the escape at the start of `text`: a percent sign and two hexadecimal digits, nothing else.
+fn escaped_byte(text: &str) -> Option<u8> {
+    let digits = text.get(1..3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// Whether one or two more characters would make an escape out of a percent sign that was none: undoing `%34`
+/// after `%4` must not spell another URL. Escapes already written end in two digits and are not meant.
+fn ends_in_stray_percent(canonical: &str) -> bool {
+    let mut last = canonical.bytes().rev();
+    match last.next() {
+        Some(b'%') => true,
+        Some(digit) => digit.is_ascii_hexdigit() && last.next() == Some(b'%'),
+        None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Fingerprint, canonical_url};
@@ -88,6 +108,10 @@ mod tests {
             ("https://example.com/%7Euser%2fx", "https://example.com/~user%2Fx"),
             ("https://example.com/a?q=%41%zz#part", "https://example.com/a?q=A%zz"),
             ("https://example.com/%", "https://example.com/%"),
+            // Undoing these escapes would make new ones.
+            ("https://example.com/%%34%31", "https://example.com/%%341"),
+            ("https://example.com/%a%34", "https://example.com/%a%34"),
+            ("https://example.com/%+A", "https://example.com/%+A"),
         ] {
             assert_eq!(canonical_url(&url.parse().unwrap()), canonical);
         }
