@@ -2,7 +2,7 @@
 //!
 //! - [`Paywall`]: configured once, started with every fault told, then priced onto routes as [`Priced`].
 //! - [`Priced`]: a tower layer for one route; works on axum's `MethodRouter::layer` and on any tower service.
-//! - [`Ticket`], [`Denial`], [`Receipt`]: the state machine without HTTP, for other transports.
+//! - [`CheckedPayment`], [`Ticket`], [`Receipt`], [`Denial`]: the state machine without HTTP, for other transports.
 //! - [`HttpFacilitator`]: a facilitator somewhere else.
 //!
 //! What does not live here: schemes and signatures (`tollway-evm`), settling on chain (`tollway-facilitator`),
@@ -33,7 +33,7 @@ pub use denial::Denial;
 pub use http_facilitator::{FacilitatorUrlError, HttpFacilitator};
 pub use offers::{Offers, PriceError};
 pub use paywall::Paywall;
-pub use phase::{Charge, Presented, Receipt, Ticket};
+pub use phase::{Charge, CheckedPayment, Receipt, Ticket};
 pub use priced::{BoxError, IntoPrice, Priced};
 pub use service::{Payment, PaywallService};
 pub use start::StartError;

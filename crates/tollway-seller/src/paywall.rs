@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::Parts;
+use tollway_core::model::PaymentPayload;
 use tollway_core::{Clock, Facilitator, Fingerprint, Network, Price};
 
 use crate::base_url::PublicBase;
@@ -12,7 +13,7 @@ use crate::builder::PaywallBuilder;
 use crate::cors::Cors;
 use crate::denial::Denial;
 use crate::offers::{Offers, PriceError, Rail, Tag};
-use crate::phase::{Presented, Ticket, admit};
+use crate::phase::{CheckedPayment, Ticket, admit};
 use crate::priced::{BoxError, IntoPrice, Priced};
 use crate::reservation::Reservations;
 
@@ -111,12 +112,27 @@ impl Paywall {
         Priced::dynamic(&self.core, Arc::new(move |parts| Box::pin(price(parts))))
     }
 
-    /// Decides on a payment, for any transport: check, reserve, verify. The HTTP layer is built on it.
+    /// Holds a payment for the resource at `resource_url` against `offers`: every rule that needs nobody
+    /// else, signature included. For any transport; the HTTP layer is built on it.
+    ///
+    /// # Errors
+    /// [`Denial::Malformed`] and [`Denial::Refused`].
+    pub fn check(
+        &self,
+        offers: &Offers,
+        payment: PaymentPayload,
+        resource_url: &str,
+    ) -> Result<CheckedPayment, Denial> {
+        admit::check(&self.core, offers, payment, resource_url)
+    }
+
+    /// Reserves a checked payment for the request `fingerprint`, and verifies it, or settles it where that
+    /// comes first. The ticket is the right to serve the request once.
     ///
     /// # Errors
     /// [`Denial`]: why the request is not served.
-    pub async fn admit(&self, offers: &Offers, presented: Presented) -> Result<Ticket, Denial> {
-        admit::admit(&self.core, offers, presented).await
+    pub async fn admit(&self, payment: CheckedPayment, fingerprint: Fingerprint) -> Result<Ticket, Denial> {
+        admit::admit(&self.core, payment, fingerprint).await
     }
 
     /// How many reservations are remembered: for metrics.

@@ -1,6 +1,6 @@
 //! A price on a route: what is asked, how it is described, and the tower layer that asks it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use tollway_core::model::PaymentFlow;
@@ -32,6 +32,8 @@ pub struct Priced {
     source: Source,
     flow: PaymentFlow,
     about: About,
+    /// Made when first layered, then shared: axum layers a handler anew for every connection.
+    gate: Arc<OnceLock<Arc<Gate>>>,
 }
 
 #[derive(Clone)]
@@ -52,38 +54,39 @@ impl Priced {
 
     fn new(core: &Arc<Core>, source: Source) -> Self {
         let core = Arc::clone(core);
-        Self { core, source, flow: PaymentFlow::Authorization, about: About::default() }
+        let (flow, about, gate) = (PaymentFlow::default(), About::default(), Arc::default());
+        Self { core, source, flow, about, gate }
     }
 
     /// Describes the resource to buyers.
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.about.description = Some(text.into());
-        self
+        self.changed()
     }
 
     /// Names the media type of the paid answer.
     pub fn mime_type(mut self, text: impl Into<String>) -> Self {
         self.about.mime_type = Some(text.into());
-        self
+        self.changed()
     }
 
     /// Names one URL as the resource, whatever the request's own is. Payments stay bound to the request.
     pub fn resource_url(mut self, url: &str) -> Self {
         self.about.url = Some(json_safe(url));
-        self
+        self.changed()
     }
 
     /// Declares an extension. A buyer who uses it must echo what is declared.
     pub fn extension(mut self, name: impl Into<String>, declaration: JsonObject) -> Self {
         self.about.extensions.insert(name.into(), declaration.into());
-        self
+        self.changed()
     }
 
     /// Settles before the handler runs: for side effects and streams. A handler that then fails leaves the
     /// buyer a credit: the same request with the same payment is served without a new charge.
-    pub const fn upfront(mut self) -> Self {
+    pub fn upfront(mut self) -> Self {
         self.flow = PaymentFlow::Upfront;
-        self
+        self.changed()
     }
 
     /// Offers another price beside the first, on every accepted network that knows its asset.
@@ -119,14 +122,16 @@ impl Priced {
                 offers.push(offer);
             }
         }
-        Ok(self)
+        Ok(self.changed())
     }
-}
 
-impl<S> tower::Layer<S> for Priced {
-    type Service = PaywallService<S>;
+    /// What was layered before keeps what it was made with.
+    fn changed(mut self) -> Self {
+        self.gate = Arc::default();
+        self
+    }
 
-    fn layer(&self, inner: S) -> Self::Service {
+    fn gate(&self) -> Gate {
         let pricing = match &self.source {
             Source::Fixed(offers) => {
                 let offers = Offers::assemble(offers.clone(), self.flow, self.about.clone());
@@ -137,7 +142,16 @@ impl<S> tower::Layer<S> for Priced {
                 Pricing::Dynamic { price: Arc::clone(price), flow: self.flow, about: self.about.clone() }
             }
         };
-        PaywallService::new(inner, Gate::new(Arc::clone(&self.core), pricing))
+        Gate::new(Arc::clone(&self.core), pricing)
+    }
+}
+
+impl<S> tower::Layer<S> for Priced {
+    type Service = PaywallService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let gate = self.gate.get_or_init(|| Arc::new(self.gate()));
+        PaywallService::new(inner, Arc::clone(gate))
     }
 }
 

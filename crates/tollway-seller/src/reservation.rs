@@ -115,11 +115,11 @@ impl Reservations {
         Claim::Fresh(Hold::new(self, key, Fate::Released))
     }
 
-    /// Whether `key` is held for the request `fingerprint` and did not come to an end.
-    pub(crate) fn reservation_is_open(&self, key: &AuthorizationKey, fingerprint: Fingerprint) -> bool {
-        self.table.lock().entries.get(key).is_some_and(|entry| {
-            entry.fingerprint == fingerprint && !matches!(entry.state, State::Ended(Fate::Delivered(_)))
-        })
+    /// Whether `key` is held and did not come to an end.
+    pub(crate) fn reservation_is_open(&self, key: &AuthorizationKey) -> bool {
+        let table = self.table.lock();
+        let entry = table.entries.get(key);
+        entry.is_some_and(|entry| !matches!(entry.state, State::Ended(Fate::Delivered(_))))
     }
 
     /// How many reservations are remembered.

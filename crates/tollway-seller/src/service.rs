@@ -19,7 +19,7 @@ use crate::body::{self, BodyError, PaidBody};
 use crate::denial::Denial;
 use crate::offers::Offers;
 use crate::paywall::Core;
-use crate::phase::{Charge, Presented, Ticket, admit, read};
+use crate::phase::{Charge, Ticket, admit, read};
 use crate::priced::{BoxError, Pricing};
 use crate::{answer, cache, overrides};
 
@@ -51,8 +51,8 @@ pub(crate) struct Gate {
 }
 
 impl<S> PaywallService<S> {
-    pub(crate) fn new(inner: S, gate: Gate) -> Self {
-        Self { inner, gate: Arc::new(gate) }
+    pub(crate) const fn new(inner: S, gate: Arc<Gate>) -> Self {
+        Self { inner, gate }
     }
 }
 
@@ -166,34 +166,41 @@ impl Gate {
         if !read::is_present(&parts.headers) {
             return Entry::Denied(answer::unpaid(&offers, &url));
         }
-        let payment = match read::read(&parts.headers) {
-            Ok(payment) => payment,
-            Err(error) => {
-                return Entry::Denied(answer::denied(&error.into(), &offers, &url, X402Version::V2));
-            }
-        };
-        let limits = &self.core.limits;
-        let bytes = match body::read(body, limits.body_bytes, limits.body_timeout).await {
-            Ok(bytes) => bytes,
-            Err(error) => return Entry::Denied(body_fault(error, limits.body_bytes)),
-        };
-        let Some(fingerprint) = self.core.fingerprint(parts.method.as_str(), &url, &bytes) else {
-            return Entry::Denied(answer::fault(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                "url",
-                "must be a URL",
-            ));
-        };
-        let version = payment.version;
-        let presented = Presented { payment, fingerprint, resource_url: url.clone() };
-        match admit::admit(&self.core, &offers, presented).await {
-            Ok(ticket) => {
+        match self.admit(parts, body, &offers, &url).await {
+            Ok((ticket, body)) => {
                 present(parts, &ticket);
-                Entry::Paid(Box::new(ticket), offers, url, body::full(bytes))
+                Entry::Paid(Box::new(ticket), offers, url, body)
             }
-            Err(denial) => Entry::Denied(denied(&denial, &offers, &url, version)),
+            Err(response) => Entry::Denied(*response),
         }
+    }
+
+    /// From a payment to a ticket. The body is read once the payment is known to be worth it.
+    async fn admit<B>(
+        &self,
+        parts: &Parts,
+        body: B,
+        offers: &Offers,
+        url: &str,
+    ) -> Result<(Ticket, PaidBody), Box<Response<PaidBody>>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (core, limits) = (&self.core, &self.core.limits);
+        let deny = |denial, version| Box::new(denied(&denial, offers, url, version));
+        let payment = read::read(&parts.headers).map_err(|error| deny(error.into(), X402Version::V2))?;
+        let version = payment.version;
+        let payment = admit::check(core, offers, payment, url).map_err(|denial| deny(denial, version))?;
+        let bytes = body::read(body, limits.body_bytes, limits.body_timeout)
+            .await
+            .map_err(|error| Box::new(body_fault(error, limits.body_bytes)))?;
+        let fingerprint = core.fingerprint(parts.method.as_str(), url, &bytes).ok_or_else(|| {
+            Box::new(answer::fault(StatusCode::BAD_REQUEST, "invalid_request", "url", "must be a URL"))
+        })?;
+        let ticket =
+            admit::admit(core, payment, fingerprint).await.map_err(|denial| deny(denial, version))?;
+        Ok((ticket, body::full(bytes)))
     }
 
     fn resource_url(&self, parts: &Parts) -> String {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tollway_core::model::{FacilitatorRequest, PaymentFlow, PaymentPayload, ResourceInfo};
+use tollway_core::model::{FacilitatorRequest, PaymentFlow, PaymentPayload};
 use tollway_core::wire::WireError;
-use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, UnixTime};
+use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SellerScheme, UnixTime};
 
 use super::ticket::Ticket;
 use super::{echo, select, verify};
@@ -16,38 +16,49 @@ use crate::reservation::{Claim, Hold};
 /// How long after its expiry an unfinished payment may still be presented, to learn its fate.
 const LATE_SECONDS: u64 = 600;
 
-/// A payment presented for a request.
+/// A payment that breaks no rule that can be known here. Nothing is reserved for it yet.
 #[derive(Clone, Debug)]
-pub struct Presented {
-    /// The payment.
-    pub payment: PaymentPayload,
-    /// The request it is presented for.
-    pub fingerprint: Fingerprint,
-    /// The resource's URL on the public base.
-    pub resource_url: String,
+#[must_use = "a checked payment is not yet reserved: admit it"]
+pub struct CheckedPayment {
+    scheme: Arc<dyn SellerScheme>,
+    flow: PaymentFlow,
+    request: FacilitatorRequest,
+    checked: Checked,
 }
 
-/// Decides on a payment: everything local first, then the reservation, then the facilitator.
-pub(crate) async fn admit(core: &Arc<Core>, offers: &Offers, presented: Presented) -> Result<Ticket, Denial> {
-    let Presented { mut payment, fingerprint, resource_url } = presented;
+/// Everything local, before a byte of the body is read or anybody is asked.
+pub(crate) fn check(
+    core: &Core,
+    offers: &Offers,
+    mut payment: PaymentPayload,
+    resource_url: &str,
+) -> Result<CheckedPayment, Denial> {
     echo::check(&offers.about.extensions, &payment.extensions)?;
-    let (offer, checked) = check(core, offers, &payment, fingerprint).map_err(denial)?;
-    let (hold, is_again) = reserve(core, &payment, &checked, fingerprint)?;
+    let (offer, checked) = check_offers(core, offers, &payment).map_err(denial)?;
     if payment.resource.is_none() {
         // v1 payments do not name the resource; a facilitator's request does.
-        payment.resource = Some(ResourceInfo::clone(&offers.resource(&resource_url)));
+        payment.resource = Some(offers.resource(resource_url));
     }
     let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
-    let scheme = Arc::clone(&offer.scheme);
+    Ok(CheckedPayment { scheme: Arc::clone(&offer.scheme), flow: offers.flow, request, checked })
+}
+
+/// From a checked payment to the right to be served: the reservation, then the facilitator.
+pub(crate) async fn admit(
+    core: &Arc<Core>,
+    payment: CheckedPayment,
+    fingerprint: Fingerprint,
+) -> Result<Ticket, Denial> {
+    let CheckedPayment { scheme, flow, request, checked } = payment;
+    let (hold, is_again) = reserve(core, &request.payment, &checked, fingerprint)?;
     let mut ticket = Ticket::new(Arc::clone(core), scheme, request, checked, hold);
-    if is_again || offers.flow != PaymentFlow::Authorization {
-        if !is_again {
-            // An idempotent facilitator settles a spent authorization "again"; only verifying tells.
-            verify::verify(core, ticket.request(), ticket.checked()).await?;
-        }
-        ticket.settle_first().await?;
-    } else {
+    if !is_again {
+        // Also where it settles first: an idempotent facilitator settles a spent authorization "again", and
+        // only verifying tells.
         verify::verify(core, ticket.request(), ticket.checked()).await?;
+    }
+    if is_again || flow != PaymentFlow::Authorization {
+        ticket.settle_first().await?;
     }
     Ok(ticket)
 }
@@ -62,11 +73,10 @@ fn denial(refusal: Refusal) -> Denial {
 }
 
 /// The offer the payment answers, and what its scheme found: signature, amount, time, recipient.
-fn check<'a>(
+fn check_offers<'a>(
     core: &Core,
     offers: &'a Offers,
     payment: &PaymentPayload,
-    fingerprint: Fingerprint,
 ) -> Result<(&'a Offer, Checked), Refusal> {
     let candidates = select::select(payment, &offers.list)?;
     let now = core.clock.now();
@@ -75,7 +85,7 @@ fn check<'a>(
         match offer.scheme.check(payment, &offer.requirements, now) {
             Ok(checked) => return Ok((offer, checked)),
             Err(refusal) => {
-                if let Some(checked) = check_late(core, offer, payment, fingerprint, &refusal, now) {
+                if let Some(checked) = check_late(core, offer, payment, &refusal, now) {
                     return Ok((offer, checked));
                 }
                 first_refusal.get_or_insert(refusal);
@@ -91,7 +101,6 @@ fn check_late(
     core: &Core,
     offer: &Offer,
     payment: &PaymentPayload,
-    fingerprint: Fingerprint,
     refusal: &Refusal,
     now: UnixTime,
 ) -> Option<Checked> {
@@ -105,7 +114,7 @@ fn check_late(
     }
     let earlier = UnixTime(now.0.saturating_sub(LATE_SECONDS));
     let checked = offer.scheme.check(payment, &offer.requirements, earlier).ok()?;
-    core.reservations.reservation_is_open(&checked.key, fingerprint).then_some(checked)
+    core.reservations.reservation_is_open(&checked.key).then_some(checked)
 }
 
 /// Claims the reservation; says whether the payment was held before and must settle first.

@@ -9,5 +9,5 @@ mod settle;
 mod ticket;
 mod verify;
 
-pub use admit::Presented;
+pub use admit::CheckedPayment;
 pub use ticket::{Charge, Receipt, Ticket};

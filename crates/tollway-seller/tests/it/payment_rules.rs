@@ -189,6 +189,10 @@ async fn a_body_over_its_limit_is_413_and_names_the_limit() {
     assert_eq!((status, field.as_str()), (413, "body"));
     assert!(rule.contains("100 bytes"));
     assert_eq!((facilitator.calls(), paywall.reservation_count()), ((0, 0), 0));
+    let forged = wire::encode_header(json!({"x402Version": 3}).as_object().unwrap());
+    let body = reqwest::Body::from("x".repeat(101));
+    let request = buyer.http.post(&url).header("payment-signature", forged).body(body);
+    assert_eq!(request.send().await.unwrap().status(), 400, "a bad payment is refused before the body");
     assert_eq!(post(100).await.unwrap().text().await.unwrap().len(), 100, "the body is handed on");
 }
 

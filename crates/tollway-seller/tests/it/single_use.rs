@@ -211,7 +211,7 @@ async fn one_authorization_is_one_payment_in_both_versions() {
 async fn the_machine_works_without_http() {
     use tollway_core::model::PaymentRequired;
     use tollway_core::{BuyerScheme, Fingerprint};
-    use tollway_seller::{Charge, Denial, Presented};
+    use tollway_seller::{Charge, Denial};
     let facilitator = Arc::new(ScriptedFacilitator::default());
     let paywall = paywall(&facilitator).await;
     let offers = paywall.price("$0.01").unwrap().offers().unwrap();
@@ -220,15 +220,15 @@ async fn the_machine_works_without_http() {
     let buyer = Buyer::new();
     let now = crate::doubles::now();
     let payment = buyer.scheme.sign(&required, &required.accepts[0], now).await.unwrap();
-    let presented = || Presented {
-        payment: payment.clone(),
-        fingerprint: Fingerprint::of("tools/call", &url.parse().unwrap(), b"{}"),
-        resource_url: url.to_owned(),
+    let fingerprint = Fingerprint::of("tools/call", &url.parse().unwrap(), b"{}");
+    let admit = async || {
+        let checked = paywall.check(&offers, payment.clone(), url)?;
+        paywall.admit(checked, fingerprint).await
     };
-    let ticket = paywall.admit(&offers, presented()).await.unwrap();
-    assert!(matches!(paywall.admit(&offers, presented()).await, Err(Denial::InProgress)));
+    let ticket = admit().await.unwrap();
+    assert!(matches!(admit().await, Err(Denial::InProgress)));
     drop(ticket);
-    let ticket = paywall.admit(&offers, presented()).await.unwrap();
+    let ticket = admit().await.unwrap();
     assert!(ticket.settle(Charge::Full).await.unwrap().settlement.unwrap().success);
-    assert!(matches!(paywall.admit(&offers, presented()).await, Err(Denial::AlreadyUsed { .. })));
+    assert!(matches!(admit().await, Err(Denial::AlreadyUsed { .. })));
 }
