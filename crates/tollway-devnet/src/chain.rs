@@ -127,11 +127,10 @@ impl Chain {
         self.head_state = state;
     }
 
-    /// Takes back every block above `number` and returns them, the newest first. `None`, and nothing changes, if that
-    /// state is no longer kept.
-    pub(crate) fn rewind(&mut self, number: u64) -> Option<Vec<Arc<Block>>> {
+    /// Takes back every block above `number`, where the state was `state`, and returns them, the newest first. `None`,
+    /// and nothing changes, if that block is no longer kept.
+    pub(crate) fn rewind(&mut self, number: u64, state: State) -> Option<Vec<Arc<Block>>> {
         let head = self.block(number)?.clone();
-        let state = self.state(number)?.clone();
         let mut removed = Vec::new();
         while self.head.number() > number {
             let block = self.blocks.pop_back()?;
@@ -195,8 +194,9 @@ mod tests {
     #[test]
     fn a_rewind_restores_the_older_state_and_returns_what_it_removed() {
         let mut chain = chain(20);
-        assert!(chain.rewind(15).is_none());
-        let removed = chain.rewind(17).unwrap();
+        assert!(chain.rewind(10, State::default()).is_none());
+        let state = chain.state(17).unwrap().clone();
+        let removed = chain.rewind(17, state).unwrap();
         assert_eq!(removed.iter().map(|block| block.number()).collect::<Vec<_>>(), [20, 19, 18]);
         assert_eq!(chain.head().number(), 17);
         assert_eq!(chain.head_state().balance(Address::ZERO), U256::from(17));

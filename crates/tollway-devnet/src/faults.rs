@@ -38,6 +38,15 @@ pub enum Fault {
     Hold,
     /// Ends a hold. On an instant chain what waits is mined at once.
     Release,
+    /// The latest blocks are taken back and a chain that is one block longer takes their place, at once. What they
+    /// held goes back to the pool and is included again, unless a [`Fault::Hold`] is in force.
+    Reorg {
+        /// How many blocks; at most [`Config::finality_blocks`](crate::Config::finality_blocks).
+        depth: u64,
+        /// Forgets the transactions instead.
+        #[serde(default)]
+        lost: bool,
+    },
     /// The next requests fail. Methods that start with `tollway_` never do.
     Error {
         /// Only requests for this method; all methods if absent.
@@ -93,6 +102,8 @@ impl Armed {
                 self.errors.push((method, count, Failure { http_status, ..Failure::new(code, message) }));
             }
             Fault::Clear => return std::mem::take(self).held,
+            // Nothing to arm: it has happened by now.
+            Fault::Reorg { .. } => {}
         }
         false
     }

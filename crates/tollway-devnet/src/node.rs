@@ -117,6 +117,9 @@ impl Node {
 
     /// Arms a fault.
     pub(crate) fn inject(&self, fault: Fault) {
+        if let Fault::Reorg { depth, lost } = fault {
+            return self.reorganize(depth, lost);
+        }
         let sealing = self.sealer.lock();
         let released = self.faults.lock().apply(fault);
         if released && *self.mining.borrow() == Mining::Instant {

@@ -65,8 +65,7 @@ impl Node {
             if chain.block(snapshot.number).is_none_or(|block| block.hash() != snapshot.hash) {
                 return false;
             }
-            let Some(removed) = chain.rewind(snapshot.number) else { return false };
-            chain.set_head_state(snapshot.state);
+            let Some(removed) = chain.rewind(snapshot.number, snapshot.state) else { return false };
             chain.pool.clear();
             removed
         };
@@ -76,6 +75,29 @@ impl Node {
         drop(forecast);
         removed.into_iter().for_each(|block| self.emit(Event::Removed(block)));
         true
+    }
+
+    /// Takes back the latest `depth` blocks and makes a longer chain in their place. Their transactions go back to the
+    /// pool, or are `lost`. A block that is final is never taken back.
+    pub(crate) fn reorganize(&self, depth: u64, lost: bool) {
+        let sealing = self.sealer.lock();
+        let depth = depth.min(self.config.finality_blocks);
+        let removed = {
+            let mut chain = self.chain.write();
+            let number = chain.head().number().saturating_sub(depth);
+            let state = chain.state(number).cloned();
+            let removed = state.and_then(|state| chain.rewind(number, state)).unwrap_or_default();
+            let transactions = removed.iter().rev().flat_map(|block| &block.transactions);
+            for transaction in transactions.filter(|_| !lost) {
+                if let Err(problem) = chain.pool.insert(transaction.clone()) {
+                    tracing::debug!(hash = %transaction.hash, ?problem, "a reorganised transaction was lost");
+                }
+            }
+            removed
+        };
+        let blocks = removed.len();
+        removed.into_iter().for_each(|block| self.emit(Event::Removed(block)));
+        (0..=blocks).filter(|_| blocks > 0).for_each(|_| drop(self.seal_next(&sealing)));
     }
 
     /// Moves the clock; returns by how much it is ahead in all.

@@ -56,7 +56,7 @@ impl Node {
         }
     }
 
-    fn seal_next(&self, sealing: &MutexGuard<'_, Snapshots>) -> Arc<Block> {
+    pub(super) fn seal_next(&self, sealing: &MutexGuard<'_, Snapshots>) -> Arc<Block> {
         self.seal(sealing, self.ready(None))
     }
 

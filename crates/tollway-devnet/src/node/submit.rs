@@ -72,6 +72,10 @@ fn validate(transaction: &Transaction, state: &State, next: &Header) -> Result<(
         let have = tx.gas_limit();
         return Err(Failure::server(format!("intrinsic gas too low: gas {have}, minimum needed {needed}")));
     }
+    let code = state.info(sender).code;
+    if code.is_some_and(|code| !code.is_empty() && !code.is_eip7702()) {
+        return Err(Failure::server("sender not an eoa"));
+    }
     let nonce = state.nonce(sender);
     if tx.nonce() < nonce {
         return Err(Failure::server(nonce_too_low(nonce, tx.nonce())));

@@ -1,6 +1,6 @@
 //! JSON-RPC over a WebSocket, with subscriptions to new heads and logs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::U64;
 use alloy_rpc_types_eth::{Filter, Log};
@@ -10,9 +10,12 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::{
-    broadcast::{Receiver, error::RecvError},
-    watch,
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
+    time::timeout,
 };
 
 use super::packet::{Packet, Reply, Request, answer_without_status, respond, respond_with};
@@ -21,6 +24,9 @@ use crate::{
     node::{Event, Node},
     rpc::{Answer, Params, block_logs, rpc_header},
 };
+
+/// How long a client may take to read before it is given up.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What one connection has subscribed to.
 struct Subscriptions {
@@ -48,7 +54,7 @@ pub(super) async fn run(mut socket: WebSocket, node: Arc<Node>, mut stopped: wat
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 };
                 let reply = subscriptions.respond(packet).await;
-                if socket.send(Message::Text(reply.into())).await.is_err() {
+                if send(&mut socket, reply).await.is_none() {
                     return;
                 }
             }
@@ -59,7 +65,7 @@ pub(super) async fn run(mut socket: WebSocket, node: Arc<Node>, mut stopped: wat
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return,
                 };
                 for notification in subscriptions.notifications(&event) {
-                    if socket.send(Message::Text(notification.into())).await.is_err() {
+                    if send(&mut socket, notification).await.is_none() {
                         return;
                     }
                 }
@@ -134,6 +140,10 @@ impl Subscriptions {
         };
         self.wanted.iter().flat_map(notify).collect()
     }
+}
+
+async fn send(socket: &mut WebSocket, text: String) -> Option<()> {
+    timeout(SEND_DEADLINE, socket.send(Message::Text(text.into()))).await.ok()?.ok()
 }
 
 fn notification<T: Serialize>(id: u64, result: &T) -> String {

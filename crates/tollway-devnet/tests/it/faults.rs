@@ -30,6 +30,31 @@ async fn held_transactions_wait_while_blocks_go_on() {
 }
 
 #[tokio::test]
+async fn a_reorganisation_takes_blocks_back_and_includes_their_transactions_again() {
+    let (devnet, rpc) = devnet().await;
+    let mut hashes = Vec::new();
+    for nonce in 0..3 {
+        let raw = raw(&SENDER, transfer(nonce, PAYEE, 1));
+        hashes.push(rpc.ok("eth_sendRawTransaction", json!([raw])).await);
+    }
+    let old = rpc.ok("eth_getBlockByNumber", json!(["0x2", false])).await["hash"].clone();
+    rpc.ok("tollway_setFault", json!([{ "kind": "reorg", "depth": 2 }])).await;
+    assert_eq!(rpc.ok("eth_blockNumber", json!([])).await, "0x4");
+    assert!(rpc.ok("eth_getBlockByHash", json!([old, false])).await.is_null());
+    for (hash, block) in hashes.iter().zip(["0x1", "0x2", "0x2"]) {
+        assert_eq!(rpc.ok("eth_getTransactionReceipt", json!([hash])).await["blockNumber"], block);
+    }
+    devnet.faults().inject(Fault::Hold);
+    devnet.faults().inject(Fault::Reorg { depth: 3, lost: false });
+    assert!(rpc.ok("eth_getTransactionReceipt", json!([hashes[2]])).await.is_null());
+    assert!(rpc.ok("eth_getTransactionByHash", json!([hashes[2]])).await["blockNumber"].is_null());
+    devnet.faults().inject(Fault::Release);
+    assert_eq!(rpc.nonce(SENDER.address).await, 3);
+    devnet.faults().inject(Fault::Reorg { depth: 5, lost: true });
+    assert_eq!(rpc.nonce(SENDER.address).await, 1);
+}
+
+#[tokio::test]
 async fn an_error_hits_its_method_as_often_as_it_says() {
     let (_devnet, rpc) = devnet().await;
     let fault = json!({ "kind": "error", "method": "eth_blockNumber", "count": 1, "code": -32_005, "message": "slow down" });

@@ -1,6 +1,7 @@
 //! The devnet as its callers meet it. Each module states the rules of one subject; a test is named after its rule.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![expect(clippy::print_stderr, reason = "whoever runs the tests should know what was skipped")]
 
 mod blocks;
 mod calls;
@@ -8,6 +9,7 @@ mod control;
 mod differential;
 mod faults;
 mod fixture;
+mod multicall;
 mod pool;
 mod provider;
 mod socket;

@@ -55,6 +55,14 @@ async fn what_is_no_transaction_is_an_invalid_parameter() {
 }
 
 #[tokio::test]
+async fn an_account_with_code_sends_nothing() {
+    let (_devnet, rpc) = devnet().await;
+    rpc.ok("anvil_setCode", json!([SENDER.address, "0x00"])).await;
+    let (_, message) = rpc.err("eth_sendRawTransaction", json!([raw(&SENDER, transfer(0, PAYEE, 1))])).await;
+    assert_eq!(message, "sender not an eoa");
+}
+
+#[tokio::test]
 async fn a_gap_in_the_nonces_is_waited_for() {
     let (_devnet, rpc) = devnet().await;
     let second = rpc.ok("eth_sendRawTransaction", json!([raw(&SENDER, transfer(1, PAYEE, 2))])).await;
