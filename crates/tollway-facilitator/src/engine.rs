@@ -235,8 +235,7 @@ impl Facilitator for Engine {
         let mut response = SupportedResponse::default();
         let mut signers = Vec::new();
         for network in &self.inner.networks {
-            let named = network.network().v1_name().map(|_| X402Version::V1);
-            for version in [Some(X402Version::V2), named].into_iter().flatten() {
+            for version in [X402Version::V2, X402Version::V1] {
                 response.kinds.push(SupportedKind {
                     version,
                     scheme: SchemeName::EXACT,

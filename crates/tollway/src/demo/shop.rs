@@ -109,9 +109,7 @@ fn results(asked: Option<u64>) -> u64 {
 
 /// A price by closure: the same request always has the same price, so that it still fits when it comes back
 /// with its payment.
-fn search_price(
-    parts: &http::request::Parts,
-) -> Ready<Result<Option<Vec<Price>>, BoxError>> {
+fn search_price(parts: &http::request::Parts) -> Ready<Result<Option<Vec<Price>>, BoxError>> {
     let asked = Query::<Search>::try_from_uri(&parts.uri).map(|Query(search)| search.results);
     ready(asked.map_err(BoxError::from).and_then(|asked| {
         let millionths = RESULT_PRICE * results(asked);

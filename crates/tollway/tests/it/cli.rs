@@ -1,0 +1,100 @@
+//! The program's manners: help, exit codes, refusals.
+
+use std::process::Command;
+
+use crate::market::Market;
+use crate::process::{Background, run, tollway};
+
+#[test]
+fn every_command_explains_itself() {
+    for arguments in [
+        vec!["--help"],
+        vec!["demo", "--help"],
+        vec!["pay", "--help"],
+        vec!["facilitator", "--help"],
+        vec!["devnet", "--help"],
+    ] {
+        let output = tollway().args(&arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.lines().count() > 8, "{arguments:?}: {text}");
+    }
+}
+
+fn pay(market: &Market, arguments: &[&str]) -> Command {
+    let mut command = tollway();
+    command.arg("pay").args(arguments).env("TOLLWAY_KEY", market.buyer_key());
+    command
+}
+
+#[tokio::test]
+async fn pay_tells_by_its_exit_code_what_became_of_the_money() {
+    let market = Market::open().await;
+    let (code, lines) =
+        run(pay(&market, &["--json", "-X", "POST", "-d", "hello", "-H", "x-a: b", &market.url("/echo")]))
+            .await;
+    assert_eq!(
+        (code, lines[0]["body"].as_str(), lines[0]["paid"]["amount"].as_str()),
+        (Some(0), Some("echo:hello"), Some("20000"))
+    );
+    let (code, lines) = run(pay(&market, &["--json", &market.url("/dear")])).await;
+    assert_eq!((code, lines[0]["error"].as_str()), (Some(3), Some("refused")));
+    let (code, lines) = run(pay(&market, &["--json", "--max-amount", "$0.001", &market.url("/data")])).await;
+    assert_eq!((code, lines[0]["error"].as_str()), (Some(3), Some("refused")));
+    let (code, lines) = run(pay(&market, &["--json", "--dry-run", &market.url("/data")])).await;
+    assert_eq!((code, lines[0]["offers"][0]["allowed"].as_bool()), (Some(0), Some(true)));
+    let (code, _) = run(pay(&market, &["--json", &market.url("/nowhere")])).await;
+    assert_eq!(code, Some(22));
+    let (code, _) = run(pay(&market, &["--json", "http://127.0.0.1:1/"])).await;
+    assert_eq!(code, Some(1));
+    let (code, _) = run(pay(&market, &["--key", "env:NOT_SET_ANYWHERE", &market.url("/data")])).await;
+    assert_eq!(code, Some(1));
+    assert_eq!((market.received().await, market.handled()), (20_000, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_runs_from_one_file_and_tells_every_fault_of_a_wrong_one() {
+    let market = Market::open().await;
+    let folder = std::env::temp_dir().join(format!("tollway-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let good = folder.join("good.toml");
+    let network = |url: &str, key: &str| {
+        format!("[[networks]]\nnetwork = \"eip155:31337\"\nrpc_url = \"{url}\"\nkeys = [\"{key}\"]\n")
+    };
+    std::fs::write(
+        &good,
+        format!("listen = \"127.0.0.1:0\"\n{}", network(&market.node.rpc_url, "env:LANE_KEY")),
+    )
+    .unwrap();
+    let key = tollway_devnet::ACCOUNTS[5].secret_key.to_string();
+    let mut command = tollway();
+    command
+        .args(["facilitator", "--json", "--config"])
+        .arg(&good)
+        .env("LANE_KEY", &key)
+        .env("RUST_LOG", "error");
+    let mut facilitator = Background::start(&mut command);
+    let line: serde_json::Value = serde_json::from_str(&facilitator.line()).unwrap();
+    let url = line["facilitatorUrl"].as_str().unwrap();
+    for path in ["supported", "health"] {
+        let response = reqwest::get(format!("{url}/{path}")).await.unwrap();
+        assert!(response.status().is_success(), "{path}");
+    }
+    assert_eq!(facilitator.interrupt(), Some(0));
+
+    let bad = folder.join("bad.toml");
+    let faults = format!(
+        "{}{}",
+        network("http://127.0.0.1:1", "env:LANE_KEY"),
+        network(&market.node.rpc_url, "0xkey")
+    );
+    std::fs::write(&bad, faults).unwrap();
+    let output = tollway()
+        .args(["facilitator", "--check", "--config"])
+        .arg(&bad)
+        .env("LANE_KEY", &key)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("networks[1].keys[0]"), "{text}");
+    assert!(!text.contains("0xkey"), "a key is never repeated: {text}");
+}

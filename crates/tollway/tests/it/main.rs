@@ -1,0 +1,23 @@
+//! End to end, over real HTTP and a real EVM: every crate together, the program itself, and foreign clients.
+//!
+//! Tests that need a foreign program read where it is from the environment, as `cargo xtask test` sets it:
+//! `TOLLWAY_NODE_DIR` (published npm packages), `TOLLWAY_PYTHON` (an interpreter with the published package),
+//! `TOLLWAY_ANVIL` (another development node). Without it they say that they did not run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test ends by panicking and says what it could not run"
+)]
+
+mod bad_input;
+mod cli;
+mod demo;
+mod facilitator_api;
+mod faults;
+mod flows;
+mod foreign;
+mod market;
+mod node;
+mod process;
