@@ -1,7 +1,8 @@
 //! What the chain remembers: blocks, the states after them, where each transaction is, and the pool.
 //!
-//! This is a store. It makes no blocks and knows no rules; [`crate::node`] does that. Everything is found in O(1) by
-//! number or hash, and everything is bounded: blocks and states beyond the limits are forgotten, oldest first.
+//! This is a store. It makes no blocks and knows no rules; [`crate::node`] does that. Everything is found in
+//! O(1) by number or hash, and everything is bounded: blocks and states beyond the limits are forgotten,
+//! oldest first.
 
 mod block;
 mod clock;
@@ -127,8 +128,8 @@ impl Chain {
         self.head_state = state;
     }
 
-    /// Takes back every block above `number`, where the state was `state`, and returns them, the newest first. `None`,
-    /// and nothing changes, if that block is no longer kept.
+    /// Takes back every block above `number`, where the state was `state`, and returns them, the newest
+    /// first. `None`, and nothing changes, if that block is no longer kept.
     pub(crate) fn rewind(&mut self, number: u64, state: State) -> Option<Vec<Arc<Block>>> {
         let head = self.block(number)?.clone();
         let mut removed = Vec::new();

@@ -27,7 +27,8 @@ pub struct Config {
     pub base_fee_wei: u64,
     /// Keeps the base fee where it started instead of following EIP-1559.
     pub base_fee_held: bool,
-    /// How far the `finalized` block is behind the latest one; `safe` is half as far. No reorganisation goes deeper.
+    /// How far the `finalized` block is behind the latest one; `safe` is half as far. No reorganisation goes
+    /// deeper.
     pub finality_blocks: u64,
     /// What each of the ten [`ACCOUNTS`](crate::ACCOUNTS) owns from the start.
     pub genesis: Grant,

@@ -1,4 +1,5 @@
-//! The EVM as this chain configures it. Running something is in the modules below; the chain around it is not here.
+//! The EVM as this chain configures it. Running something is in the modules below; the chain around it is not
+//! here.
 
 mod call;
 mod estimate;

@@ -1,4 +1,5 @@
-//! Misbehaviour on demand: what a node, a mempool or a provider may do to a payer, made to happen when a test says so.
+//! Misbehaviour on demand: what a node, a mempool or a provider may do to a payer, made to happen when a test
+//! says so.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub struct Faults {
     node: Arc<Node>,
 }
 
-/// One fault. As a parameter of `tollway_setFault` it is an object with a `kind`: `{"kind": "drop", "count": 2}`.
+/// One fault. As a parameter of `tollway_setFault` it is an object with a `kind`: `{"kind": "drop", "count":
+/// 2}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Fault {
@@ -38,8 +40,8 @@ pub enum Fault {
     Hold,
     /// Ends a hold. On an instant chain what waits is mined at once.
     Release,
-    /// The latest blocks are taken back and a chain that is one block longer takes their place, at once. What they
-    /// held goes back to the pool and is included again, unless a [`Fault::Hold`] is in force.
+    /// The latest blocks are taken back and a chain that is one block longer takes their place, at once. What
+    /// they held goes back to the pool and is included again, unless a [`Fault::Hold`] is in force.
     Reorg {
         /// How many blocks; at most [`Config::finality_blocks`](crate::Config::finality_blocks).
         depth: u64,
@@ -60,8 +62,8 @@ pub enum Fault {
         /// The JSON-RPC error message.
         #[serde(default = "default_message")]
         message: String,
-        /// Answers with this HTTP status and the message as the body, instead of a JSON-RPC error. On a WebSocket,
-        /// where there is no status, the error is told as JSON-RPC.
+        /// Answers with this HTTP status and the message as the body, instead of a JSON-RPC error. On a
+        /// WebSocket, where there is no status, the error is told as JSON-RPC.
         #[serde(default)]
         http_status: Option<u16>,
     },

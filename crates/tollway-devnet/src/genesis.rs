@@ -1,7 +1,7 @@
 //! What the chain holds before its first block: our contracts at fixed addresses, and the funded accounts.
 //!
-//! The same list can be applied to another development node with [`anvil_calls`], so that one test suite can run
-//! against both.
+//! The same list can be applied to another development node with [`anvil_calls`], so that one test suite can
+//! run against both.
 
 use std::collections::BTreeMap;
 

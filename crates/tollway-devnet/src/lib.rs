@@ -1,8 +1,9 @@
 //! An Ethereum chain inside your process, for demos and tests: no testnet, no account, no other program.
 //!
-//! [`spawn`] starts a chain that runs real EVM code (revm) behind real Ethereum JSON-RPC, over HTTP and WebSocket on one
-//! port of 127.0.0.1 and, without a socket, over [`Handle::transport`]. It comes with ten funded [`ACCOUNTS`], tokens
-//! that speak EIP-3009 and EIP-2612 at fixed addresses ([`genesis`]), a faucet, and [`Faults`] on demand.
+//! [`spawn`] starts a chain that runs real EVM code (revm) behind real Ethereum JSON-RPC, over HTTP and
+//! WebSocket on one port of 127.0.0.1 and, without a socket, over [`Handle::transport`]. It comes with ten
+//! funded [`ACCOUNTS`], tokens that speak EIP-3009 and EIP-2612 at fixed addresses ([`genesis`]), a faucet,
+//! and [`Faults`] on demand.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> tollway_devnet::Result<()> {
@@ -13,16 +14,26 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # What it speaks
+//!
+//! The `eth_`, `net_` and `web3_` methods that wallets, libraries and services use, with geth's error codes and
+//! messages; `eth_subscribe` to `newHeads` and `logs` on the WebSocket; filters to poll; and of anvil's and
+//! hardhat's controls: `mine`, `setBalance`, `setCode`, `setNonce`, `setStorageAt`,
+//! `setNextBlockBaseFeePerGas`, `snapshot`, `revert`, and the `evm_` ones for time and mining. Its own are
+//!
+//! * `tollway_faucet(address, wei?, tokenAtomic?)`: gives ether and the same amount of every token;
+//! * `tollway_setFault(fault)`: see [`Fault`].
+//!
 //! # What it is not
 //!
-//! A chain with consensus, peers or a disk: everything is in memory, bounded by [`Limits`], and gone at the end. State
-//! roots are zero, since no trie is kept over the accounts; hashes of transactions, receipts and blocks are real. There
-//! are no blob transactions, and the node signs nothing: transactions arrive signed.
+//! A chain with consensus, peers or a disk: everything is in memory, bounded by [`Limits`], and gone at the
+//! end. State roots are zero, since no trie is kept over the accounts; hashes of transactions, receipts and
+//! blocks are real. There are no blob transactions, and the node signs nothing: transactions arrive signed.
 //!
 //! # Where it differs from other nodes
 //!
-//! * A call at the latest block sees the time a block would have now, unless blocks come by themselves. Payments carry
-//!   time windows, and an instant chain's latest block may be old.
+//! * A call at the latest block sees the time a block would have now, unless blocks come by themselves.
+//!   Payments carry time windows, and an instant chain's latest block may be old.
 //! * The pending state is the latest state. Only the pending nonce looks into the pool.
 //! * Many blocks may share one second: time never runs ahead of the wall clock.
 

@@ -1,8 +1,8 @@
 //! The running chain: everything that the JSON-RPC methods act on.
 //!
-//! One thread at a time makes blocks or changes state, under the `sealer` lock. It runs transactions on a private copy
-//! of the state and takes the `chain` lock for writing only to append the result, so that readers never wait for an
-//! execution. The order of the locks is `sealer`, `faults`, `chain`, `forecast`.
+//! One thread at a time makes blocks or changes state, under the `sealer` lock. It runs transactions on a
+//! private copy of the state and takes the `chain` lock for writing only to append the result, so that
+//! readers never wait for an execution. The order of the locks is `sealer`, `faults`, `chain`, `forecast`.
 
 mod control;
 mod seal;
@@ -179,8 +179,8 @@ impl Node {
         };
         let state = chain.state(block.number()).cloned().ok_or_else(|| no_state(block.number()))?;
         let mut env = block_env(&block.header);
-        // Where blocks come only with transactions, the latest one may be old. A call at it asks what would happen
-        // now, and time windows must be compared with now.
+        // Where blocks come only with transactions, the latest one may be old. A call at it asks what would
+        // happen now, and time windows must be compared with now.
         if block.number() == chain.head().number() && !self.mines_by_itself() {
             env.timestamp = U256::from(pending.timestamp);
         }

@@ -51,6 +51,8 @@ pub(crate) fn answer(node: &Node, method: &str, params: Option<&RawValue>) -> An
         "eth_getBlockTransactionCountByNumber" => blocks::transaction_count_by_number(node, params),
         "eth_getBlockTransactionCountByHash" => blocks::transaction_count_by_hash(node, params),
         "eth_getBlockReceipts" => blocks::receipts(node, params),
+        "eth_getTransactionByBlockNumberAndIndex" => blocks::transaction_by_number_and_index(node, params),
+        "eth_getTransactionByBlockHashAndIndex" => blocks::transaction_by_hash_and_index(node, params),
         "eth_getTransactionByHash" => blocks::transaction(node, params),
         "eth_getTransactionReceipt" => blocks::receipt(node, params),
 

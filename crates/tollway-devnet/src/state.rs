@@ -1,7 +1,7 @@
 //! The world state: accounts, code, storage, and the recent block hashes that contracts may ask for.
 //!
-//! A [`State`] is a value. Cloning it is O(1) (see [`map`]), so every block keeps its own, calls run on a private
-//! copy, and nothing here locks. What the chain does with states (history, snapshots) is not here.
+//! A [`State`] is a value. Cloning it is O(1) (see [`map`]), so every block keeps its own, calls run on a
+//! private copy, and nothing here locks. What the chain does with states (history, snapshots) is not here.
 
 mod map;
 

@@ -1,8 +1,8 @@
 //! A block with its receipts.
 //!
-//! Transaction and receipt roots and the logs bloom are the real ones. The state root is zero: a trie over all
-//! accounts per block would cost more than running the block. The mix hash differs in every block ever made, so block
-//! hashes stay unique even when a reorganisation makes an equal block again.
+//! Transaction and receipt roots and the logs bloom are the real ones. The state root is zero: a trie over
+//! all accounts per block would cost more than running the block. The mix hash differs in every block ever
+//! made, so block hashes stay unique even when a reorganisation makes an equal block again.
 
 use std::sync::Arc;
 

@@ -17,8 +17,8 @@ impl Clock {
         self.next.unwrap_or_else(|| wall().saturating_add_signed(self.offset_secs))
     }
 
-    /// The time of a block made now. Never before its parent, and never ahead of the clock: many blocks may share one
-    /// second, because what payments compare with it is real time.
+    /// The time of a block made now. Never before its parent, and never ahead of the clock: many blocks may
+    /// share one second, because what payments compare with it is real time.
     pub(crate) fn block_time(&self, parent: u64) -> u64 {
         self.now().max(parent)
     }

@@ -1,7 +1,7 @@
 //! Transactions that wait for a block.
 //!
-//! Per sender they are ordered by nonce; across senders, by arrival. Gaps are allowed: what is behind one waits until
-//! it is filled.
+//! Per sender they are ordered by nonce; across senders, by arrival. Gaps are allowed: what is behind one
+//! waits until it is filled.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -40,7 +40,8 @@ impl Pool {
         self.entries.get(hash).map(|entry| &entry.transaction)
     }
 
-    /// Takes a transaction in. One with the same sender and nonce makes room for it only if it pays enough more.
+    /// Takes a transaction in. One with the same sender and nonce makes room for it only if it pays enough
+    /// more.
     pub(crate) fn insert(&mut self, transaction: Arc<Transaction>) -> Result<(), Failure> {
         if self.entries.contains_key(&transaction.hash) {
             return Err(Failure::server("already known"));

@@ -1,7 +1,7 @@
 //! `eth_estimateGas`: the least gas limit, to within a tolerance, with which a message succeeds.
 //!
-//! What a run used is not what it needs: a call passes on at most 63/64 of its gas, and refunds come only at the end.
-//! So the limit is searched for by running, as nodes do.
+//! What a run used is not what it needs: a call passes on at most 63/64 of its gas, and refunds come only at
+//! the end. So the limit is searched for by running, as nodes do.
 
 use alloy_primitives::U256;
 use alloy_rpc_types_eth::TransactionRequest;

@@ -77,7 +77,8 @@ pub(crate) fn intrinsic_gas(env: &TxEnv) -> u64 {
     gas.initial_total_gas().max(gas.floor_gas())
 }
 
-/// Who signed, by libsecp256k1. `None` for signatures that the chain rejects, the malleable ones (EIP-2) included.
+/// Who signed, by libsecp256k1. `None` for signatures that the chain rejects, the malleable ones (EIP-2)
+/// included.
 fn recover(envelope: &TxEnvelope) -> Option<Address> {
     let signature = envelope.signature();
     if signature.normalize_s().is_some() {

@@ -54,8 +54,8 @@ impl Node {
         snapshots.taken
     }
 
-    /// Goes back to a snapshot; it and all later ones are used up, and the pool is emptied. `false` if there is no
-    /// such snapshot, or its block is no longer part of the chain.
+    /// Goes back to a snapshot; it and all later ones are used up, and the pool is emptied. `false` if there
+    /// is no such snapshot, or its block is no longer part of the chain.
     pub(crate) fn revert(&self, id: u64) -> bool {
         let mut snapshots = self.sealer.lock();
         let Some(index) = snapshots.kept.iter().position(|snapshot| snapshot.id == id) else { return false };
@@ -77,8 +77,8 @@ impl Node {
         true
     }
 
-    /// Takes back the latest `depth` blocks and makes a longer chain in their place. Their transactions go back to the
-    /// pool, or are `lost`. A block that is final is never taken back.
+    /// Takes back the latest `depth` blocks and makes a longer chain in their place. Their transactions go
+    /// back to the pool, or are `lost`. A block that is final is never taken back.
     pub(crate) fn reorganize(&self, depth: u64, lost: bool) {
         let sealing = self.sealer.lock();
         let depth = depth.min(self.config.finality_blocks);

@@ -70,7 +70,8 @@ impl Node {
         chain.pool.ready(chain.head_state(), base_fee, sender)
     }
 
-    /// Runs what fits of `candidates` and appends the block. The guard shows that nobody else is changing the chain.
+    /// Runs what fits of `candidates` and appends the block. The guard shows that nobody else is changing the
+    /// chain.
     fn seal(&self, _: &MutexGuard<'_, Snapshots>, candidates: Vec<Arc<Transaction>>) -> Arc<Block> {
         let (parent, mut state) = {
             let chain = self.chain();

@@ -17,7 +17,8 @@ use crate::{
 const INITCODE_BYTES: usize = 49_152;
 
 impl Node {
-    /// Accepts a raw transaction and returns its hash. On an instant chain it is in a block when this returns.
+    /// Accepts a raw transaction and returns its hash. On an instant chain it is in a block when this
+    /// returns.
     pub(crate) fn submit(&self, raw: &[u8]) -> Result<B256, Failure> {
         if raw.len() > self.config.limits.transaction_bytes {
             return Err(Failure::server("oversized data"));

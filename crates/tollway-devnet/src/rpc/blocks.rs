@@ -56,6 +56,20 @@ pub(super) fn receipts(node: &Node, params: &Params<'_>) -> Answer {
     }
 }
 
+pub(super) fn transaction_by_number_and_index(node: &Node, params: &Params<'_>) -> Answer {
+    let index = params.get::<U64>(1, "index")?.to();
+    match find(node, params.get::<BlockNumberOrTag>(0, "block number")?.into())? {
+        Found::Block(block) => reply(&rpc_transaction(&block, index)),
+        Found::Pending | Found::Nothing => reply(&()),
+    }
+}
+
+pub(super) fn transaction_by_hash_and_index(node: &Node, params: &Params<'_>) -> Answer {
+    let (hash, index) = (params.get::<B256>(0, "block hash")?, params.get::<U64>(1, "index")?.to());
+    let block = node.chain().block_by_hash(&hash).cloned();
+    reply(&block.and_then(|block| rpc_transaction(&block, index)))
+}
+
 pub(super) fn transaction(node: &Node, params: &Params<'_>) -> Answer {
     let hash = params.get(0, "transaction hash")?;
     let (included, waiting) = {

@@ -1,4 +1,5 @@
-//! The methods that development nodes add: state, time, mining, snapshots, and this devnet's own faucet and faults.
+//! The methods that development nodes add: state, time, mining, snapshots, and this devnet's own faucet and
+//! faults.
 
 use std::time::Duration;
 

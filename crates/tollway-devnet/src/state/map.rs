@@ -1,8 +1,8 @@
 //! A persistent hash map: cloning it is O(1), and clones share everything that neither has since changed.
 //!
-//! This is what makes every block's state cheap to keep: a block costs the paths it touched, a historical call
-//! costs nothing extra, and going back to an older block is an assignment. It is a hash trie with sixteen-way
-//! nodes. There is no removal, because in the state "absent" and "zero" are the same thing.
+//! This is what makes every block's state cheap to keep: a block costs the paths it touched, a historical
+//! call costs nothing extra, and going back to an older block is an assignment. It is a hash trie with
+//! sixteen-way nodes. There is no removal, because in the state "absent" and "zero" are the same thing.
 
 use std::{
     fmt,
@@ -120,8 +120,8 @@ fn push_down<K: Hash + Eq + Clone, V: Clone + Default>(
     *slot = Slot::Branch(child);
 }
 
-/// The four bits that choose the slot at `depth`. The depth is hashed in once the hash's own bits are used up, so
-/// two keys that collide in one hash part in the next.
+/// The four bits that choose the slot at `depth`. The depth is hashed in once the hash's own bits are used
+/// up, so two keys that collide in one hash part in the next.
 fn digit<K: Hash>(hasher: &DefaultHashBuilder, key: &K, depth: u32) -> u32 {
     let hash = hasher.hash_one((depth / 16, key));
     ((hash >> (4 * (depth % 16))) & 0xF) as u32

@@ -24,6 +24,11 @@ async fn a_block_is_linked_to_its_parent_and_found_by_number_hash_and_tag() {
     assert!(rpc.ok("eth_getBlockByNumber", json!(["0x9", false])).await.is_null());
     assert_eq!(rpc.ok("eth_getBlockTransactionCountByNumber", json!(["latest"])).await, "0x1");
     assert_eq!(rpc.ok("eth_getBlockTransactionCountByHash", json!([block["hash"]])).await, "0x1");
+    let (by_number, by_hash) =
+        ("eth_getTransactionByBlockNumberAndIndex", "eth_getTransactionByBlockHashAndIndex");
+    assert_eq!(rpc.ok(by_number, json!(["latest", "0x0"])).await, block["transactions"][0]);
+    assert_eq!(rpc.ok(by_hash, json!([block["hash"], "0x0"])).await, block["transactions"][0]);
+    assert!(rpc.ok(by_hash, json!([block["hash"], "0x1"])).await.is_null());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What this chain answers is what anvil answers: the same script of requests, side by side.
 //!
-//! Runs when `TOLLWAY_ANVIL` is the path of an anvil. Where the two are known to differ, the script says so by
-//! comparing less: values, then shapes (keys and kinds of values), then only success or failure.
+//! Runs when `TOLLWAY_ANVIL` is the path of an anvil. Where the two are known to differ, the script says so
+//! by comparing less: values, then shapes (keys and kinds of values), then only success or failure.
 
 use std::{
     collections::BTreeSet,

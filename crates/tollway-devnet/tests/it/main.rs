@@ -1,4 +1,5 @@
-//! The devnet as its callers meet it. Each module states the rules of one subject; a test is named after its rule.
+//! The devnet as its callers meet it. Each module states the rules of one subject; a test is named after its
+//! rule.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 #![expect(clippy::print_stderr, reason = "whoever runs the tests should know what was skipped")]
