@@ -240,3 +240,43 @@ async fn a_payment_that_expired_while_pending_is_still_owed_its_answer() {
     clock.set(start.plus_seconds(2_000));
     assert_eq!(buyer.get(&url, &pending_one).await.status(), 402);
 }
+
+#[tokio::test]
+async fn a_facilitator_that_panics_leaves_the_payment_held() {
+    let shop = Shop::open().await;
+    let signed = shop.sign().await;
+    // A closed gate panics inside settle, as a bug in an embedded facilitator would.
+    shop.facilitator.settle_gate.close();
+    let response = shop.present(&signed).await;
+    assert_eq!(response.status(), 503);
+    assert!(!response.headers().contains_key("payment-required"));
+    assert_eq!(shop.paywall.reservation_count(), 1);
+}
+
+#[tokio::test]
+async fn foreign_text_never_becomes_a_header() {
+    let shop = Shop::open_with(ScriptedFacilitator::default(), |priced| {
+        priced.description("x\r\nset-cookie: a=1").extension("e\r\nset-cookie: a=1", Default::default())
+    })
+    .await;
+    let signed = shop.sign().await;
+    let text = "no\r\nset-cookie: a=1";
+    let invalid_reason = Some(ErrorCode::from_wire(text));
+    let invalid_message = Some(text.repeat(1_000));
+    shop.facilitator.then_verify(Ok(VerifyResponse {
+        invalid_reason,
+        invalid_message,
+        ..VerifyResponse::default()
+    }));
+    let refused = shop.present(&signed).await;
+    assert_eq!(refused.status(), 402);
+    assert!(!refused.headers().contains_key("set-cookie"));
+    assert!(explained(refused).await.3.len() <= 512, "foreign text is cut");
+    let mut failed = failed();
+    failed.error_message = Some(text.repeat(1_000));
+    shop.facilitator.then_settle(Ok(failed));
+    let response = shop.present(&signed).await;
+    assert_eq!(response.status(), 402);
+    assert!(!response.headers().contains_key("set-cookie"));
+    assert!(response.headers()["payment-response"].len() < 4096, "the receipt stays small");
+}
