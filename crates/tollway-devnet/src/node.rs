@@ -122,7 +122,7 @@ impl Node {
         }
         let sealing = self.sealer.lock();
         let released = self.faults.lock().apply(fault);
-        if released && *self.mining.borrow() == Mining::Instant {
+        if released && self.is_instant() {
             self.seal_ready(&sealing, None);
         }
     }
@@ -185,6 +185,11 @@ impl Node {
             env.timestamp = U256::from(pending.timestamp);
         }
         Ok(Call { chain_id: self.config.chain_id, block: env, state })
+    }
+
+    // Not to be written in place: the guard that `borrow` returns must be gone before any lock is waited for.
+    fn is_instant(&self) -> bool {
+        *self.mining.borrow() == Mining::Instant
     }
 
     fn mines_by_itself(&self) -> bool {

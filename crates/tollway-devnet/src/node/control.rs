@@ -107,6 +107,8 @@ impl Node {
 
     /// Sets the time of the next block.
     pub(crate) fn set_next_timestamp(&self, timestamp: u64) -> Result<(), Failure> {
+        // Not while a block is being made: the time would count for that one.
+        let _sealing = self.sealer.lock();
         let parent = self.chain().head().header.timestamp;
         if timestamp < parent {
             return Err(Failure::invalid_params(
@@ -120,6 +122,7 @@ impl Node {
 
     /// Sets the base fee of the next block.
     pub(crate) fn set_next_base_fee(&self, wei: u64) {
+        let _sealing = self.sealer.lock();
         self.forecast.lock().base_fee = Some(wei);
     }
 

@@ -102,7 +102,7 @@ impl Node {
         let mut chain = self.chain.write();
         body.rejected.iter().for_each(|transaction| chain.pool.remove(&transaction.hash));
         for transaction in &block.transactions {
-            chain.pool.forget_below(transaction.sender, transaction.nonce());
+            chain.pool.forget_below(transaction.sender, transaction.nonce() + 1);
         }
         chain.push(block.clone(), state);
         drop(chain);

@@ -7,7 +7,6 @@ use alloy_primitives::B256;
 
 use super::Node;
 use crate::{
-    config::Mining,
     evm::{TRANSACTION_GAS_CAP, Transaction, intrinsic_gas},
     failure::{Failure, insufficient_funds, nonce_too_low},
     state::State,
@@ -25,7 +24,9 @@ impl Node {
         }
         let transaction = Arc::new(Transaction::decode(raw, self.config.chain_id)?);
         let hash = transaction.hash;
-        let sealing = self.sealer.lock();
+        // On an instant chain one transaction is done before the next is looked at. On any other, whoever
+        // sends need not wait for a block that is being made.
+        let sealing = self.is_instant().then(|| self.sealer.lock());
         let header = {
             let chain = self.chain();
             if chain.pool.get(&hash).is_some() {
@@ -41,7 +42,8 @@ impl Node {
         }
         let sender = transaction.sender;
         self.chain.write().pool.insert(transaction)?;
-        if *self.mining.borrow() == Mining::Instant {
+        if self.is_instant() {
+            let sealing = sealing.unwrap_or_else(|| self.sealer.lock());
             self.seal_ready(&sealing, Some(sender));
         }
         tracing::trace!(%hash, number = header.number, "accepted a transaction");

@@ -169,3 +169,32 @@ async fn every_transaction_type_but_blobs_runs() {
     let code = rpc.ok("eth_getCode", json!([PAYER.address, "latest"])).await;
     assert_eq!(code, json!(Bytes::from([&bytes!("ef0100")[..], PAYEE.as_slice()].concat())));
 }
+
+/// Everything at once: senders in parallel, readers, and a hand on the mining switch. The chain must come out whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_senders_all_get_in_exactly_once() {
+    let (devnet, rpc) = devnet().await;
+    let senders = ACCOUNTS.iter().skip(3).map(|account| {
+        let rpc = rpc.clone();
+        tokio::spawn(async move {
+            for nonce in 0..20 {
+                rpc.ok("eth_sendRawTransaction", json!([raw(account, transfer(nonce, PAYEE, 1))])).await;
+                rpc.ok("eth_getBalance", json!([PAYEE, "latest"])).await;
+            }
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    for _ in 0..5 {
+        devnet.set_mining(Mining::Manual);
+        tokio::task::yield_now().await;
+        devnet.set_mining(Mining::Instant);
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let before = U256::from(10_000) * U256::from(10).pow(U256::from(18));
+    assert_eq!(rpc.ok("eth_getBalance", json!([PAYEE, "latest"])).await, json!(before + U256::from(140)));
+    for account in &ACCOUNTS[3..] {
+        assert_eq!(rpc.nonce(account.address).await, 20);
+    }
+}
