@@ -28,6 +28,7 @@ pub struct PaywallBuilder {
     pub(crate) limits: Limits,
     pub(crate) max_timeout_seconds: u64,
     pub(crate) max_reservations: usize,
+    pub(crate) max_verifies: usize,
     pub(crate) start_deadline: Duration,
     pub(crate) request_uri: Option<RequestUri>,
 }
@@ -60,6 +61,7 @@ impl PaywallBuilder {
             },
             max_timeout_seconds: MAX_TIMEOUT_SECONDS,
             max_reservations: 100_000,
+            max_verifies: 1_024,
             start_deadline: Duration::from_secs(10),
             request_uri: None,
         }
@@ -125,6 +127,12 @@ impl PaywallBuilder {
     /// Limits how many payments are remembered: 100 000 by default. A full table denies.
     pub const fn max_reservations(mut self, count: usize) -> Self {
         self.max_reservations = count;
+        self
+    }
+
+    /// Limits how many payments are verified at once: 1024 by default. More are answered with 503.
+    pub const fn max_verifies(mut self, count: usize) -> Self {
+        self.max_verifies = count;
         self
     }
 

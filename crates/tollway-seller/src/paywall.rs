@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::Parts;
+use tokio::sync::Semaphore;
 use tollway_core::model::PaymentPayload;
 use tollway_core::{Clock, Facilitator, Fingerprint, Network, Price};
 
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) reservations: Arc<Reservations>,
     pub(crate) limits: Limits,
+    /// One permit for each payment being verified: strangers decide how many are presented.
+    pub(crate) verify_permits: Semaphore,
     pub(crate) cors: Cors,
     pub(crate) request_uri: Option<RequestUri>,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tollway_core::model::SupportedResponse;
 use tollway_core::{
     Facilitator, FacilitatorError, Network, OfferError, Price, SellerScheme, Terms, X402Version,
@@ -63,6 +64,7 @@ impl PaywallBuilder {
             clock: self.clock,
             reservations,
             limits: self.limits,
+            verify_permits: Semaphore::new(self.max_verifies.min(Semaphore::MAX_PERMITS)),
             cors: self.cors,
             request_uri: self.request_uri,
         };

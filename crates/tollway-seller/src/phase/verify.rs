@@ -14,12 +14,17 @@ pub(crate) async fn verify(
     request: &FacilitatorRequest,
     checked: &Checked,
 ) -> Result<(), Denial> {
+    let Ok(_permit) = core.verify_permits.try_acquire() else {
+        let error = FacilitatorError::Busy("too many payments are being verified".to_owned());
+        return Err(Denial::outage(error));
+    };
     let asked = core.facilitator.verify(request.clone());
     let answer = tokio::time::timeout(core.limits.verify_timeout, asked)
         .await
         .unwrap_or_else(|_| Err(FacilitatorError::NoAnswer("verify took too long".to_owned())))
         .map_err(|error| {
-            tracing::warn!(%error, payer = checked.payer, "verify failed: the facilitator gave no answer");
+            let network = &request.requirements.network;
+            tracing::warn!(%error, %network, payer = checked.payer, "verify failed: the facilitator gave no answer");
             Denial::outage(error)
         })?;
     if !answer.is_valid {

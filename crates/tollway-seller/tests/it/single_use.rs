@@ -197,6 +197,18 @@ async fn a_full_table_denies_with_503() {
 }
 
 #[tokio::test]
+async fn more_verifies_than_allowed_are_turned_away_with_503() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = crate::doubles::builder(&facilitator).max_verifies(0).start().await.unwrap();
+    let app = Router::new().route("/data", get(|| async { "x" }).layer(paywall.price("$0.01").unwrap()));
+    let url = format!("{}/data", serve(app).await);
+    let buyer = Buyer::new();
+    let signed = buyer.sign(&url, X402Version::V2).await;
+    assert_eq!(explained(buyer.get(&url, &signed).await).await.0, 503);
+    assert_eq!((facilitator.calls(), paywall.reservation_count()), ((0, 0), 0));
+}
+
+#[tokio::test]
 async fn one_authorization_is_one_payment_in_both_versions() {
     let shop = Shop::open().await;
     let signed = shop.sign().await;
