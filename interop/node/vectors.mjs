@@ -101,7 +101,7 @@ async function paymentRequired() {
     tags: ["weather", "json"],
     iconUrl: "https://api.example.com/i.png",
   };
-  const odd = { zeta: 1, alpha: { b: [1, 2.5, "3", null, true], a: "x" }, nil: null, "weird key": "/" };
+  const odd = { zeta: 423.20917087271323, alpha: { b: [1, 2.5, "3", null, true], a: "x" }, nil: null, "weird key": "/" };
   const extensions = {
     bazaar: {
       info: {

@@ -103,7 +103,7 @@ def payment_required() -> dict[str, PaymentRequired]:
 
     text = 'Wetter für Zürich ☀ 天気 🚀 "quoted" \\ / \u2028 \u0001'
     largest = {"amount": str(2**256 - 1), "asset": TOKEN, "extra": {"name": "Big ☃", "version": "1"}}
-    odd = {"zeta": 1, "alpha": {"b": [1, 2.5, "3", None, True], "a": "x"}, "nil": None, "weird key": "/"}
+    odd = {"zeta": 423.20917087271323, "alpha": {"b": [1, 2.5, "3", None, True], "a": "x"}, "nil": None, "weird key": "/"}
     extensions = {
         "bazaar": {"info": {"input": {"queryParams": {"city": "Zürich"}}}, "schema": {"type": "object"}},
         "x-unknown": {"info": {"n": 1, "z": None}},

@@ -1,6 +1,6 @@
 //! The fuzz targets in `fuzz/`: their corpus replayed on stable, and the real fuzzer where it is installed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -18,20 +18,22 @@ pub(crate) struct Arguments {
     seconds: u64,
 }
 
-/// Replays the committed corpus and seeded mutations of it, as ordinary tests.
+/// Replays the committed corpus and seeded mutations of it, as ordinary tests. Builds into the main target
+/// directory, where most of the dependencies are built already.
 ///
 /// # Errors
 /// cargo cannot be started.
 pub(crate) fn replay(root: &Path) -> Result<Verdict> {
     let directory = root.join("fuzz");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     for arguments in
         [&["fmt", "--check"][..], &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]]
     {
-        if !finish(&mut cargo(&directory, arguments))?.success {
+        if !finish(cargo(&directory, arguments).env("CARGO_TARGET_DIR", &target))?.success {
             return Ok(Verdict::failed(format!("cargo {} failed in fuzz/", arguments[0])));
         }
     }
-    counted(&mut cargo(&directory, &["test", "--quiet"]))
+    counted(cargo(&directory, &["test", "--quiet"]).env("CARGO_TARGET_DIR", &target))
 }
 
 /// Runs the real fuzzer.
