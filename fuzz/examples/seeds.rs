@@ -21,7 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                     seed("payment_json", &name, &json)?;
                 }
                 "payment-required" => seed("payment_required", &name, &json)?,
-                "facilitator-request" => seed("facilitator_request", &name, &json)?,
+                "facilitator-request" => {
+                    seed("facilitator_request", &name, &json)?;
+                    seed("evm_exact", &name, &json)?;
+                }
                 "settle-response" => seed("settle_response", &name, &json)?,
                 "verify-response" => seed("verify_response", &name, &json)?,
                 "supported" => seed("supported", &name, &json)?,
@@ -29,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    seed("evm_signature", "valid", &[[7; 32].as_slice(), &SIGNATURE].concat())?;
+    seed("evm_signature", "short", &SIGNATURE)?;
     let valid = br#"{"isValid":true,"payer":"0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266","extra":{"n":1.5}}"#;
     seed("verify_response", "valid", valid)?;
     for (target, texts) in TEXTS {
@@ -38,6 +43,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+/// The generator's abscissa as `r`, one as `s`: a point on the curve, so a key fits.
+const SIGNATURE: [u8; 65] = {
+    let r = [
+        0x79, 0xbe, 0x66, 0x7e, 0xf9, 0xdc, 0xbb, 0xac, 0x55, 0xa0, 0x62, 0x95, 0xce, 0x87, 0x0b, 0x07, 0x02,
+        0x9b, 0xfc, 0xdb, 0x2d, 0xce, 0x28, 0xd9, 0x59, 0xf2, 0x81, 0x5b, 0x16, 0xf8, 0x17, 0x98,
+    ];
+    let mut bytes = [0; 65];
+    let mut at = 0;
+    while at < r.len() {
+        bytes[at] = r[at];
+        at += 1;
+    }
+    bytes[63] = 1;
+    bytes[64] = 27;
+    bytes
+};
 
 const TEXTS: [(&str, &[&str]); 4] = [
     (

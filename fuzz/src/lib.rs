@@ -3,6 +3,7 @@
 //! Each target takes bytes and panics when a property does not hold. The properties: no decoder panics; what was
 //! decoded is encoded and decoded to the same; a refusal names a field and stays short.
 
+mod evm;
 mod text;
 mod wire;
 
@@ -10,9 +11,11 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("amount", text::amount),
     ("canonical_url", text::canonical_url),
+    ("evm_exact", evm::exact),
+    ("evm_signature", evm::signature),
     ("facilitator_request", wire::facilitator_request),
     ("money", text::money),
     ("network", text::network),
