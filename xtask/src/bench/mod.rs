@@ -1,7 +1,16 @@
 //! Measurements. Each bench is a file here: it builds what it measures, warms it up, and hands in [`Row`]s.
 
 mod codec;
+mod cpu;
+mod http;
+mod latency;
+mod load;
+mod market;
+mod paid;
 mod row;
+mod server;
+mod unpaid;
+mod verify;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +22,13 @@ pub(crate) use row::{Row, Rows};
 use crate::process::{cargo, must};
 
 /// What there is to measure: a name, what it tells, and how.
-const BENCHES: [Bench; 1] = [("codec", "reading and writing protocol objects, one core", codec::run)];
+const BENCHES: [Bench; 5] = [
+    ("codec", "reading and writing protocol objects, one core", codec::run),
+    ("verify", "believing a payment without a chain, one core", verify::run),
+    ("unpaid", "turning unpaid requests away, one core, against a bare route", unpaid::run),
+    ("paid", "serving paid requests, a whole market on this machine", paid::run),
+    ("latency", "one purchase after the other, through the wallet", latency::run),
+];
 
 type Bench = (&'static str, &'static str, fn(&mut Rows) -> Result<()>);
 
@@ -25,6 +40,9 @@ pub(crate) struct Arguments {
     /// One JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    /// The role of a process that a bench starts, and its arguments
+    #[arg(long, hide = true, num_args = 1..)]
+    child: Vec<String>,
 }
 
 /// Runs a bench, in a release build of this program.
@@ -32,6 +50,11 @@ pub(crate) struct Arguments {
 /// # Errors
 /// There is no such bench, or it fails.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    match arguments.child.as_slice() {
+        [role, system] if role == "serve" => return server::run(system),
+        [role, load @ ..] if role == "load" => return load::Load::from_arguments(load)?.run(),
+        _ => {}
+    }
     let Some(name) = arguments.name.as_deref() else {
         println!("{}", machine());
         for (name, tells, _) in BENCHES {
@@ -73,6 +96,12 @@ pub(crate) fn median(runs: usize, mut run: impl FnMut()) -> Duration {
     times[times.len() / 2]
 }
 
+/// The least of the sorted `times` that `percent` of them do not exceed.
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let rank = (times.len() * percent).div_ceil(100).saturating_sub(1);
+    times.get(rank).copied().unwrap_or_default()
+}
+
 /// The machine the numbers are from.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
@@ -88,7 +117,16 @@ fn machine() -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::median;
+    use super::{median, percentile};
+
+    #[test]
+    fn a_percentile_is_a_measured_value() {
+        let times: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&times, 50), Duration::from_millis(100));
+        assert_eq!(percentile(&times, 99), Duration::from_millis(198));
+        assert_eq!(percentile(&times[..1], 99), Duration::from_millis(1));
+        assert_eq!(percentile(&[], 50), Duration::ZERO);
+    }
 
     #[test]
     fn the_median_ignores_one_slow_run() {
