@@ -8,15 +8,15 @@ use tokio::time::{Instant, sleep};
 use tollway_core::ErrorCode;
 use tollway_evm::exact::prove_transfer;
 
-use super::send::{Offered, Sent, offer};
+use super::send::{Sent, offer};
 use crate::journal::Progress;
 use crate::lane::{Job, Lane};
 
 /// The first wait for a receipt; each further one is half as long again, up to the last.
 const FIRST_POLL: Duration = Duration::from_millis(2);
 const LAST_POLL: Duration = Duration::from_millis(400);
-/// How often the node may call the nonce used, without having our receipt, before the transaction counts as
-/// replaced by another of the same key.
+/// How often in a row the account's nonce may be beyond ours, without a receipt of ours, before the transaction
+/// counts as replaced by another of the same key.
 const MISSES: u32 = 5;
 
 /// Follows a transaction until its fate is known, and writes it into the row of every payment it carries.
@@ -37,12 +37,15 @@ pub(crate) async fn follow(lane: &Lane, jobs: &[Job], sent: &Sent) {
         wait = (wait * 3 / 2).min(LAST_POLL);
         if Instant::now() >= resend_at {
             resend_at = Instant::now() + lane.limits.rebroadcast_every;
-            misses = match offer(lane, &sent.signed.raw).await {
-                Offered::NonceUsed => misses + 1,
-                Offered::Taken | Offered::Rejected(_) => 0,
-            };
+            offer(lane, &sent.signed.raw).await;
+            misses = if is_nonce_used(lane, sent).await { misses + 1 } else { 0 };
         }
     }
+}
+
+/// Whether the account's nonce is beyond ours: then ours is included, or another took its place.
+async fn is_nonce_used(lane: &Lane, sent: &Sent) -> bool {
+    lane.chain.nonce(lane.signer.address()).await.is_ok_and(|nonce| nonce > sent.nonce)
 }
 
 fn conclude(lane: &Lane, jobs: &[Job], receipt: &TransactionReceipt) {

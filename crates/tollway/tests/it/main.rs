@@ -18,6 +18,7 @@ mod facilitator_api;
 mod faults;
 mod flows;
 mod foreign;
+mod lanes;
 mod market;
 mod node;
 mod process;
