@@ -46,7 +46,7 @@ pub(crate) fn check_resource(
     let named = requested.join(&resource.url).ok();
     let accepted = named.as_ref().is_some_and(|named| {
         let trusted = named.host_str().is_some_and(|host| policy.trusts_resource_host(host));
-        trusted || (named.host().is_some() && named.origin() == requested.origin())
+        trusted || (named.host().is_some() && is_same_seller(named, requested))
     });
     if accepted {
         return Ok(());
@@ -56,6 +56,16 @@ pub(crate) fn check_resource(
         _ => clip(&resource.url),
     };
     Err(PaymentError::ResourceMismatch { requested: Box::new(requested.clone()), resource })
+}
+
+/// One origin; or one host on the standard ports, where a seller behind a TLS proxy takes itself for `http`. The
+/// payment goes to the request's own URL in either case.
+fn is_same_seller(named: &Url, requested: &Url) -> bool {
+    let behind_tls = (named.scheme(), requested.scheme()) == ("http", "https")
+        && named.port().is_none()
+        && requested.port().is_none()
+        && named.host() == requested.host();
+    behind_tls || named.origin() == requested.origin()
 }
 
 /// Whether the host is this machine, by number or by the one name that is reserved for it.
@@ -129,6 +139,7 @@ mod tests {
             "https://API.example.com:443/other",
             "/data",
             "https://a:b@api.example.com/",
+            "http://api.example.com/data",
         ] {
             assert!(check(good).is_ok(), "{good}");
         }
@@ -139,7 +150,8 @@ mod tests {
             "https://api.exаmple.com/data",
             "https://api.example.com./data",
             "https://api.example.com:8443/data",
-            "http://api.example.com/data",
+            "http://api.example.com:8080/data",
+            "http://bank.example.com/data",
             "//evil.net/data",
             "https:\\\\evil.net/",
             "data:text/plain,x",
@@ -147,6 +159,12 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_plain_request_is_never_for_a_resource_over_tls() {
+        let url = "http://localhost/data".parse().unwrap();
+        assert!(check_resource(&names("https://localhost/data"), &url, &Policy::default()).is_err());
     }
 
     #[test]
