@@ -97,7 +97,7 @@ fn deny(root: &Path) -> Result<Verdict> {
         return Ok(Verdict::Skipped("cargo-deny is not installed".to_owned()));
     }
     // Not advisories: they take a network, and change while the tree does not.
-    checked(&mut cargo(root, &["deny", "check", "bans", "licenses", "sources"]))
+    checked(&mut cargo(root, &["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
 /// One check.
