@@ -13,8 +13,8 @@ use tollway_core::AuthorizationKey;
 use tollway_evm::exact::ExactPayment;
 use tollway_evm::{Chain, ChainError, Signer};
 
-use crate::Limits;
 use crate::journal::{Journal, Progress};
+use crate::limits::{Limits, MAX_BATCH};
 use crate::phase::prove::follow;
 use crate::phase::send::{NotSent, send};
 
@@ -101,7 +101,7 @@ impl Drop for LaneHandle {
 impl Lane {
     async fn run(mut self, mut queue: mpsc::Receiver<Job>, queued: Arc<AtomicUsize>) {
         let mut jobs = Vec::new();
-        while queue.recv_many(&mut jobs, self.limits.batch).await > 0 {
+        while queue.recv_many(&mut jobs, self.limits.batch.clamp(1, MAX_BATCH)).await > 0 {
             queued.fetch_sub(jobs.len(), Ordering::Relaxed);
             jobs.retain(|job| self.journal.claim(&job.key));
             if !jobs.is_empty() {

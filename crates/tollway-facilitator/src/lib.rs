@@ -27,4 +27,4 @@ mod phase;
 pub use engine::{Engine, EngineBuilder, StartError};
 pub use evm_network::NetworkSetup;
 pub use http::{MAX_BODY_BYTES, router};
-pub use limits::Limits;
+pub use limits::{Limits, MAX_BATCH};

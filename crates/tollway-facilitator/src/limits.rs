@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// The most payments in one transaction: what surely fits into 2^24 gas, which is the most a transaction may use
+/// (EIP-7825).
+pub const MAX_BATCH: usize = 150;
+
 /// Every wait, queue and price has a limit; these are they.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -11,7 +15,7 @@ pub struct Limits {
     pub rpc_deadline: Duration,
     /// How many payments may wait for one lane.
     pub lane_queue: usize,
-    /// How many payments one transaction may carry.
+    /// How many payments one transaction may carry, at most [`MAX_BATCH`].
     pub batch: usize,
     /// How many payments the journal may hold at once.
     pub journal: usize,

@@ -12,6 +12,8 @@ use tollway_core::Network;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
 use tollway_facilitator::{Limits, NetworkSetup};
 
+use tollway_facilitator::MAX_BATCH;
+
 use crate::dev_assets::with_dev_assets;
 
 /// Every key with its default, documented.
@@ -90,7 +92,7 @@ impl FacilitatorConfig {
             ("settle_deadline_ms", limits.settle_deadline_ms == 0),
             ("rpc_deadline_ms", limits.rpc_deadline_ms == 0),
             ("lane_queue", limits.lane_queue == 0),
-            ("batch", limits.batch == 0 || limits.batch > 200),
+            ("batch", !(1..=MAX_BATCH).contains(&limits.batch)),
             ("journal", limits.journal == 0),
             ("max_fee_gwei", limits.max_fee_gwei == 0),
             ("max_validity_seconds", limits.max_validity_seconds == 0),
@@ -100,7 +102,7 @@ impl FacilitatorConfig {
             .into_iter()
             .filter(|(_, wrong)| *wrong)
             .map(|(key, _)| match key {
-                "batch" => "limits.batch: must be between 1 and 200: a block's gas is limited".to_owned(),
+                "batch" => format!("limits.batch: must be between 1 and {MAX_BATCH}"),
                 key => format!("limits.{key}: must be more than zero"),
             })
             .collect();

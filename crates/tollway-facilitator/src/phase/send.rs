@@ -6,6 +6,7 @@ use tollway_evm::{Call, ChainError, SignedTransaction, Transaction, batch, exact
 
 use super::journal::record_sent;
 use crate::lane::{Job, Lane};
+use crate::limits::MAX_BATCH;
 
 /// Gas for one `transferWithAuthorization` in its own transaction, with room for proxies.
 const GAS_ALONE: u64 = 160_000;
@@ -13,6 +14,8 @@ const GAS_ALONE: u64 = 160_000;
 const GAS_EACH: u64 = 110_000;
 /// How often a nonce that somebody else used is replaced by a fresh one.
 const ATTEMPTS: usize = 3;
+
+const _: () = assert!(GAS_ALONE + GAS_EACH * (MAX_BATCH as u64 - 1) < 1 << 24, "EIP-7825");
 
 /// A transaction that may be out.
 #[derive(Debug)]

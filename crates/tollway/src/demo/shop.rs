@@ -21,7 +21,7 @@ use tollway_seller::{BoxError, Paywall, PriceError};
 pub(super) const ROUTES: [(&str, &str, &str); 4] = [
     ("GET", "/weather", "$0.01"),
     ("POST", "/summarize", "$0.02"),
-    ("GET", "/search", "$0.005 per result"),
+    ("GET", "/search", "$0.005"),
     ("GET", "/report", "$5"),
 ];
 
