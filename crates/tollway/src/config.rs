@@ -10,9 +10,7 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
-use tollway_facilitator::{Limits, NetworkSetup};
-
-use tollway_facilitator::MAX_BATCH;
+use tollway_facilitator::{Limits, MAX_BATCH, NetworkSetup};
 
 use crate::dev_assets::with_dev_assets;
 
