@@ -33,6 +33,11 @@ impl Foreign {
             .collect()
     }
 
+    /// Whether the end-to-end suite lacks nothing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.node.is_some() && self.python.is_some() && self.anvil.is_some()
+    }
+
     /// Installs the packages of `interop/node`.
     pub(crate) fn install_node(&mut self, root: &Path) -> Result<Verdict> {
         let directory = root.join("interop/node");

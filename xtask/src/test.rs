@@ -49,6 +49,10 @@ fn tests(root: &Path, foreign: &Foreign) -> Result<Verdict> {
         cargo(root, &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"])
     };
     command.envs(foreign.environment());
+    if foreign.is_complete() {
+        // Then a test that does not find its foreign program fails instead of saying that it did not run.
+        command.env("TOLLWAY_REQUIRE_FOREIGN", "1");
+    }
     counted(&mut command)
 }
 
