@@ -42,22 +42,48 @@ impl Amount {
     /// 2^256 - 1.
     pub const MAX: Self = Self(U256::MAX);
 
-    /// Wraps a number of atomic units.
+    /// Wraps a number of atomic units. `U256` is that of `ruint`, the one alloy uses.
+    ///
+    /// ```
+    /// use ruint::aliases::U256;
+    /// use tollway_core::Amount;
+    /// const CENT: Amount = Amount::from_atomic(U256::from_limbs([10_000, 0, 0, 0]));
+    /// assert_eq!(CENT.to_string(), "10000");
+    /// ```
     pub const fn from_atomic(value: U256) -> Self {
         Self(value)
     }
 
     /// The number of atomic units.
+    ///
+    /// ```
+    /// use ruint::aliases::U256;
+    /// use tollway_core::Amount;
+    /// assert_eq!("10000".parse::<Amount>()?.atomic(), U256::from(10_000));
+    /// # Ok::<(), tollway_core::AmountError>(())
+    /// ```
     pub const fn atomic(self) -> U256 {
         self.0
     }
 
     /// The sum, or `None` above 2^256 - 1.
+    ///
+    /// ```
+    /// use tollway_core::Amount;
+    /// assert_eq!(Amount::from(1).checked_add(Amount::from(2)), Some(Amount::from(3)));
+    /// assert_eq!(Amount::MAX.checked_add(Amount::from(1)), None);
+    /// ```
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
     /// The difference, or `None` below zero.
+    ///
+    /// ```
+    /// use tollway_core::Amount;
+    /// assert_eq!(Amount::from(3).checked_sub(Amount::from(2)), Some(Amount::from(1)));
+    /// assert_eq!(Amount::from(2).checked_sub(Amount::from(3)), None);
+    /// ```
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }

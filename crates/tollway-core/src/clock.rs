@@ -8,7 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct UnixTime(pub u64);
 
 impl UnixTime {
-    /// This time and `seconds`, at most the end of time.
+    /// This time and `seconds`. It stops at the end of time rather than begin anew: nothing far off is past.
+    ///
+    /// ```
+    /// use tollway_core::UnixTime;
+    /// assert_eq!(UnixTime(1_750_000_000).plus_seconds(300), UnixTime(1_750_000_300));
+    /// assert_eq!(UnixTime(1_750_000_000).plus_seconds(u64::MAX), UnixTime(u64::MAX));
+    /// ```
     #[must_use]
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
@@ -17,7 +23,12 @@ impl UnixTime {
 
 /// Where a program reads the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// Now.
+    /// Now, in whole seconds.
+    ///
+    /// ```
+    /// use tollway_core::{Clock, SystemClock, UnixTime};
+    /// assert!(SystemClock.now() > UnixTime(1_750_000_000));
+    /// ```
     fn now(&self) -> UnixTime;
 }
 
@@ -45,11 +56,24 @@ pub struct ManualClock(AtomicU64);
 
 impl ManualClock {
     /// A clock that stands at `now`.
+    ///
+    /// ```
+    /// use tollway_core::{Clock, ManualClock, UnixTime};
+    /// static CLOCK: ManualClock = ManualClock::new(UnixTime(1_750_000_000));
+    /// assert_eq!(CLOCK.now(), CLOCK.now());
+    /// ```
     pub const fn new(now: UnixTime) -> Self {
         Self(AtomicU64::new(now.0))
     }
 
-    /// Sets the time.
+    /// Sets the time, backwards too.
+    ///
+    /// ```
+    /// use tollway_core::{Clock, ManualClock, UnixTime};
+    /// let clock = ManualClock::new(UnixTime(1_060));
+    /// clock.set(UnixTime(1_000));
+    /// assert_eq!(clock.now(), UnixTime(1_000));
+    /// ```
     pub fn set(&self, now: UnixTime) {
         self.0.store(now.0, Ordering::SeqCst);
     }

@@ -19,7 +19,13 @@ use std::fmt;
 pub struct ErrorCode(Cow<'static, str>);
 
 impl ErrorCode {
-    /// Reads a code, mapping old names to new ones. Text longer than 128 bytes is cut.
+    /// Reads a code, mapping old names to new ones. An unknown code is foreign text: it is cut after 128
+    /// characters.
+    ///
+    /// ```
+    /// use tollway_core::ErrorCode;
+    /// assert_eq!(ErrorCode::from_wire("invalid_permit2_amount"), ErrorCode::PERMIT2_INVALID_AMOUNT);
+    /// ```
     pub fn from_wire(text: &str) -> Self {
         let name = RENAMED.iter().find(|(old, _)| *old == text).map_or(text, |(_, new)| new);
         match ALL.iter().find(|code| code.as_str() == name) {
@@ -29,18 +35,24 @@ impl ErrorCode {
     }
 
     /// The code as it is written on the wire.
+    ///
+    /// ```
+    /// use tollway_core::ErrorCode;
+    /// assert_eq!(ErrorCode::SETTLEMENT_PENDING.as_str(), "settlement_pending");
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the code is in the table.
+    /// Whether the code is in the table. Only such a code is fit to label a metric: peers invent no new ones.
+    ///
+    /// ```
+    /// use tollway_core::ErrorCode;
+    /// assert!(ErrorCode::from_wire("insufficient_funds").is_known());
+    /// assert!(!ErrorCode::from_wire("insufficient_patience").is_known());
+    /// ```
     pub fn is_known(&self) -> bool {
         matches!(self.0, Cow::Borrowed(_))
-    }
-
-    /// Every code of the table.
-    pub fn all() -> &'static [Self] {
-        ALL
     }
 }
 

@@ -14,13 +14,53 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// `settle` is idempotent by authorization: asking again about the same payment tells its fate, it never
 /// moves money twice.
 pub trait Facilitator: Send + Sync + std::fmt::Debug {
-    /// Whether the payment would settle now.
+    /// Whether the payment would settle now (section 7.1). That it breaks a rule is an answer, no error.
+    ///
+    /// # Errors
+    /// [`FacilitatorError`] when there is no usable answer.
+    ///
+    /// ```
+    /// use tollway_core::{Facilitator, FacilitatorError, model::FacilitatorRequest};
+    /// async fn refusal(
+    ///     facilitator: &dyn Facilitator,
+    ///     request: FacilitatorRequest,
+    /// ) -> Result<Option<String>, FacilitatorError> {
+    ///     let answer = facilitator.verify(request).await?;
+    ///     Ok(answer.invalid_message.filter(|_| !answer.is_valid))
+    /// }
+    /// ```
     fn verify(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>>;
 
-    /// Moves the money: settled, failed, or pending with a transaction.
+    /// Moves the money: settled, failed, or pending with a transaction (section 7.2). The same request asked
+    /// again tells what became of a pending one.
+    ///
+    /// # Errors
+    /// [`FacilitatorError`] when there is no usable answer: the money may have moved all the same.
+    ///
+    /// ```
+    /// use tollway_core::{Facilitator, FacilitatorError};
+    /// use tollway_core::model::{FacilitatorRequest, Outcome};
+    /// async fn has_moved(
+    ///     facilitator: &dyn Facilitator,
+    ///     request: FacilitatorRequest,
+    /// ) -> Result<bool, FacilitatorError> {
+    ///     Ok(facilitator.settle(request).await?.outcome() == Outcome::Settled)
+    /// }
+    /// ```
     fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>>;
 
-    /// What can be verified and settled.
+    /// What can be verified and settled (section 7.3).
+    ///
+    /// # Errors
+    /// [`FacilitatorError`] when there is no usable answer.
+    ///
+    /// ```
+    /// use tollway_core::{Facilitator, FacilitatorError, Network, SchemeName, X402Version};
+    /// async fn settles_on_base(facilitator: &dyn Facilitator) -> Result<bool, FacilitatorError> {
+    ///     let base = Network::evm(8453);
+    ///     Ok(facilitator.supported().await?.supports(X402Version::V2, &SchemeName::EXACT, &base))
+    /// }
+    /// ```
     fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>>;
 }
 
@@ -57,7 +97,13 @@ pub enum FacilitatorError {
 }
 
 impl FacilitatorError {
-    /// Whether the request may have reached the facilitator.
+    /// Whether the request may have reached the facilitator. If not, nothing has moved by it.
+    ///
+    /// ```
+    /// use tollway_core::FacilitatorError;
+    /// assert!(!FacilitatorError::Unreachable("connection refused".to_owned()).was_sent());
+    /// assert!(FacilitatorError::NoAnswer("no answer within 10 s".to_owned()).was_sent());
+    /// ```
     pub const fn was_sent(&self) -> bool {
         !matches!(self, Self::Unreachable(_))
     }

@@ -22,7 +22,15 @@ use url::Url;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a request.
+    /// The fingerprint of a request. `method` counts as it is written: methods are case-sensitive (RFC 9110,
+    /// section 9.1).
+    ///
+    /// ```
+    /// use tollway_core::Fingerprint;
+    /// let url = "https://api.example.com/translate".parse()?;
+    /// assert_ne!(Fingerprint::of("POST", &url, b"bonjour"), Fingerprint::of("POST", &url, b"salut"));
+    /// # Ok::<(), url::ParseError>(())
+    /// ```
     pub fn of(method: &str, url: &Url, body: &[u8]) -> Self {
         let mut hash = Sha256::new();
         // Lengths first: no part can be mistaken for another.
@@ -33,7 +41,14 @@ impl Fingerprint {
         Self(hash.finalize().into())
     }
 
-    /// The digest.
+    /// The digest, for a store of reservations outside this process.
+    ///
+    /// ```
+    /// use tollway_core::Fingerprint;
+    /// let print = Fingerprint::of("GET", &"https://api.example.com/weather".parse()?, b"");
+    /// assert_eq!(print.as_bytes()[..4], [0x22, 0xf1, 0x46, 0xb4]);
+    /// # Ok::<(), url::ParseError>(())
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -47,6 +62,13 @@ impl fmt::Debug for Fingerprint {
 
 /// One spelling for equivalent URLs (RFC 3986, section 6.2.2): the `url` crate settles scheme, host, default
 /// port and dot segments; percent-encoding is settled here. The fragment never reaches a server.
+///
+/// ```
+/// use tollway_core::canonical_url;
+/// let url = "HTTPS://Example.com:443/a/../%7Euser%2fx#part".parse()?;
+/// assert_eq!(canonical_url(&url), "https://example.com/~user%2Fx");
+/// # Ok::<(), url::ParseError>(())
+/// ```
 pub fn canonical_url(url: &Url) -> String {
     let mut url = url.clone();
     url.set_fragment(None);

@@ -60,6 +60,13 @@ pub enum MoneyError {
 
 impl Money {
     /// What the sum is counted in.
+    ///
+    /// ```
+    /// use tollway_core::{Currency, Money};
+    /// assert_eq!("$0.01".parse::<Money>()?.currency(), &Currency::Usd);
+    /// assert_eq!("0.10 EURC".parse::<Money>()?.currency(), &Currency::Symbol("EURC".to_owned()));
+    /// # Ok::<(), tollway_core::MoneyError>(())
+    /// ```
     pub fn currency(&self) -> &Currency {
         &self.currency
     }
@@ -69,6 +76,14 @@ impl Money {
     /// # Errors
     /// [`MoneyError::TooFine`] when the token cannot express the fraction; [`MoneyError::TooLarge`]
     /// above 2^256 - 1. Nothing is ever rounded.
+    ///
+    /// ```
+    /// use tollway_core::{Money, MoneyError};
+    /// let price: Money = "0.10 EURC".parse()?;
+    /// assert_eq!(price.to_atomic(6)?.to_string(), "100000");
+    /// assert!(matches!(price.to_atomic(0), Err(MoneyError::TooFine { needed: 1, decimals: 0, .. })));
+    /// # Ok::<(), MoneyError>(())
+    /// ```
     pub fn to_atomic(&self, decimals: u8) -> Result<Amount, MoneyError> {
         let Some(missing) = decimals.checked_sub(self.scale) else {
             let price = self.to_string();

@@ -22,37 +22,78 @@ pub struct Network(Cow<'static, str>);
 pub struct NetworkError;
 
 impl Network {
-    /// The EVM network with this chain id.
+    /// The EVM network with this chain id (CAIP-2 namespace `eip155`).
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// assert_eq!(Network::evm(84532).as_str(), "eip155:84532");
+    /// ```
     pub fn evm(chain_id: u64) -> Self {
         Self(Cow::Owned(format!("eip155:{chain_id}")))
     }
 
-    /// The network that x402 v1 calls by this name.
+    /// The network that x402 v1 calls by this name; `None` for every other text, CAIP-2 included.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// assert_eq!(Network::from_v1_name("base-sepolia"), Some(Network::evm(84532)));
+    /// assert_eq!(Network::from_v1_name("eip155:84532"), None);
+    /// ```
     pub fn from_v1_name(name: &str) -> Option<Self> {
         V1_NAMES.iter().find(|(v1, _)| *v1 == name).map(|(_, caip2)| Self(Cow::Borrowed(caip2)))
     }
 
     /// The name x402 v1 has for this network, if it has one.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// assert_eq!(Network::evm(43114).v1_name(), Some("avalanche"));
+    /// assert_eq!(Network::evm(42161).v1_name(), None);
+    /// ```
     pub fn v1_name(&self) -> Option<&'static str> {
         V1_NAMES.iter().find(|(_, caip2)| *caip2 == self.0).map(|(v1, _)| *v1)
     }
 
     /// The CAIP-2 namespace: `eip155`, `solana`.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// let solana: Network = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".parse()?;
+    /// assert_eq!(solana.namespace(), "solana");
+    /// # Ok::<(), tollway_core::NetworkError>(())
+    /// ```
     pub fn namespace(&self) -> &str {
         self.0.split_once(':').map_or("", |(namespace, _)| namespace)
     }
 
     /// The CAIP-2 reference: the chain id of an EVM network.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// assert_eq!(Network::evm(8453).reference(), "8453");
+    /// ```
     pub fn reference(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, reference)| reference)
     }
 
     /// The chain id, if this is an EVM network.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// let solana: Network = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".parse()?;
+    /// assert_eq!((Network::evm(8453).evm_chain_id(), solana.evm_chain_id()), (Some(8453), None));
+    /// # Ok::<(), tollway_core::NetworkError>(())
+    /// ```
     pub fn evm_chain_id(&self) -> Option<u64> {
         if self.namespace() != "eip155" { None } else { self.reference().parse().ok() }
     }
 
-    /// The identifier as text.
+    /// The CAIP-2 identifier as text.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// assert_eq!(Network::from_v1_name("base").as_ref().map(Network::as_str), Some("eip155:8453"));
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -25,7 +25,12 @@ pub enum X402Version {
 }
 
 impl X402Version {
-    /// The number on the wire.
+    /// The number on the wire, `x402Version`.
+    ///
+    /// ```
+    /// use tollway_core::X402Version;
+    /// assert_eq!(X402Version::V2.number(), 2);
+    /// ```
     pub const fn number(self) -> u64 {
         match self {
             Self::V1 => 1,
@@ -34,6 +39,12 @@ impl X402Version {
     }
 
     /// The version with this number, if Tollway speaks it.
+    ///
+    /// ```
+    /// use tollway_core::X402Version;
+    /// assert_eq!(X402Version::from_number(1), Some(X402Version::V1));
+    /// assert_eq!(X402Version::from_number(3), None);
+    /// ```
     pub const fn from_number(number: u64) -> Option<Self> {
         match number {
             1 => Some(Self::V1),
@@ -52,11 +63,21 @@ impl SchemeName {
     pub const EXACT: Self = Self(std::borrow::Cow::Borrowed("exact"));
 
     /// A scheme by its name on the wire.
+    ///
+    /// ```
+    /// use tollway_core::SchemeName;
+    /// assert_eq!(SchemeName::new("exact"), SchemeName::EXACT);
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         Self(std::borrow::Cow::Owned(name.into()))
     }
 
     /// The name on the wire.
+    ///
+    /// ```
+    /// use tollway_core::SchemeName;
+    /// assert_eq!(SchemeName::EXACT.as_str(), "exact");
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -56,7 +56,12 @@ pub enum PaymentFlow {
 }
 
 impl PaymentFlow {
-    /// The name on the wire.
+    /// The name on the wire, in `extra.paymentFlow`.
+    ///
+    /// ```
+    /// use tollway_core::model::PaymentFlow;
+    /// assert_eq!(PaymentFlow::default().as_str(), "authorization");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Authorization => "authorization",
@@ -68,6 +73,18 @@ impl PaymentFlow {
 
 impl PaymentRequirements {
     /// The flow this offer asks for; `None` when it names one nobody knows, and then a buyer must not use it.
+    ///
+    /// ```
+    /// use tollway_core::model::PaymentFlow;
+    /// # let json = br#"{"x402Version":2,"accepts":[{"scheme":"exact","network":"eip155:8453",
+    /// #   "amount":"10000","asset":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913","maxTimeoutSeconds":60,
+    /// #   "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}]}"#;
+    /// # let mut offer = tollway_core::wire::decode_payment_required(json)?.accepts.remove(0);
+    /// assert_eq!(offer.payment_flow(), Some(PaymentFlow::Authorization));
+    /// offer.extra.insert("paymentFlow".to_owned(), "barter".into());
+    /// assert_eq!(offer.payment_flow(), None);
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn payment_flow(&self) -> Option<PaymentFlow> {
         match self.extra.get("paymentFlow") {
             None | Some(Value::Null) => Some(PaymentFlow::Authorization),
@@ -80,7 +97,17 @@ impl PaymentRequirements {
         }
     }
 
-    /// A string in `extra`.
+    /// A string in `extra`; `None` when it is absent or no string.
+    ///
+    /// ```
+    /// # let json = br#"{"x402Version":2,"accepts":[{"scheme":"exact","network":"eip155:8453",
+    /// #   "amount":"10000","asset":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913","maxTimeoutSeconds":60,
+    /// #   "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C","extra":{"name":"USD Coin"}}]}"#;
+    /// # let offer = tollway_core::wire::decode_payment_required(json)?.accepts.remove(0);
+    /// assert_eq!(offer.extra_str("name"), Some("USD Coin"));
+    /// assert_eq!(offer.extra_str("version"), None);
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn extra_str(&self, name: &str) -> Option<&str> {
         self.extra.get(name).and_then(Value::as_str)
     }

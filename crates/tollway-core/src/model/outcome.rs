@@ -90,7 +90,13 @@ pub struct SupportedKind {
 }
 
 impl VerifyResponse {
-    /// Valid.
+    /// Valid, paid by `payer`.
+    ///
+    /// ```
+    /// use tollway_core::model::VerifyResponse;
+    /// let answer = VerifyResponse::valid("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    /// assert!(answer.is_valid && answer.invalid_reason.is_none());
+    /// ```
     pub fn valid(payer: impl Into<String>) -> Self {
         Self { is_valid: true, payer: Some(payer.into()), ..Self::default() }
     }
@@ -98,6 +104,14 @@ impl VerifyResponse {
 
 impl SettleResponse {
     /// Settled by `transaction`.
+    ///
+    /// ```
+    /// use tollway_core::{Network, model::{Outcome, SettleResponse}};
+    /// # let payer = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    /// # let hash = "0xabababababababababababababababababababababababababababababababab";
+    /// let answer = SettleResponse::settled(Network::evm(8453), payer, hash);
+    /// assert_eq!(answer.outcome(), Outcome::Settled);
+    /// ```
     pub fn settled(network: Network, payer: impl Into<String>, transaction: impl Into<String>) -> Self {
         let mut response = Self::failed(network, None, "");
         response.success = true;
@@ -108,6 +122,13 @@ impl SettleResponse {
     }
 
     /// Failed: no money moved. A failure carries no transaction.
+    ///
+    /// ```
+    /// use tollway_core::{ErrorCode, Network, model::{Outcome, SettleResponse}};
+    /// let code = ErrorCode::INVALID_EXACT_EVM_INSUFFICIENT_BALANCE;
+    /// let answer = SettleResponse::failed(Network::evm(8453), Some(code), "must be covered by the balance");
+    /// assert_eq!((answer.outcome(), answer.transaction.as_str()), (Outcome::Failed, ""));
+    /// ```
     pub fn failed(network: Network, reason: Option<ErrorCode>, message: impl Into<String>) -> Self {
         Self {
             success: false,
@@ -122,7 +143,15 @@ impl SettleResponse {
         }
     }
 
-    /// Pending: `transaction` is out and its fate unknown.
+    /// Pending: `transaction` is out and its fate unknown. The code is `settlement_pending`.
+    ///
+    /// ```
+    /// use tollway_core::{Network, model::{Outcome, SettleResponse}};
+    /// # let payer = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    /// # let hash = "0xabababababababababababababababababababababababababababababababab";
+    /// let answer = SettleResponse::pending(Network::evm(8453), payer, hash);
+    /// assert!(!answer.success && answer.outcome() == Outcome::Pending);
+    /// ```
     pub fn pending(network: Network, payer: impl Into<String>, transaction: impl Into<String>) -> Self {
         let message = "the transaction is broadcast and not yet included: ask again";
         let mut response = Self::failed(network, Some(ErrorCode::SETTLEMENT_PENDING), message);
@@ -133,6 +162,14 @@ impl SettleResponse {
 
     /// The fate told. Only `settlement_pending` with a transaction is pending: a peer's other failures
     /// may carry the hash of a transaction that reverted.
+    ///
+    /// ```
+    /// use tollway_core::{ErrorCode, Network, model::{Outcome, SettleResponse}};
+    /// let code = ErrorCode::INVALID_EXACT_EVM_TRANSACTION_FAILED;
+    /// let mut reverted = SettleResponse::failed(Network::evm(8453), Some(code), "execution reverted");
+    /// reverted.transaction = format!("0x{}", "ab".repeat(32));
+    /// assert_eq!(reverted.outcome(), Outcome::Failed);
+    /// ```
     pub fn outcome(&self) -> Outcome {
         if self.success {
             Outcome::Settled
@@ -146,6 +183,15 @@ impl SettleResponse {
 
 impl SupportedResponse {
     /// Whether the facilitator settles `scheme` on `network` in protocol `version`.
+    ///
+    /// ```
+    /// use tollway_core::{Network, SchemeName, X402Version, wire};
+    /// let json = br#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:8453"}]}"#;
+    /// let (supported, base) = (wire::decode_supported(json)?, Network::evm(8453));
+    /// assert!(supported.supports(X402Version::V2, &SchemeName::EXACT, &base));
+    /// assert!(!supported.supports(X402Version::V1, &SchemeName::EXACT, &base));
+    /// # Ok::<(), wire::WireError>(())
+    /// ```
     pub fn supports(&self, version: X402Version, scheme: &SchemeName, network: &Network) -> bool {
         self.kinds
             .iter()

@@ -36,6 +36,13 @@ pub enum Accepted {
 
 impl PaymentPayload {
     /// The scheme of the chosen offer.
+    ///
+    /// ```
+    /// use tollway_core::{SchemeName, wire};
+    /// let json = br#"{"x402Version":1,"scheme":"exact","network":"base","payload":{}}"#;
+    /// assert_eq!(wire::decode_payment(json)?.scheme(), &SchemeName::EXACT);
+    /// # Ok::<(), wire::WireError>(())
+    /// ```
     pub fn scheme(&self) -> &SchemeName {
         match &self.accepted {
             Accepted::Offer(offer) => &offer.scheme,
@@ -43,7 +50,14 @@ impl PaymentPayload {
         }
     }
 
-    /// The network of the chosen offer.
+    /// The network of the chosen offer, by its CAIP-2 identifier in both versions.
+    ///
+    /// ```
+    /// use tollway_core::wire;
+    /// let json = br#"{"x402Version":1,"scheme":"exact","network":"base","payload":{}}"#;
+    /// assert_eq!(wire::decode_payment(json)?.network().as_str(), "eip155:8453");
+    /// # Ok::<(), wire::WireError>(())
+    /// ```
     pub fn network(&self) -> &Network {
         match &self.accepted {
             Accepted::Offer(offer) => &offer.network,

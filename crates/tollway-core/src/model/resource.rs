@@ -17,6 +17,12 @@ pub struct ResourceInfo {
 
 impl ResourceInfo {
     /// A resource known only by its URL.
+    ///
+    /// ```
+    /// use tollway_core::model::ResourceInfo;
+    /// let resource = ResourceInfo::new("https://api.example.com/weather?city=Zug");
+    /// assert_eq!((resource.description, resource.mime_type), (None, None));
+    /// ```
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
     }
