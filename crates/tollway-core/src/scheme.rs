@@ -22,11 +22,26 @@ pub struct Refusal {
 
 impl Refusal {
     /// `field` breaks `rule`.
+    ///
+    /// ```
+    /// use tollway_core::{ErrorCode, Refusal};
+    /// let code = ErrorCode::INVALID_EXACT_EVM_RECIPIENT_MISMATCH;
+    /// let refusal = Refusal::new(code, "payload.authorization.to", "must be the offer's payTo");
+    /// assert_eq!(refusal.to_string(), "payload.authorization.to: must be the offer's payTo");
+    /// ```
     pub fn new(code: ErrorCode, field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { code, field: field.into(), rule: rule.into(), payer: None }
     }
 
-    /// Names the payer.
+    /// Names the payer, in the spelling of the network: on EVM the address with its checksum (EIP-55).
+    ///
+    /// ```
+    /// use tollway_core::{ErrorCode, Refusal, model::VerifyResponse};
+    /// let (code, field) = (ErrorCode::INSUFFICIENT_FUNDS, "payload.authorization.value");
+    /// let refusal = Refusal::new(code, field, "must be covered by the payer's balance");
+    /// let answer = VerifyResponse::from(refusal.by("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"));
+    /// assert_eq!(answer.payer.as_deref(), Some("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"));
+    /// ```
     #[must_use]
     pub fn by(mut self, payer: impl Into<String>) -> Self {
         self.payer = Some(payer.into());
@@ -58,12 +73,27 @@ impl From<Refusal> for VerifyResponse {
 pub struct AuthorizationKey(String);
 
 impl AuthorizationKey {
-    /// Wraps a canonical key. Only a scheme makes one.
+    /// Wraps a canonical key. Only a scheme makes one, and a journal that reads back what it wrote.
+    ///
+    /// ```
+    /// use tollway_core::AuthorizationKey;
+    /// # let token = "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913";
+    /// # let payer = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+    /// # let nonce = "0xf3746613c2d920b5fdabc0856f2aeb2d4f88ee6037b8cc5d04a71a4462f13480";
+    /// let key = AuthorizationKey::new(format!("eip155:8453/{token}/{payer}/{nonce}"));
+    /// assert!(key.as_str().starts_with("eip155:8453/0x8335"));
+    /// ```
     pub fn new(canonical: impl Into<String>) -> Self {
         Self(canonical.into())
     }
 
     /// The key as text.
+    ///
+    /// ```
+    /// # use tollway_core::AuthorizationKey;
+    /// # let key = AuthorizationKey::new("eip155:8453/0x8335/0xf39f/0xf374");
+    /// assert_eq!(AuthorizationKey::new(key.as_str()), key);
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -144,21 +174,54 @@ pub enum OfferError {
 /// A scheme as a seller uses it. Pure: no I/O.
 pub trait SellerScheme: Send + Sync + std::fmt::Debug {
     /// Its name on the wire.
+    ///
+    /// ```
+    /// use tollway_core::{SellerScheme, model::PaymentPayload};
+    /// fn is_for(payment: &PaymentPayload, scheme: &dyn SellerScheme) -> bool {
+    ///     payment.scheme() == scheme.name() && scheme.covers(payment.network())
+    /// }
+    /// ```
     fn name(&self) -> &SchemeName;
 
-    /// Whether it works on `network`.
+    /// Whether it works on `network`. It is asked before every other method.
+    ///
+    /// ```
+    /// use tollway_core::{Network, SellerScheme};
+    /// fn choose<'a>(all: &'a [Box<dyn SellerScheme>], network: &Network) -> Option<&'a dyn SellerScheme> {
+    ///     all.iter().map(AsRef::as_ref).find(|scheme| scheme.covers(network))
+    /// }
+    /// ```
     fn covers(&self, network: &Network) -> bool;
 
     /// The offer for `price` under `terms`.
     ///
     /// # Errors
     /// [`OfferError`] naming what the seller must change.
+    ///
+    /// ```
+    /// use tollway_core::{Money, OfferError, Price, SellerScheme, Terms, model::PaymentRequirements};
+    /// fn cent(scheme: &dyn SellerScheme, terms: &Terms) -> Result<PaymentRequirements, OfferError> {
+    ///     let price: Money = "$0.01".parse()?;
+    ///     scheme.offer(&Price::Money(price), terms)
+    /// }
+    /// ```
     fn offer(&self, price: &Price, terms: &Terms) -> Result<PaymentRequirements, OfferError>;
 
     /// Holds a payment against the seller's own offer: every rule that needs no chain, signature included.
+    /// What `payment.accepted` repeats of the offer is the buyer's word; the payment is held to `offer`.
     ///
     /// # Errors
     /// [`Refusal`] naming the field and the rule.
+    ///
+    /// ```
+    /// use tollway_core::model::{PaymentPayload, PaymentRequirements};
+    /// use tollway_core::{Clock, Refusal, SellerScheme, SystemClock};
+    /// fn payer(
+    ///     scheme: &dyn SellerScheme, payment: &PaymentPayload, offer: &PaymentRequirements,
+    /// ) -> Result<String, Refusal> {
+    ///     Ok(scheme.check(payment, offer, SystemClock.now())?.payer)
+    /// }
+    /// ```
     fn check(
         &self,
         payment: &PaymentPayload,
@@ -166,7 +229,15 @@ pub trait SellerScheme: Send + Sync + std::fmt::Debug {
         now: UnixTime,
     ) -> Result<Checked, Refusal>;
 
-    /// The atomic amount of a dollar sum in the offer's asset, if the asset's decimals are known.
+    /// The atomic amount of a dollar sum in the offer's asset; `None` unless the asset is known to stand for
+    /// dollars and can express the sum.
+    ///
+    /// ```
+    /// use tollway_core::{Money, SellerScheme, model::PaymentRequirements};
+    /// fn fits(scheme: &dyn SellerScheme, used: &Money, offer: &PaymentRequirements) -> bool {
+    ///     scheme.money_in(used, offer).is_some_and(|amount| amount <= offer.amount)
+    /// }
+    /// ```
     fn money_in(&self, money: &Money, offer: &PaymentRequirements) -> Option<Amount>;
 }
 
@@ -186,15 +257,51 @@ pub struct OfferedValue {
 /// A scheme as a buyer uses it.
 pub trait BuyerScheme: Send + Sync + std::fmt::Debug {
     /// Its name on the wire.
+    ///
+    /// ```
+    /// use tollway_core::{BuyerScheme, model::PaymentRequired};
+    /// fn can_pay(required: &PaymentRequired, scheme: &dyn BuyerScheme) -> bool {
+    ///     let mut offers = required.accepts.iter().filter(|offer| scheme.covers(&offer.network));
+    ///     offers.any(|offer| &offer.scheme == scheme.name())
+    /// }
+    /// ```
     fn name(&self) -> &SchemeName;
 
-    /// Whether it can sign on `network`.
+    /// Whether it can sign on `network`. It is asked before every other method.
+    ///
+    /// ```
+    /// use tollway_core::{BuyerScheme, Network};
+    /// fn choose<'a>(all: &'a [Box<dyn BuyerScheme>], network: &Network) -> Option<&'a dyn BuyerScheme> {
+    ///     all.iter().map(AsRef::as_ref).find(|scheme| scheme.covers(network))
+    /// }
+    /// ```
     fn covers(&self, network: &Network) -> bool;
 
-    /// What the offer costs; `None` for an asset that is not in the table.
+    /// What the offer costs; `None` for an asset that is not in the table: the seller's word on decimals is
+    /// not believed.
+    ///
+    /// ```
+    /// use tollway_core::{BuyerScheme, model::PaymentRequirements};
+    /// fn price_tag(scheme: &dyn BuyerScheme, offer: &PaymentRequirements) -> Option<String> {
+    ///     let value = scheme.value(offer)?;
+    ///     Some(format!("{} {}", value.amount.to_decimal(value.decimals), value.symbol))
+    /// }
+    /// ```
     fn value(&self, offer: &PaymentRequirements) -> Option<OfferedValue>;
 
-    /// Signs a payment for `offer`, one of `required.accepts`.
+    /// Signs a payment for `offer`, one of `required.accepts`, in the version that `required` came in.
+    /// Whether to pay at all has been decided before.
+    ///
+    /// # Errors
+    /// [`SignError`]: the offer is not one to sign, or the signer failed.
+    ///
+    /// ```
+    /// use tollway_core::model::{PaymentPayload, PaymentRequired};
+    /// use tollway_core::{BuyerScheme, Clock, SignError, SystemClock};
+    /// async fn pay(scheme: &dyn BuyerScheme, asked: PaymentRequired) -> Result<PaymentPayload, SignError> {
+    ///     scheme.sign(&asked, &asked.accepts[0], SystemClock.now()).await
+    /// }
+    /// ```
     fn sign<'a>(
         &'a self,
         required: &'a PaymentRequired,

@@ -13,10 +13,17 @@ use crate::{ErrorCode, JsonObject, Network};
 /// The most kinds read from a facilitator.
 const MAX_KINDS: usize = 1024;
 
-/// Decodes the body of `POST /verify` or `POST /settle`.
+/// Decodes the body of `POST /verify` or `POST /settle`: `x402Version`, `paymentPayload` and
+/// `paymentRequirements`, the latter two as that version writes them.
 ///
 /// # Errors
 /// [`WireError`] naming the field.
+///
+/// ```
+/// use tollway_core::wire;
+/// let error = wire::decode_facilitator_request(br#"{"x402Version":2,"paymentPayload":{}}"#).unwrap_err();
+/// assert_eq!(error.to_string(), "paymentRequirements: is required");
+/// ```
 pub fn decode_facilitator_request(json: &[u8]) -> Result<FacilitatorRequest, WireError> {
     let mut fields = Fields::root(parse_object(json, "body")?);
     let version = fields.version()?;
@@ -45,6 +52,18 @@ pub fn decode_facilitator_request(json: &[u8]) -> Result<FacilitatorRequest, Wir
 }
 
 /// The body of `POST /verify` or `POST /settle`, in the payment's version.
+///
+/// ```
+/// use tollway_core::wire;
+/// # let json = br#"{"x402Version":1,"paymentPayload":{"x402Version":1,"scheme":"exact","network":"base",
+/// #   "payload":{}},"paymentRequirements":{"scheme":"exact","network":"base","maxAmountRequired":"10000",
+/// #   "resource":"https://api.example.com/weather","maxTimeoutSeconds":60,
+/// #   "asset":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+/// #   "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}}"#;
+/// let request = wire::decode_facilitator_request(json)?;
+/// assert_eq!(wire::encode_facilitator_request(&request)["paymentPayload"]["network"], "base");
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn encode_facilitator_request(request: &FacilitatorRequest) -> JsonObject {
     let version = request.payment.version;
     let requirements = match version {
@@ -66,6 +85,13 @@ pub fn encode_facilitator_request(request: &FacilitatorRequest) -> JsonObject {
 ///
 /// # Errors
 /// [`WireError`] naming the field.
+///
+/// ```
+/// use tollway_core::{ErrorCode, wire};
+/// let answer = wire::decode_verify_response(br#"{"isValid":false,"invalidReason":"insufficient_funds"}"#)?;
+/// assert_eq!(answer.invalid_reason, Some(ErrorCode::INSUFFICIENT_FUNDS));
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn decode_verify_response(json: &[u8]) -> Result<VerifyResponse, WireError> {
     let mut fields = Fields::root(parse_object(json, "body")?);
     Ok(VerifyResponse {
@@ -78,7 +104,14 @@ pub fn decode_verify_response(json: &[u8]) -> Result<VerifyResponse, WireError> 
     })
 }
 
-/// The answer to `POST /verify`.
+/// The answer to `POST /verify`, without the fields that have nothing to say.
+///
+/// ```
+/// use tollway_core::{model::VerifyResponse, wire};
+/// let answer = VerifyResponse::valid("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+/// let json = wire::encode_verify_response(&answer);
+/// assert_eq!((&json["isValid"], json.get("invalidReason")), (&true.into(), None));
+/// ```
 pub fn encode_verify_response(response: &VerifyResponse) -> JsonObject {
     Builder::default()
         .set("isValid", response.is_valid)
@@ -95,6 +128,14 @@ pub fn encode_verify_response(response: &VerifyResponse) -> JsonObject {
 ///
 /// # Errors
 /// [`WireError`] naming the field.
+///
+/// ```
+/// use tollway_core::{Network, model::Outcome, wire};
+/// let json = br#"{"success":false,"errorReason":"insufficient_funds","transaction":"","network":""}"#;
+/// let answer = wire::decode_settle_response(json, &Network::evm(8453))?;
+/// assert_eq!((answer.outcome(), answer.network), (Outcome::Failed, Network::evm(8453)));
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn decode_settle_response(json: &[u8], expected: &Network) -> Result<SettleResponse, WireError> {
     let mut fields = Fields::root(parse_object(json, "body")?);
     let network = match fields.clone().optional_string("network")?.as_deref() {
@@ -115,6 +156,14 @@ pub fn decode_settle_response(json: &[u8], expected: &Network) -> Result<SettleR
 }
 
 /// The answer to `POST /settle`, with the network as `version` writes it.
+///
+/// ```
+/// use tollway_core::{ErrorCode, Network, X402Version, model::SettleResponse, wire};
+/// let code = ErrorCode::INVALID_TRANSACTION_STATE;
+/// let answer = SettleResponse::failed(Network::evm(8453), Some(code), "execution reverted");
+/// assert_eq!(wire::encode_settle_response(&answer, X402Version::V1)["network"], "base");
+/// assert_eq!(wire::encode_settle_response(&answer, X402Version::V2)["network"], "eip155:8453");
+/// ```
 pub fn encode_settle_response(response: &SettleResponse, version: X402Version) -> JsonObject {
     let network = match version {
         X402Version::V1 => v1::network_name(&response.network),
@@ -138,6 +187,15 @@ pub fn encode_settle_response(response: &SettleResponse, version: X402Version) -
 ///
 /// # Errors
 /// [`WireError`] naming the field.
+///
+/// ```
+/// use tollway_core::wire;
+/// let json = br#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:8453"},
+///     {"x402Version":2,"scheme":"exact","network":"eip155:*"}],"signers":{"eip155:*":["0xf39F"]}}"#;
+/// let supported = wire::decode_supported(json)?;
+/// assert_eq!((supported.kinds.len(), supported.signers["eip155:*"].len()), (1, 1));
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn decode_supported(json: &[u8]) -> Result<SupportedResponse, WireError> {
     let mut fields = Fields::root(parse_object(json, "body")?);
     let kinds = fields.objects("kinds", MAX_KINDS)?.into_iter().filter_map(decode_kind).collect();
@@ -162,7 +220,16 @@ fn decode_kind(mut fields: Fields) -> Option<SupportedKind> {
     Some(SupportedKind { version, scheme, network, extra: fields.map("extra").ok()? })
 }
 
-/// The answer to `GET /supported`.
+/// The answer to `GET /supported`, each network as the version of its kind writes it.
+///
+/// ```
+/// use tollway_core::{Network, SchemeName, X402Version, wire};
+/// use tollway_core::model::{SupportedKind, SupportedResponse};
+/// # let (scheme, network, extra) = (SchemeName::EXACT, Network::evm(8453), Default::default());
+/// let kind = SupportedKind { version: X402Version::V1, scheme, network, extra };
+/// let supported = SupportedResponse { kinds: vec![kind], ..SupportedResponse::default() };
+/// assert_eq!(wire::encode_supported(&supported)["kinds"][0]["network"], "base");
+/// ```
 pub fn encode_supported(response: &SupportedResponse) -> JsonObject {
     let kind = |kind: &SupportedKind| {
         let network = match kind.version {

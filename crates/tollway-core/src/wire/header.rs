@@ -38,7 +38,12 @@ pub fn decode_header(name: &str, value: &[u8]) -> Result<Vec<u8>, WireError> {
         .map_err(|_| WireError::new(ErrorCode::INVALID_PAYLOAD, name, "must be standard base64"))
 }
 
-/// Compact JSON in padded standard base64.
+/// Compact JSON in padded standard base64 (RFC 4648, section 4).
+///
+/// ```
+/// use tollway_core::{JsonObject, wire};
+/// assert_eq!(wire::encode_header(&JsonObject::new()), "e30=");
+/// ```
 pub fn encode_header(object: &JsonObject) -> String {
     // A map of values has no key that is not a string: this cannot fail, and an empty header is refused.
     PADDED.encode(serde_json::to_vec(object).unwrap_or_default())

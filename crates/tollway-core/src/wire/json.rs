@@ -20,6 +20,12 @@ const VERSION: &str = "x402Version";
 ///
 /// # Errors
 /// [`WireError`] on the field `what`.
+///
+/// ```
+/// use tollway_core::wire;
+/// let error = wire::parse_object(br#"{"amount":"1","amount":"1000000"}"#, "body").unwrap_err();
+/// assert!(error.to_string().starts_with("body: must be valid JSON: key \"amount\" stands twice"));
+/// ```
 pub fn parse_object(json: &[u8], what: &str) -> Result<JsonObject, WireError> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let parsed = Strict { depth: 0 }
@@ -46,30 +52,57 @@ pub struct Fields {
 
 impl Fields {
     /// The fields of the outermost object.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"amount":"10000"}"#, "body")?);
+    /// assert_eq!(fields.string("amount")?, "10000");
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn root(map: JsonObject) -> Self {
         Self { path: String::new(), map, code: ErrorCode::INVALID_PAYLOAD }
     }
 
     /// Reports errors in these fields, and in objects below, with `code`.
     #[must_use]
-    pub fn with_code(mut self, code: ErrorCode) -> Self {
+    pub(crate) fn with_code(mut self, code: ErrorCode) -> Self {
         self.code = code;
         self
     }
 
     /// Reports errors in these fields as fields of `path`.
+    ///
+    /// ```
+    /// use tollway_core::{JsonObject, wire::Fields};
+    /// let mut fields = Fields::root(JsonObject::new()).at("payload");
+    /// assert_eq!(fields.string("signature").unwrap_err().to_string(), "payload.signature: is required");
+    /// ```
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
         self.path = format!("{path}.");
         self
     }
 
-    /// An error in field `name`.
+    /// An error in field `name`, by its whole path, for a rule that the methods here do not know.
+    ///
+    /// ```
+    /// use tollway_core::{JsonObject, wire::Fields};
+    /// let fields = Fields::root(JsonObject::new()).at("payload");
+    /// assert_eq!(fields.error("nonce", "must be 0x and 64 hex digits").field, "payload.nonce");
+    /// ```
     pub fn error(&self, name: &str, rule: impl Into<String>) -> WireError {
         WireError::new(self.code.clone(), format!("{}{name}", self.path), rule)
     }
 
-    /// The field, `null` and absent being the same.
+    /// The field as it came, `null` and absent being the same. It is out of the [`rest`](Self::rest) then.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"memo":null,"tags":["a"]}"#, "body")?);
+    /// assert_eq!(fields.take("memo"), None);
+    /// assert!(fields.take("tags").is_some_and(|tags| tags.is_array()));
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.map.shift_remove(name).filter(|value| !value.is_null())
     }
@@ -82,6 +115,13 @@ impl Fields {
     ///
     /// # Errors
     /// Absent or not a string.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"payTo":7}"#, "body")?);
+    /// assert_eq!(fields.string("payTo").unwrap_err().to_string(), "payTo: must be a string");
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn string(&mut self, name: &str) -> Result<String, WireError> {
         self.optional_string(name)?.ok_or_else(|| self.error(name, "is required"))
     }
@@ -90,6 +130,13 @@ impl Fields {
     ///
     /// # Errors
     /// Not a string.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"description":null}"#, "body")?);
+    /// assert_eq!(fields.optional_string("description")?, None);
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn optional_string(&mut self, name: &str) -> Result<Option<String>, WireError> {
         match self.take(name) {
             None => Ok(None),
@@ -102,6 +149,14 @@ impl Fields {
     ///
     /// # Errors
     /// Absent, negative, fractional or above 2^64 - 1.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"maxTimeoutSeconds":60,"decimals":-6}"#, "body")?);
+    /// assert_eq!(fields.number("maxTimeoutSeconds")?, 60);
+    /// assert!(fields.number("decimals").is_err());
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn number(&mut self, name: &str) -> Result<u64, WireError> {
         let value = self.required(name)?;
         value.as_u64().ok_or_else(|| self.error(name, "must be a whole number, not negative"))
@@ -111,6 +166,13 @@ impl Fields {
     ///
     /// # Errors
     /// Absent or not a boolean.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"isValid":"true"}"#, "body")?);
+    /// assert_eq!(fields.boolean("isValid").unwrap_err().to_string(), "isValid: must be true or false");
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn boolean(&mut self, name: &str) -> Result<bool, WireError> {
         let value = self.required(name)?;
         value.as_bool().ok_or_else(|| self.error(name, "must be true or false"))
@@ -120,6 +182,14 @@ impl Fields {
     ///
     /// # Errors
     /// Absent, not a string, or not canonical (see [`Amount`]).
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"value":"10000","tip":"1e3"}"#, "body")?);
+    /// assert_eq!(fields.amount("value")?.to_decimal(6), "0.01");
+    /// assert!(fields.amount("tip").is_err());
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn amount(&mut self, name: &str) -> Result<Amount, WireError> {
         let text = self.string(name)?;
         text.parse().map_err(|error| self.error(name, format!("{error}, not {:?}", clip(&text))))
@@ -129,7 +199,7 @@ impl Fields {
     ///
     /// # Errors
     /// Absent, or not CAIP-2.
-    pub fn network(&mut self, name: &str) -> Result<Network, WireError> {
+    pub(crate) fn network(&mut self, name: &str) -> Result<Network, WireError> {
         let text = self.string(name)?;
         text.parse().map_err(|error| {
             let rule = format!("{error}, not {:?}", clip(&text));
@@ -141,7 +211,7 @@ impl Fields {
     ///
     /// # Errors
     /// Absent, empty or longer than 64 bytes.
-    pub fn scheme(&mut self, name: &str) -> Result<SchemeName, WireError> {
+    pub(crate) fn scheme(&mut self, name: &str) -> Result<SchemeName, WireError> {
         match self.string(name)? {
             text if text == SchemeName::EXACT.as_str() => Ok(SchemeName::EXACT),
             text if !text.is_empty() && text.len() <= 64 => Ok(SchemeName::new(text)),
@@ -156,7 +226,7 @@ impl Fields {
     ///
     /// # Errors
     /// Absent, or a version Tollway does not speak.
-    pub fn version(&mut self) -> Result<X402Version, WireError> {
+    pub(crate) fn version(&mut self) -> Result<X402Version, WireError> {
         self.optional_version()?.ok_or_else(|| self.version_error("is required".to_owned()))
     }
 
@@ -164,7 +234,7 @@ impl Fields {
     ///
     /// # Errors
     /// A version Tollway does not speak.
-    pub fn optional_version(&mut self) -> Result<Option<X402Version>, WireError> {
+    pub(crate) fn optional_version(&mut self) -> Result<Option<X402Version>, WireError> {
         let Some(value) = self.take(VERSION) else { return Ok(None) };
         let known = value.as_u64().and_then(X402Version::from_number);
         known
@@ -180,6 +250,14 @@ impl Fields {
     ///
     /// # Errors
     /// Absent or not an object.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"authorization":{"value":10}}"#, "body")?);
+    /// let error = fields.object("authorization")?.amount("value").unwrap_err();
+    /// assert_eq!(error.to_string(), "authorization.value: must be a string");
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn object(&mut self, name: &str) -> Result<Self, WireError> {
         self.optional_object(name)?.ok_or_else(|| self.error(name, "is required"))
     }
@@ -188,6 +266,13 @@ impl Fields {
     ///
     /// # Errors
     /// Not an object.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"extra":[]}"#, "body")?);
+    /// assert!(fields.optional_object("resource")?.is_none() && fields.optional_object("extra").is_err());
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn optional_object(&mut self, name: &str) -> Result<Option<Self>, WireError> {
         match self.take(name) {
             None => Ok(None),
@@ -203,14 +288,30 @@ impl Fields {
     ///
     /// # Errors
     /// Not an object.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"extra":{"name":"USD Coin"}}"#, "body")?);
+    /// assert_eq!(fields.map("extra")?["name"], "USD Coin");
+    /// assert!(fields.map("extensions")?.is_empty());
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn map(&mut self, name: &str) -> Result<JsonObject, WireError> {
         Ok(self.optional_object(name)?.map(Self::rest).unwrap_or_default())
     }
 
-    /// A required array of objects, at most `max`.
+    /// A required array of objects, at most `max`: the limit comes before the work on each.
     ///
     /// # Errors
     /// Absent, not an array, too long, or holding something else than objects.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"accepts":[{"amount":"1"},{}]}"#, "body")?);
+    /// let error = fields.objects("accepts", 64)?[1].amount("amount").unwrap_err();
+    /// assert_eq!(error.to_string(), "accepts[1].amount: is required");
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn objects(&mut self, name: &str, max: usize) -> Result<Vec<Self>, WireError> {
         let Value::Array(items) = self.required(name)? else {
             return Err(self.error(name, "must be an array"));
@@ -228,7 +329,15 @@ impl Fields {
         items.into_iter().enumerate().map(item).collect()
     }
 
-    /// What has not been taken.
+    /// What has not been taken, in the order it came.
+    ///
+    /// ```
+    /// use tollway_core::wire::{Fields, parse_object};
+    /// let mut fields = Fields::root(parse_object(br#"{"url":"https://example.com","tags":[]}"#, "body")?);
+    /// fields.string("url")?;
+    /// assert!(fields.rest().keys().eq(["tags"]));
+    /// # Ok::<(), tollway_core::wire::WireError>(())
+    /// ```
     pub fn rest(self) -> JsonObject {
         self.map
     }

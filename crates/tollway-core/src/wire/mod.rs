@@ -55,6 +55,12 @@ pub struct WireError {
 
 impl WireError {
     /// `field` breaks `rule`.
+    ///
+    /// ```
+    /// use tollway_core::{ErrorCode, wire::WireError};
+    /// let error = WireError::new(ErrorCode::INVALID_PAYLOAD, "payload.nonce", "is required");
+    /// assert_eq!(error.to_string(), "payload.nonce: is required");
+    /// ```
     pub fn new(code: ErrorCode, field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { code, field: field.into(), rule: rule.into() }
     }
@@ -83,6 +89,13 @@ fn payment_from(mut fields: Fields) -> Result<PaymentPayload, WireError> {
 }
 
 /// The JSON of a payment, in its own version.
+///
+/// ```
+/// use tollway_core::wire;
+/// let json = br#"{"x402Version":1,"scheme":"exact","network":"eip155:8453","payload":{}}"#;
+/// assert_eq!(wire::encode_payment(&wire::decode_payment(json)?)["network"], "base");
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn encode_payment(payment: &PaymentPayload) -> JsonObject {
     match payment.version {
         X402Version::V1 => v1::encode_payment(payment),
@@ -91,6 +104,14 @@ pub fn encode_payment(payment: &PaymentPayload) -> JsonObject {
 }
 
 /// The request header a payment travels in: its name and value.
+///
+/// ```
+/// use tollway_core::wire;
+/// let json = br#"{"x402Version":1,"scheme":"exact","network":"base","payload":{}}"#;
+/// let (name, value) = wire::encode_payment_header(&wire::decode_payment(json)?);
+/// assert_eq!((name, wire::decode_header(name, value.as_bytes())?.as_slice()), ("x-payment", &json[..]));
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn encode_payment_header(payment: &PaymentPayload) -> (&'static str, String) {
     let payload = encode_payment(payment);
     match payment.version {
@@ -103,6 +124,15 @@ pub fn encode_payment_header(payment: &PaymentPayload) -> (&'static str, String)
 ///
 /// # Errors
 /// [`WireError`] naming the field.
+///
+/// ```
+/// use tollway_core::wire;
+/// let json = br#"{"x402Version":1,"accepts":[{"scheme":"exact","network":"base","maxAmountRequired":"10000",
+///     "resource":"https://api.example.com/weather","asset":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+///     "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C","maxTimeoutSeconds":60}]}"#;
+/// assert_eq!(wire::decode_payment_required(json)?.accepts[0].amount.to_decimal(6), "0.01");
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn decode_payment_required(json: &[u8]) -> Result<PaymentRequired, WireError> {
     let mut fields = Fields::root(parse_object(json, "PaymentRequired")?);
     match fields.version()? {
@@ -112,7 +142,19 @@ pub fn decode_payment_required(json: &[u8]) -> Result<PaymentRequired, WireError
 }
 
 /// The JSON of a `PaymentRequired` in `version`, whatever version it came in: a seller answers an unpaid
-/// request in both at once, the v2 object in the header and the v1 object in the body.
+/// request in both at once, the v2 object in the header and the v1 object in the body. In v1, offers on
+/// networks without a v1 name are left out as long as one with a name remains.
+///
+/// ```
+/// use tollway_core::{X402Version, wire};
+/// # let json = br#"{"x402Version":2,"accepts":[{"scheme":"exact","network":"eip155:8453","amount":"10000",
+/// #   "asset":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913","maxTimeoutSeconds":60,
+/// #   "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}]}"#;
+/// let required = wire::decode_payment_required(json)?;
+/// let v1 = wire::encode_payment_required(&required, X402Version::V1);
+/// assert_eq!(v1["accepts"][0]["maxAmountRequired"], "10000");
+/// # Ok::<(), wire::WireError>(())
+/// ```
 pub fn encode_payment_required(required: &PaymentRequired, version: X402Version) -> JsonObject {
     match version {
         X402Version::V1 => v1::encode_payment_required(required),
@@ -120,7 +162,16 @@ pub fn encode_payment_required(required: &PaymentRequired, version: X402Version)
     }
 }
 
-/// The response header a settlement travels in, for a buyer that speaks `version`.
+/// The response header a settlement travels in, for a buyer that speaks `version`: its name and value.
+///
+/// ```
+/// use tollway_core::{Network, X402Version, model::SettleResponse, wire};
+/// # let payer = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+/// # let hash = "0xabababababababababababababababababababababababababababababababab";
+/// let settled = SettleResponse::settled(Network::evm(8453), payer, hash);
+/// assert_eq!(wire::encode_settlement_header(&settled, X402Version::V1).0, "x-payment-response");
+/// assert_eq!(wire::encode_settlement_header(&settled, X402Version::V2).0, "payment-response");
+/// ```
 pub fn encode_settlement_header(settlement: &SettleResponse, version: X402Version) -> (&'static str, String) {
     let response = encode_settle_response(settlement, version);
     match version {
