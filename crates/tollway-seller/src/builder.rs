@@ -67,12 +67,36 @@ impl PaywallBuilder {
         }
     }
 
-    /// Accepts payment to `pay_to` on `network` (CAIP-2) by scheme `exact`. The first one is the favourite.
+    /// Accepts payment to `pay_to` on `network`, a CAIP-2 identifier, by scheme `exact`. The first one is
+    /// the favourite. On EVM `pay_to` is 20 bytes of hex, with an EIP-55 checksum if it mixes cases.
+    /// [`Self::start`] says what is wrong with either.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = builder().accept("eip155:84532", "0x209693Bc6afc0C5328bA36FaF03C514EF312287C");
+    /// let paywall = builder.start().await?;
+    /// let asked = asked(paywall.price("$0.01")?).await;
+    /// assert_eq!(asked.accepts[1].network.as_str(), "eip155:84532");
+    /// # Ok(()) }
+    /// ```
     pub fn accept(self, network: impl Into<String>, pay_to: impl Into<String>) -> Self {
         self.accept_by(SchemeName::EXACT, network, pay_to)
     }
 
-    /// Accepts payment by another scheme.
+    /// Accepts payment by another scheme, added with [`Self::scheme`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::SchemeName;
+    /// let builder = builder().accept_by(SchemeName::new("upto"), "eip155:8453", PAY_TO);
+    /// let fault = &builder.start().await.unwrap_err().faults[0];
+    /// assert!(fault.ends_with("no scheme upto for this network is built in"), "{fault}");
+    /// # Ok(()) }
+    /// ```
     pub fn accept_by(
         mut self,
         scheme: SchemeName,
@@ -84,83 +108,212 @@ impl PaywallBuilder {
     }
 
     /// Sets who verifies and settles.
+    ///
+    /// ```
+    /// use tollway_seller::{HttpFacilitator, Paywall};
+    /// let facilitator = HttpFacilitator::new("https://facilitator.example")?;
+    /// let builder = Paywall::builder("https://api.example.com").facilitator(facilitator);
+    /// # Ok::<(), tollway_seller::FacilitatorUrlError>(())
+    /// ```
     pub fn facilitator(self, facilitator: impl Facilitator + 'static) -> Self {
         self.shared_facilitator(Arc::new(facilitator))
     }
 
     /// Sets who verifies and settles: one that others use too.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollway_seller::{HttpFacilitator, Paywall};
+    /// let shared = Arc::new(HttpFacilitator::new("https://facilitator.example")?);
+    /// let shop = Paywall::builder("https://shop.example.com").shared_facilitator(shared.clone());
+    /// let blog = Paywall::builder("https://blog.example.com").shared_facilitator(shared);
+    /// # Ok::<(), tollway_seller::FacilitatorUrlError>(())
+    /// ```
     pub fn shared_facilitator(mut self, facilitator: Arc<dyn Facilitator>) -> Self {
         self.facilitator = Some(facilitator);
         self
     }
 
-    /// Sets the assets that prices in money mean: the known ones by default.
+    /// Sets the assets that prices in money mean: those of [`AssetTable::known`] by default. A price that
+    /// names its asset needs no table.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_evm::AssetTable;
+    /// let paywall = builder().assets(AssetTable::empty()).start().await?;
+    /// assert!(paywall.price("$0.01").is_err(), "nothing stands for a dollar");
+    /// # Ok(()) }
+    /// ```
     pub fn assets(mut self, assets: AssetTable) -> Self {
         self.assets = assets;
         self
     }
 
     /// Adds a scheme. It goes before a built-in one of the same name.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_evm::{AssetTable, exact::ExactSeller};
+    /// let paywall = builder().scheme(ExactSeller::new(AssetTable::empty())).start().await?;
+    /// assert!(paywall.price("$0.01").is_err(), "the built-in scheme is not asked");
+    /// # Ok(()) }
+    /// ```
     pub fn scheme(mut self, scheme: impl SellerScheme + 'static) -> Self {
         self.schemes.push(Arc::new(scheme));
         self
     }
 
     /// Sets which pages may read answers: those of any origin by default.
+    ///
+    /// ```
+    /// use tollway_seller::{Cors, Paywall};
+    /// let builder = Paywall::builder("https://api.example.com")
+    ///     .cors(Cors::Origins(vec!["https://app.example.com".to_owned()]));
+    /// ```
     pub fn cors(mut self, cors: Cors) -> Self {
         self.cors = cors;
         self
     }
 
-    /// Sets how long a payment may take (`maxTimeoutSeconds`): 300 by default.
+    /// Sets how long a payment may take, seconds: 300 by default. Offers say it as `maxTimeoutSeconds`
+    /// (specification v2, section 5.1.2), and buyers sign authorizations that expire by it.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = builder().max_timeout_seconds(60).start().await?;
+    /// assert_eq!(asked(paywall.price("$0.01")?).await.accepts[0].max_timeout_seconds, 60);
+    /// # Ok(()) }
+    /// ```
     pub const fn max_timeout_seconds(mut self, seconds: u64) -> Self {
         self.max_timeout_seconds = seconds;
         self
     }
 
-    /// Limits the body of a paid request: 1 MiB by default. It is read to bind the payment to it.
+    /// Limits the body of a paid request: 1 MiB by default. It is read to bind the payment to it. A longer
+    /// one is answered with 413, and the payment stays free.
+    ///
+    /// ```
+    /// let builder = tollway_seller::Paywall::builder("https://api.example.com").max_body_bytes(64 * 1024);
+    /// ```
     pub const fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.limits.body_bytes = bytes;
         self
     }
 
-    /// Limits how many payments are remembered: 100 000 by default. A full table denies.
+    /// Limits how many payments are remembered: 100 000 by default. A full table denies, with 503: a
+    /// payment that is not remembered could be used twice.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::Denial;
+    /// let paywall = builder().max_reservations(1).start().await?;
+    /// let running = ticket(&paywall).await;
+    /// assert!(matches!(ticket(&paywall).await, Err(Denial::Full)));
+    /// # Ok(()) }
+    /// ```
     pub const fn max_reservations(mut self, count: usize) -> Self {
         self.max_reservations = count;
         self
     }
 
     /// Limits how many payments are verified at once: 1024 by default. More are answered with 503.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = builder().max_verifies(0).start().await?;
+    /// assert_eq!(ticket(&paywall).await.unwrap_err().code(), "facilitator_unavailable");
+    /// # Ok(()) }
+    /// ```
     pub const fn max_verifies(mut self, count: usize) -> Self {
         self.max_verifies = count;
         self
     }
 
-    /// Sets how long `verify` may take: 95 s by default, a little more than [`HttpFacilitator`](crate::HttpFacilitator) waits.
+    /// Sets how long `verify` may take: 95 s by default, a little more than
+    /// [`HttpFacilitator`](crate::HttpFacilitator) waits. After that the payment is free again.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = builder().facilitator(Clerk::Silent).verify_timeout_ms(2_000).start().await?;
+    /// assert_eq!(ticket(&paywall).await.unwrap_err().code(), "facilitator_unavailable");
+    /// # Ok(()) }
+    /// ```
     pub const fn verify_timeout_ms(mut self, milliseconds: u64) -> Self {
         self.limits.verify_timeout = Duration::from_millis(milliseconds);
         self
     }
 
-    /// Sets how long `settle` may take: 95 s by default.
+    /// Sets how long `settle` may take: 95 s by default. After that the fate of the payment is unknown, and
+    /// it is held for the same request.
+    ///
+    /// ```
+    /// let builder = tollway_seller::Paywall::builder("https://api.example.com").settle_timeout_ms(30_000);
+    /// ```
     pub const fn settle_timeout_ms(mut self, milliseconds: u64) -> Self {
         self.limits.settle_timeout = Duration::from_millis(milliseconds);
         self
     }
 
-    /// Sets the wait before a pending settlement is asked about again: 1 s by default.
+    /// Sets the wait before a pending settlement is asked about again: 1 s by default. It is asked about
+    /// once; if it is still pending, the buyer is told so and presents the payment again.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = builder().facilitator(Clerk::Pends).pending_wait_ms(250).start().await?;
+    /// let (ticket, asked) = (ticket(&paywall).await.unwrap(), tokio::time::Instant::now());
+    /// let denial = ticket.settle(tollway_seller::Charge::Full).await.unwrap_err();
+    /// assert_eq!(denial.code(), "settlement_pending");
+    /// assert_eq!(asked.elapsed().as_millis(), 250);
+    /// # Ok(()) }
+    /// ```
     pub const fn pending_wait_ms(mut self, milliseconds: u64) -> Self {
         self.limits.pending_wait = Duration::from_millis(milliseconds);
         self
     }
 
-    /// Sets how long the start may wait for the facilitator: 10 s by default.
+    /// Sets how long the start may wait for the facilitator, which may be starting itself: 10 s by default.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let nobody = tollway_seller::HttpFacilitator::new("http://127.0.0.1:1")?;
+    /// let error = builder().facilitator(nobody).start_deadline_ms(100).start().await.unwrap_err();
+    /// assert!(error.faults[0].starts_with("facilitator: "), "{error}");
+    /// # Ok(()) }
+    /// ```
     pub const fn start_deadline_ms(mut self, milliseconds: u64) -> Self {
         self.start_deadline = Duration::from_millis(milliseconds);
         self
     }
 
-    /// Sets where the time is read.
+    /// Sets where the time is read: the system's clock by default. Tests set one that stands still.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_core::{ErrorCode, ManualClock, UnixTime};
+    /// let paywall = builder().clock(Arc::new(ManualClock::new(UnixTime(4_102_444_800)))).start().await?;
+    /// let denial = ticket(&paywall).await.unwrap_err();
+    /// assert_eq!(denial.code(), ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE.as_str());
+    /// # Ok(()) }
+    /// ```
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self

@@ -40,7 +40,16 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// The code for the peer.
+    /// The code for the peer: one of the specification's (v2, section 9), or a word of this paywall's where
+    /// the payment is not at fault.
+    ///
+    /// ```
+    /// use tollway_core::{ErrorCode, Refusal};
+    /// use tollway_seller::Denial;
+    /// let late = Refusal::new(ErrorCode::PAYMENT_EXPIRED, "payload.authorization.validBefore", "is over");
+    /// assert_eq!(Denial::from(late).code(), "payment_expired");
+    /// assert_eq!(Denial::Full.code(), "paywall_full");
+    /// ```
     pub fn code(&self) -> &str {
         match self {
             Self::Malformed(error) => error.code.as_str(),

@@ -63,10 +63,17 @@ impl std::fmt::Debug for Bearer {
 }
 
 impl HttpFacilitator {
-    /// The facilitator at `url`: https, or http to this machine.
+    /// The facilitator at `url`: https, or http to this machine. A path is kept: `/verify`, `/settle` and
+    /// `/supported` are looked for below it.
     ///
     /// # Errors
     /// [`FacilitatorUrlError`].
+    ///
+    /// ```
+    /// use tollway_seller::{FacilitatorUrlError, HttpFacilitator};
+    /// let refused = HttpFacilitator::new("http://10.0.0.7:4021").unwrap_err();
+    /// assert_eq!(refused, FacilitatorUrlError::Insecure);
+    /// ```
     pub fn new(url: &str) -> Result<Self, FacilitatorUrlError> {
         let parsed = parse(url)?;
         let is_local = match parsed.host() {
@@ -85,18 +92,37 @@ impl HttpFacilitator {
     ///
     /// # Errors
     /// [`FacilitatorUrlError`].
+    ///
+    /// ```
+    /// use tollway_seller::HttpFacilitator;
+    /// assert!(HttpFacilitator::over_plain_http("http://10.0.0.7:4021").is_ok());
+    /// ```
     pub fn over_plain_http(url: &str) -> Result<Self, FacilitatorUrlError> {
         Self::at(&parse(url)?)
     }
 
-    /// Sets how long an answer may take: 90 s by default.
+    /// Sets how long an answer may take: 90 s by default. Where it is longer than the paywall's own wait
+    /// ([`PaywallBuilder::settle_timeout_ms`](crate::PaywallBuilder::settle_timeout_ms)), that one counts.
+    ///
+    /// ```
+    /// # use tollway_seller::HttpFacilitator;
+    /// let facilitator = HttpFacilitator::new("https://facilitator.example")?.timeout_ms(20_000);
+    /// # Ok::<(), tollway_seller::FacilitatorUrlError>(())
+    /// ```
     #[must_use]
     pub const fn timeout_ms(mut self, milliseconds: u64) -> Self {
         self.timeout = Duration::from_millis(milliseconds);
         self
     }
 
-    /// Sends `token` as bearer authorization.
+    /// Sends `token` as bearer authorization (RFC 6750) with every request. No log shows it.
+    ///
+    /// ```
+    /// # use tollway_seller::HttpFacilitator;
+    /// let facilitator = HttpFacilitator::new("https://facilitator.example")?.bearer("s3cret");
+    /// assert!(!format!("{facilitator:?}").contains("s3cret"));
+    /// # Ok::<(), tollway_seller::FacilitatorUrlError>(())
+    /// ```
     #[must_use]
     pub fn bearer(mut self, token: impl Into<String>) -> Self {
         self.bearer = Some(Bearer(token.into()));

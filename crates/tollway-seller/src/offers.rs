@@ -104,17 +104,52 @@ impl Offers {
         Self { list, flow, about, challenge }
     }
 
-    /// The terms offered, the seller's favourite first.
+    /// The terms offered, the seller's favourite first. Amounts are atomic units of their asset.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let offers = paywall().await.price("$0.01")?.offers().expect("a fixed price");
+    /// let amounts: Vec<_> = offers.requirements().map(|offer| offer.amount.to_string()).collect();
+    /// assert_eq!(amounts, ["10000"]);
+    /// # Ok(()) }
+    /// ```
     pub fn requirements(&self) -> impl Iterator<Item = &PaymentRequirements> {
         self.list.iter().map(|offer| &offer.requirements)
     }
 
-    /// When the money moves.
+    /// When the money moves: after the handler has succeeded, or before it runs
+    /// ([`Priced::upfront`](crate::Priced::upfront)).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::model::PaymentFlow;
+    /// let offers = paywall().await.price("$0.01")?.offers().expect("a fixed price");
+    /// assert_eq!(offers.flow(), PaymentFlow::Authorization);
+    /// # Ok(()) }
+    /// ```
     pub const fn flow(&self) -> PaymentFlow {
         self.flow
     }
 
-    /// The `PaymentRequired` for the resource at `url`, with `code` naming why if a payment was refused.
+    /// The `PaymentRequired` (specification v2, section 5.1) for the resource at `url`, with `code` naming
+    /// why if a payment was refused. For v1 buyers it holds the offers that they can read and the
+    /// facilitator settles for them.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::{ErrorCode, X402Version};
+    /// let offers = paywall().await.price("$0.01")?.offers().expect("a fixed price");
+    /// let code = ErrorCode::PAYMENT_EXPIRED;
+    /// let required = offers.payment_required(X402Version::V2, "https://api.example.com/data", Some(&code));
+    /// assert_eq!(required.error.as_deref(), Some("payment_expired"));
+    /// # Ok(()) }
+    /// ```
     pub fn payment_required(
         &self,
         version: X402Version,

@@ -68,7 +68,19 @@ pub(crate) struct Limits {
 }
 
 impl Paywall {
-    /// Begins a paywall for resources that buyers see under `public_base_url`.
+    /// Begins a paywall for resources that buyers see under `public_base_url`: http or https, a path at
+    /// most, no query. The resources it names are built on that, never on the `Host` header, which the
+    /// buyer writes.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::Paywall;
+    /// let error = Paywall::builder("api.example.com").start().await.unwrap_err();
+    /// assert!(error.faults[0].contains("must be an absolute URL"), "{error}");
+    /// # Ok(()) }
+    /// ```
     pub fn builder(public_base_url: impl Into<String>) -> PaywallBuilder {
         PaywallBuilder::new(public_base_url.into())
     }
@@ -77,14 +89,34 @@ impl Paywall {
     ///
     /// # Errors
     /// [`PriceError`]: the text is no price, or an accepted network has no asset for it.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?).await;
+    /// assert_eq!(asked.accepts[0].amount.to_string(), "10000", "USDC has six decimals");
+    /// # Ok(()) }
+    /// ```
     pub fn price(&self, price: impl IntoPrice) -> Result<Priced, PriceError> {
         Priced::fixed(&self.core, Tag { network: None, price: price.into_price()? })
     }
 
-    /// A layer that asks `price` on one accepted network.
+    /// A layer that asks `price` on one accepted network, a CAIP-2 identifier.
     ///
     /// # Errors
     /// [`PriceError`]: the network is not accepted, or the price is no price there.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::PriceError;
+    /// let paywall = paywall().await;
+    /// assert!(paywall.price_on("eip155:8453", "$0.01").is_ok());
+    /// assert!(matches!(paywall.price_on("eip155:1", "$0.01"), Err(PriceError::NotAccepted(_))));
+    /// # Ok(()) }
+    /// ```
     pub fn price_on(&self, network: &str, price: impl IntoPrice) -> Result<Priced, PriceError> {
         Priced::fixed(&self.core, self.tag_on(network, price)?)
     }
@@ -120,6 +152,19 @@ impl Paywall {
     ///
     /// # Errors
     /// [`Denial::Malformed`] and [`Denial::Refused`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = paywall().await;
+    /// let offers = paywall.price("$0.01")?.offers().expect("a fixed price");
+    /// let mut payment = signed(&offers).await;
+    /// assert!(paywall.check(&offers, payment.clone(), "https://api.example.com/data").is_ok());
+    /// payment.payload["signature"] = format!("0x{}", "11".repeat(65)).into();
+    /// assert!(paywall.check(&offers, payment, "https://api.example.com/data").is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn check(
         &self,
         offers: &Offers,
@@ -134,11 +179,37 @@ impl Paywall {
     ///
     /// # Errors
     /// [`Denial`]: why the request is not served.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// use tollway_core::Fingerprint;
+    /// let (paywall, url) = (paywall().await, "https://api.example.com/data");
+    /// # let offers = paywall.price("$0.01").unwrap().offers().unwrap();
+    /// # let payment = signed(&offers).await;
+    /// let payment = paywall.check(&offers, payment, url)?;
+    /// let request = Fingerprint::of("GET", &url.parse().expect("a URL"), b"");
+    /// let ticket = paywall.admit(payment.clone(), request).await?;
+    /// assert_eq!(paywall.admit(payment, request).await.unwrap_err().code(), "payment_in_progress");
+    /// # Ok(()) }
+    /// ```
     pub async fn admit(&self, payment: CheckedPayment, fingerprint: Fingerprint) -> Result<Ticket, Denial> {
         admit::admit(&self.core, payment, fingerprint).await
     }
 
-    /// How many reservations are remembered: for metrics.
+    /// How many payments are remembered, served ones until they could not be used again anyway: for
+    /// metrics.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// let paywall = paywall().await;
+    /// let ticket = ticket(&paywall).await?;
+    /// assert_eq!(paywall.reservation_count(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn reservation_count(&self) -> usize {
         self.core.reservations.reservation_count()
     }

@@ -58,25 +58,65 @@ impl Priced {
         Self { core, source, flow, about, gate }
     }
 
-    /// Describes the resource to buyers.
+    /// Describes the resource to buyers: `description` (specification v2, section 5.1.2).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?.description("The weather in Oslo")).await;
+    /// let description = asked.resource.and_then(|resource| resource.description);
+    /// assert_eq!(description.as_deref(), Some("The weather in Oslo"));
+    /// # Ok(()) }
+    /// ```
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.about.description = Some(text.into());
         self.changed()
     }
 
-    /// Names the media type of the paid answer.
+    /// Names the media type of the paid answer: `mimeType`.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?.mime_type("application/json")).await;
+    /// let mime_type = asked.resource.and_then(|resource| resource.mime_type);
+    /// assert_eq!(mime_type.as_deref(), Some("application/json"));
+    /// # Ok(()) }
+    /// ```
     pub fn mime_type(mut self, text: impl Into<String>) -> Self {
         self.about.mime_type = Some(text.into());
         self.changed()
     }
 
     /// Names one URL as the resource, whatever the request's own is. Payments stay bound to the request.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?.resource_url("https://example.com/weather")).await;
+    /// let url = asked.resource.map(|resource| resource.url);
+    /// assert_eq!(url.as_deref(), Some("https://example.com/weather"));
+    /// # Ok(()) }
+    /// ```
     pub fn resource_url(mut self, url: &str) -> Self {
         self.about.url = Some(json_safe(url));
         self.changed()
     }
 
     /// Declares an extension. A buyer who uses it must echo what is declared.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let declaration = [("info".to_owned(), true.into())].into_iter().collect();
+    /// let asked = asked(paywall().await.price("$0.01")?.extension("bazaar", declaration)).await;
+    /// assert_eq!(asked.extensions["bazaar"]["info"], true);
+    /// # Ok(()) }
+    /// ```
     pub fn extension(mut self, name: impl Into<String>, declaration: JsonObject) -> Self {
         self.about.extensions.insert(name.into(), declaration.into());
         self.changed()
@@ -84,6 +124,15 @@ impl Priced {
 
     /// Settles before the handler runs: for side effects and streams. A handler that then fails leaves the
     /// buyer a credit: the same request with the same payment is served without a new charge.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?.upfront()).await;
+    /// assert_eq!(asked.accepts[0].extra_str("paymentFlow"), Some("upfront"));
+    /// # Ok(()) }
+    /// ```
     pub fn upfront(mut self) -> Self {
         self.flow = PaymentFlow::Upfront;
         self.changed()
@@ -93,6 +142,15 @@ impl Priced {
     ///
     /// # Errors
     /// [`PriceError`]; also for a dynamic price, whose closure returns all of its prices.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?.also("0.01 EURC")?).await;
+    /// assert_eq!(asked.accepts.len(), 2);
+    /// # Ok(()) }
+    /// ```
     pub fn also(self, price: impl IntoPrice) -> Result<Self, PriceError> {
         let tag = Tag { network: None, price: price.into_price()? };
         self.also_tag(tag)
@@ -102,12 +160,32 @@ impl Priced {
     ///
     /// # Errors
     /// As for [`also`](Self::also).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = builder().accept("eip155:84532", PAY_TO).start().await?;
+    /// let asked = asked(paywall.price_on("eip155:8453", "$0.02")?.also_on("eip155:84532", "$0.01")?).await;
+    /// assert_eq!(asked.accepts[1].amount.to_string(), "10000");
+    /// # Ok(()) }
+    /// ```
     pub fn also_on(self, network: &str, price: impl IntoPrice) -> Result<Self, PriceError> {
         let tag = self.core.tag_on(network, price)?;
         self.also_tag(tag)
     }
 
     /// What is asked, for transports other than HTTP; none for a dynamic price.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = paywall().await;
+    /// assert!(paywall.price("$0.01")?.offers().is_some());
+    /// assert!(paywall.dynamic(|_| async { Ok(None) }).offers().is_none());
+    /// # Ok(()) }
+    /// ```
     pub fn offers(&self) -> Option<Offers> {
         match &self.source {
             Source::Fixed(offers) => Some(Offers::assemble(offers.clone(), self.flow, self.about.clone())),
@@ -208,6 +286,12 @@ pub trait IntoPrice {
     ///
     /// # Errors
     /// [`PriceError::Money`] for text that is no price.
+    ///
+    /// ```
+    /// use tollway_seller::{IntoPrice, PriceError};
+    /// assert!("$0.01".into_price().is_ok());
+    /// assert!(matches!("a penny".into_price(), Err(PriceError::Money(_))));
+    /// ```
     fn into_price(self) -> Result<Price, PriceError>;
 }
 

@@ -38,10 +38,21 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl PaywallBuilder {
-    /// Checks everything, asks the facilitator what it supports, and starts.
+    /// Checks everything, asks the facilitator what it supports (specification v2, section 7.3), and
+    /// starts.
     ///
     /// # Errors
     /// [`StartError`] with every fault found.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::Paywall;
+    /// let error = Paywall::builder("https://api.example.com").start().await.unwrap_err();
+    /// assert_eq!(error.faults.len(), 2, "nothing is accepted, and nobody settles");
+    /// # Ok(()) }
+    /// ```
     pub async fn start(self) -> Result<Paywall, StartError> {
         let mut faults = Vec::new();
         let base = self.base(&mut faults);

@@ -57,22 +57,60 @@ impl Ticket {
         Self { core, scheme, request, checked, hold, settled: None }
     }
 
-    /// Who pays.
+    /// Who pays: on EVM the address that signed, with its EIP-55 checksum.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// let ticket = ticket(&paywall().await).await?;
+    /// assert!(ticket.payer().starts_with("0x"));
+    /// # Ok(()) }
+    /// ```
     pub fn payer(&self) -> &str {
         &self.checked.payer
     }
 
-    /// The offer that was paid.
+    /// The offer that was paid. Its amount, in atomic units, is the most that can be charged.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// let ticket = ticket(&paywall().await).await?;
+    /// assert_eq!(ticket.requirements().network.as_str(), "eip155:8453");
+    /// # Ok(()) }
+    /// ```
     pub const fn requirements(&self) -> &PaymentRequirements {
         &self.request.requirements
     }
 
     /// The protocol version the buyer speaks.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// use tollway_core::X402Version;
+    /// let ticket = ticket(&paywall().await).await?;
+    /// assert_eq!(ticket.version(), X402Version::V2);
+    /// # Ok(()) }
+    /// ```
     pub const fn version(&self) -> X402Version {
         self.request.payment.version
     }
 
     /// Whether the money has moved already: nothing about the charge can change then.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// let paywall = paywall().await;
+    /// assert!(!ticket_for(&paywall, paywall.price("$0.01").unwrap()).await?.is_settled());
+    /// assert!(ticket_for(&paywall, paywall.price("$0.01").unwrap().upfront()).await?.is_settled());
+    /// # Ok(()) }
+    /// ```
     pub const fn is_settled(&self) -> bool {
         self.settled.is_some()
     }
@@ -81,6 +119,17 @@ impl Ticket {
     ///
     /// # Errors
     /// [`Denial`]: the answer must not leave.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// use tollway_seller::Charge;
+    /// let ticket = ticket(&paywall().await).await?;
+    /// let receipt = ticket.settle(Charge::Full).await?;
+    /// assert!(receipt.settlement.is_some_and(|settlement| settlement.success));
+    /// # Ok(()) }
+    /// ```
     pub async fn settle(mut self, charge: Charge) -> Result<Receipt, Denial> {
         let version = self.version();
         if self.settled.is_none() {
@@ -100,6 +149,16 @@ impl Ticket {
 
     /// The handler failed. What was not sent to settle is free again; what was settled first stays owed: the
     /// same request with the same payment is served without a new charge. The receipt is for the latter.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tollway_seller::Denial> {
+    /// let paywall = paywall().await;
+    /// let receipt = ticket(&paywall).await?.release();
+    /// assert!(receipt.settlement.is_none() && paywall.reservation_count() == 0);
+    /// # Ok(()) }
+    /// ```
     pub fn release(mut self) -> Receipt {
         Receipt { settlement: self.settled.take(), version: self.version() }
     }
