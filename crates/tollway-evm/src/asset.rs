@@ -40,11 +40,25 @@ pub struct AssetTable {
 
 impl AssetTable {
     /// No assets: what is not added is unknown.
+    ///
+    /// ```
+    /// use tollway_core::{Currency, Network};
+    /// use tollway_evm::AssetTable;
+    /// assert!(AssetTable::empty().resolve(&Network::evm(8453), &Currency::Usd).is_none());
+    /// ```
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// The assets known at the time of this release.
+    /// The assets known at the time of this release, none of which is asked for its domain again.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_evm::{AssetTable, Address};
+    /// let usdc: Address = "0x036CbD53842c5426634e7929541eC2318f3dCF7e".parse().unwrap();
+    /// let known = AssetTable::known();
+    /// assert_eq!(known.find(&Network::evm(84532), usdc).map(|asset| &*asset.name), Some("USDC"));
+    /// ```
     pub fn known() -> Self {
         let asset = |row: &Row| Asset {
             network: Network::evm(row.0),
@@ -58,7 +72,24 @@ impl AssetTable {
         Self { assets: KNOWN.iter().map(asset).collect() }
     }
 
-    /// Adds an asset, replacing one with the same network and address.
+    /// Adds an asset, replacing one with the same network and address. It comes last: an earlier dollar stays
+    /// what money means on its network.
+    ///
+    /// ```
+    /// # use tollway_core::{Currency, Network};
+    /// # use tollway_evm::{Asset, AssetTable};
+    /// let usdt = Asset {
+    ///     network: Network::evm(42220),
+    ///     symbol: "USDT".to_owned(),
+    ///     address: "0x48065fbBE25f71C9282ddf5e1cD6D6A887483D5e".parse().unwrap(),
+    ///     name: "Tether USD".to_owned(),
+    ///     version: "1".to_owned(),
+    ///     decimals: 6,
+    ///     is_usd: true,
+    /// };
+    /// let only = AssetTable::empty().with(usdt.clone());
+    /// assert_eq!(only.resolve(&Network::evm(42220), &Currency::Usd), Some(&usdt));
+    /// ```
     #[must_use]
     pub fn with(mut self, asset: Asset) -> Self {
         self.assets.retain(|known| known.network != asset.network || known.address != asset.address);
@@ -66,7 +97,17 @@ impl AssetTable {
         self
     }
 
-    /// The asset that money in `currency` means on `network`.
+    /// The asset that money in `currency` means on `network`: the first dollar asset, or the token of exactly
+    /// that symbol.
+    ///
+    /// ```
+    /// use tollway_core::{Currency, Network};
+    /// use tollway_evm::AssetTable;
+    /// let (known, base) = (AssetTable::known(), Network::evm(8453));
+    /// let euro = known.resolve(&base, &Currency::Symbol("EURC".to_owned()));
+    /// assert_eq!(euro.map(|asset| asset.is_usd), Some(false));
+    /// assert_eq!(known.resolve(&base, &Currency::Symbol("eurc".to_owned())), None);
+    /// ```
     pub fn resolve(&self, network: &Network, currency: &Currency) -> Option<&Asset> {
         self.assets.iter().filter(|asset| &asset.network == network).find(|asset| match currency {
             Currency::Usd => asset.is_usd,
@@ -76,11 +117,28 @@ impl AssetTable {
     }
 
     /// The asset at `address` on `network`.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_evm::{Address, AssetTable};
+    /// let usdc: Address = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913".parse().unwrap();
+    /// let known = AssetTable::known();
+    /// assert!(known.find(&Network::evm(8453), usdc).is_some());
+    /// assert!(known.find(&Network::evm(1), usdc).is_none());
+    /// ```
     pub fn find(&self, network: &Network, address: Address) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.address == address && &asset.network == network)
     }
 
-    /// All assets.
+    /// All assets, in the order by which money is resolved.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_evm::AssetTable;
+    /// let on_base: Vec<_> = AssetTable::known().iter().filter(|asset| asset.network == Network::evm(8453))
+    ///     .map(|asset| asset.symbol.clone()).collect();
+    /// assert_eq!(on_base, ["USDC", "EURC"]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &Asset> {
         self.assets.iter()
     }

@@ -28,10 +28,13 @@ pub enum SignatureError {
     Invalid,
 }
 
-/// Reads 65 bytes as a signature, refusing the malleable twin.
+/// Reads 65 bytes as a signature, refusing the malleable twin (EIP-2): the order is `r`, `s`, `v`.
 ///
-/// # Errors
-/// [`SignatureError`] saying which rule is broken.
+/// ```
+/// use tollway_evm::signature::{SignatureError, parse};
+/// assert_eq!(parse(&[0; 64]), Err(SignatureError::Length(64)));
+/// assert_eq!(parse(&[0x7f; 65]), Err(SignatureError::RecoveryId(0x7f)));
+/// ```
 pub fn parse(bytes: &[u8]) -> Result<Signature, SignatureError> {
     let bytes: &[u8; 65] = bytes.try_into().map_err(|_| SignatureError::Length(bytes.len()))?;
     let parity = match bytes[64] {
@@ -50,6 +53,18 @@ pub fn parse(bytes: &[u8]) -> Result<Signature, SignatureError> {
 ///
 /// # Errors
 /// [`SignatureError::Invalid`] when no key fits.
+///
+/// ```
+/// # use tollway_core::BoxFuture;
+/// use tollway_evm::{LocalSigner, Signer, signature};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let signer = LocalSigner::random()?;
+/// let signed = signer.sign(b"pay").await?;
+/// assert_eq!(signature::recover(alloy_primitives::keccak256(b"pay"), &signed), Ok(signer.address()));
+/// # Ok(())
+/// # }
+/// ```
 pub fn recover(digest: B256, signature: &Signature) -> Result<Address, SignatureError> {
     let mut compact = [0u8; 64];
     compact[..32].copy_from_slice(&signature.r().to_be_bytes::<32>());

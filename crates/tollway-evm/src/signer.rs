@@ -15,9 +15,29 @@ use crate::signature;
 /// and hash it themselves.
 pub trait Signer: Send + Sync + fmt::Debug {
     /// The account.
+    ///
+    /// ```
+    /// use tollway_evm::{LocalSigner, Signer};
+    /// assert_ne!(LocalSigner::random()?.address(), LocalSigner::random()?.address());
+    /// # Ok::<(), tollway_evm::SignerError>(())
+    /// ```
     fn address(&self) -> Address;
 
-    /// Signs keccak256 of `preimage`: for a transaction its RLP, for EIP-712 `0x1901 ‖ domain ‖ message`.
+    /// Signs keccak256 of `preimage`: for a transaction its type and RLP (EIP-2718), for EIP-712
+    /// `0x1901 ‖ domain ‖ message`. The `s` of the signature is the low one (EIP-2), or it is refused.
+    ///
+    /// # Errors
+    /// [`SignerError`], never with a secret in it.
+    ///
+    /// ```
+    /// use tollway_evm::{LocalSigner, Signer, signature};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let signed = LocalSigner::random()?.sign(b"pay").await?;
+    /// assert_eq!(signature::parse(&signed.as_bytes()), Ok(signed));
+    /// # Ok(())
+    /// # }
+    /// ```
     fn sign<'a>(&'a self, preimage: &'a [u8]) -> BoxFuture<'a, Result<Signature, SignerError>>;
 }
 
@@ -61,10 +81,19 @@ impl LocalSigner {
         Self::from_bytes(secret)
     }
 
-    /// A key from its bytes.
+    /// A key from its 32 bytes, big-endian.
     ///
     /// # Errors
     /// [`SignerError::Key`] for zero and for what is not below the order of the curve.
+    ///
+    /// ```
+    /// use tollway_evm::{LocalSigner, Signer, SignerError};
+    /// use zeroize::Zeroizing;
+    /// assert_eq!(LocalSigner::from_bytes(Zeroizing::new([0; 32])).unwrap_err(), SignerError::Key);
+    /// let one = LocalSigner::from_bytes(Zeroizing::new(std::array::from_fn(|at| u8::from(at == 31))))?;
+    /// assert_eq!(one.address().to_string(), "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf");
+    /// # Ok::<(), SignerError>(())
+    /// ```
     pub fn from_bytes(secret: Zeroizing<[u8; 32]>) -> Result<Self, SignerError> {
         let mut key = SecretKey::from_byte_array(*secret).map_err(|_| SignerError::Key)?;
         let address = signature::address_of_secret(&key);
@@ -76,13 +105,26 @@ impl LocalSigner {
     ///
     /// # Errors
     /// [`SignerError::Randomness`].
+    ///
+    /// ```
+    /// use tollway_evm::LocalSigner;
+    /// assert_ne!(LocalSigner::random()?.expose_hex(), LocalSigner::random()?.expose_hex());
+    /// # Ok::<(), tollway_evm::SignerError>(())
+    /// ```
     pub fn random() -> Result<Self, SignerError> {
         let mut secret = Zeroizing::new([0u8; 32]);
         getrandom::fill(secret.as_mut_slice()).map_err(|_| SignerError::Randomness)?;
         Self::from_bytes(secret)
     }
 
-    /// The key as hex, for the one who must write it down. Wiped when dropped.
+    /// The key as `0x` and 64 hex digits, for the one who must write it down. Wiped when dropped.
+    ///
+    /// ```
+    /// use tollway_evm::{LocalSigner, Signer};
+    /// let signer = LocalSigner::random()?;
+    /// assert_eq!(LocalSigner::from_hex(&signer.expose_hex())?.address(), signer.address());
+    /// # Ok::<(), tollway_evm::SignerError>(())
+    /// ```
     pub fn expose_hex(&self) -> Zeroizing<String> {
         Zeroizing::new(hex::encode_prefixed(self.secret.as_slice()))
     }

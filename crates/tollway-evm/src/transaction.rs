@@ -39,6 +39,21 @@ impl Transaction {
     ///
     /// # Errors
     /// What the signer says.
+    ///
+    /// ```
+    /// use tollway_evm::{Address, Bytes, LocalSigner, Transaction};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (chain_id, nonce, to, data) = (8453, 42, Address::repeat_byte(0xaa), Bytes::new());
+    /// # let (gas_limit, max_fee_per_gas, max_priority_fee_per_gas) = (120_000, 50_000_000, 1_000_000);
+    /// let transaction = Transaction {
+    ///     chain_id, nonce, to, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
+    /// };
+    /// let signed = transaction.sign(&LocalSigner::random()?).await?;
+    /// assert_eq!((signed.raw[0], signed.hash), (2, alloy_primitives::keccak256(&signed.raw)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn sign(self, signer: &dyn Signer) -> Result<SignedTransaction, SignerError> {
         let unsigned = TxEip1559 {
             chain_id: self.chain_id,
