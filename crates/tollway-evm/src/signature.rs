@@ -30,6 +30,9 @@ pub enum SignatureError {
 
 /// Reads 65 bytes as a signature, refusing the malleable twin (EIP-2): the order is `r`, `s`, `v`.
 ///
+/// # Errors
+/// [`SignatureError`] saying which rule is broken.
+///
 /// ```
 /// use tollway_evm::signature::{SignatureError, parse};
 /// assert_eq!(parse(&[0; 64]), Err(SignatureError::Length(64)));

@@ -31,7 +31,19 @@ pub struct ExactSeller {
 }
 
 impl ExactSeller {
-    /// Offers that resolve money by `assets`.
+    /// Offers that resolve money by `assets`. An asset that is not in it can be offered all the same, by
+    /// [`Price::Asset`] with its EIP-712 name and version.
+    ///
+    /// ```
+    /// use tollway_core::{OfferError, Price, SellerScheme, Terms};
+    /// use tollway_evm::{AssetTable, exact::ExactSeller};
+    /// # let network = "eip155:8453".parse()?;
+    /// # let pay_to = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C".to_owned();
+    /// # let terms = Terms { network, pay_to, max_timeout_seconds: 60 };
+    /// let refused = ExactSeller::new(AssetTable::empty()).offer(&Price::Money("$0.01".parse()?), &terms);
+    /// assert!(matches!(refused, Err(OfferError::UnknownAsset { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn new(assets: AssetTable) -> Self {
         Self { assets }
     }

@@ -30,6 +30,17 @@ pub struct TransferProof {
 /// of exactly the value from payer to payee that belongs to it, which is the one before the token's next
 /// `AuthorizationUsed`. So one transfer never proves two authorizations of equal amount in one batch. A token
 /// that emits the two in the other order is believed only where no other authorization can be meant.
+///
+/// ```
+/// # use alloy_primitives::Log;
+/// use tollway_evm::exact::prove_transfer;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// # let payment = tollway_evm::exact::check_at_any_time(&request.payment, &request.requirements)?;
+/// let logs: [Log; 0] = []; // the token took the call and did nothing
+/// assert_eq!(prove_transfer(&payment, (0..).zip(&logs)), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn prove_transfer<'a>(
     payment: &ExactPayment,
     logs: impl IntoIterator<Item = (u64, &'a Log)>,

@@ -25,6 +25,25 @@ pub struct ExactBuyer {
 
 impl ExactBuyer {
     /// Signs with `signer`; `assets` tells what offers are worth.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tollway_core::{BuyerScheme, Clock, SystemClock, model::PaymentRequired};
+    /// use tollway_evm::{AssetTable, LocalSigner, exact};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let json = br#"{"x402Version":2,"accepts":[{"scheme":"exact","network":"eip155:8453",
+    /// #   "amount":"10000","asset":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913","maxTimeoutSeconds":60,
+    /// #   "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C",
+    /// #   "extra":{"name":"USD Coin","version":"2"}}]}"#;
+    /// # let required = tollway_core::wire::decode_payment_required(json)?;
+    /// let buyer = exact::ExactBuyer::new(Arc::new(LocalSigner::random()?), AssetTable::known());
+    /// let (offer, now) = (&required.accepts[0], SystemClock.now());
+    /// let payment = buyer.sign(&required, offer, now).await?;
+    /// assert!(exact::check(&payment, offer, now).is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(signer: Arc<dyn Signer>, assets: AssetTable) -> Self {
         Self { signer, assets }
     }
