@@ -1,9 +1,7 @@
 //! EIP-712: the domain of a token, and the digest of an EIP-3009 authorization.
 
-use std::borrow::Cow;
-
-use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_sol_types::{Eip712Domain, SolStruct, sol};
+use alloy_primitives::{Address, B256, U256, b256, keccak256};
+use alloy_sol_types::{SolStruct, sol};
 use tollway_core::Network;
 
 use crate::Asset;
@@ -21,9 +19,15 @@ sol! {
     }
 }
 
+/// keccak256 of `EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)`: the fields
+/// that every token of EIP-3009 has.
+const DOMAIN_TYPE_HASH: B256 = b256!("8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa9a75d522b39400f");
+
 /// The EIP-712 domain of a token: a signature under one is worth nothing under another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Domain(Eip712Domain);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Domain {
+    separator: B256,
+}
 
 impl Domain {
     /// The domain of `name` and `version` at `contract`; `None` unless `network` is an EVM network.
@@ -37,13 +41,14 @@ impl Domain {
     /// ```
     pub fn new(network: &Network, contract: Address, name: &str, version: &str) -> Option<Self> {
         let chain_id = network.evm_chain_id()?;
-        Some(Self(Eip712Domain::new(
-            Some(Cow::Owned(name.to_owned())),
-            Some(Cow::Owned(version.to_owned())),
-            Some(U256::from(chain_id)),
-            Some(contract),
-            None,
-        )))
+        let words = [
+            DOMAIN_TYPE_HASH,
+            keccak256(name),
+            keccak256(version),
+            U256::from(chain_id).into(),
+            contract.into_word(),
+        ];
+        Some(Self { separator: keccak256(words.map(|word| word.0).as_flattened()) })
     }
 
     /// The domain of a known asset; `None` unless it is on an EVM network.
@@ -69,8 +74,8 @@ impl Domain {
     /// let on_chain = "0x06c37168a7db5138defc7866392bb87a741f9b3d104deb5094588ce041cae335";
     /// assert_eq!(domain.separator().to_string(), on_chain);
     /// ```
-    pub fn separator(&self) -> B256 {
-        self.0.separator()
+    pub const fn separator(&self) -> B256 {
+        self.separator
     }
 
     /// The 66 bytes whose keccak256 is signed: `0x1901`, the separator, the hash of the message. It is what a
@@ -89,7 +94,7 @@ impl Domain {
     pub fn preimage<T: SolStruct>(&self, message: &T) -> [u8; 66] {
         let mut preimage = [0u8; 66];
         preimage[..2].copy_from_slice(&[0x19, 0x01]);
-        preimage[2..34].copy_from_slice(self.separator().as_slice());
+        preimage[2..34].copy_from_slice(self.separator.as_slice());
         preimage[34..].copy_from_slice(message.eip712_hash_struct().as_slice());
         preimage
     }
@@ -108,5 +113,30 @@ impl Domain {
     /// ```
     pub fn digest<T: SolStruct>(&self, message: &T) -> B256 {
         keccak256(self.preimage(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, U256};
+    use alloy_sol_types::Eip712Domain;
+    use tollway_core::Network;
+
+    use super::Domain;
+
+    #[test]
+    fn a_separator_is_the_hash_of_the_domain() {
+        for (chain_id, name, version) in [(8453, "USD Coin", "2"), (1, "", ""), (u64::MAX, "ü", "1.0")] {
+            let contract = Address::repeat_byte(7);
+            let domain = Domain::new(&Network::evm(chain_id), contract, name, version).unwrap();
+            let expected = Eip712Domain::new(
+                Some(name.into()),
+                Some(version.into()),
+                Some(U256::from(chain_id)),
+                Some(contract),
+                None,
+            );
+            assert_eq!(domain.separator(), expected.separator());
+        }
     }
 }

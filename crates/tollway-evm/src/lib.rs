@@ -16,6 +16,7 @@ pub mod eip712;
 pub mod exact;
 #[cfg(feature = "rpc")]
 mod multicall;
+mod recent;
 pub mod signature;
 mod signer;
 #[cfg(feature = "rpc")]

@@ -6,7 +6,7 @@ use tollway_core::{Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusa
 
 use super::{ADDRESS_RULE, Authorization, parse_address};
 use crate::eip712::Domain;
-use crate::signature;
+use crate::{recent, signature};
 
 /// An authorization must stay valid this long, seconds: time to be included. Peers use the same.
 pub const MIN_REMAINING_SECONDS: u64 = 6;
@@ -182,7 +182,7 @@ fn check_signature(
         |rule: String| Refusal::new(ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature", rule);
     let signature = signature::parse(bytes).map_err(|error| refuse(error.to_string()))?;
     let digest = domain.digest(&authorization.message());
-    let signer = signature::recover(digest, &signature).map_err(|error| refuse(error.to_string()))?;
+    let signer = recent::signer(digest, &signature).map_err(|error| refuse(error.to_string()))?;
     if signer != authorization.from {
         return Err(refuse(format!("must be by {}", authorization.from)));
     }
