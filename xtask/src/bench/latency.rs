@@ -23,7 +23,7 @@ const WARM_UP: usize = 100;
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let market = Market::open(Place::InProcess).await?;
+        let market = Market::open(Place::AllHere).await?;
         let whole = end_to_end(&market).await?;
         push(rows, "end to end", whole);
         push(rows, "paid leg", paid_leg(&market).await?);

@@ -16,17 +16,31 @@ use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
 use tollway_facilitator::{Engine, NetworkSetup, router};
 use tollway_seller::{HttpFacilitator, Paywall};
 
+use super::child::{self, Child};
+use super::cpu;
+
 pub(super) const PATH: &str = "/data";
 const PRICE: &str = "$0.01";
 const LANE: usize = 1;
 /// The accounts that pay. The lane's own is not among them.
 const PAYERS: std::ops::Range<usize> = 2..10;
 
-/// Where the facilitator is, as seen from the seller.
+/// What is in this process, beside the seller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    InProcess,
-    OverHttp,
+    /// The facilitator and the node.
+    AllHere,
+    /// The facilitator, and HTTP between it and the seller; the node.
+    HttpBetween,
+    /// The facilitator. The node is a process of its own, over HTTP.
+    NodeApart,
+}
+
+/// The node: here, or elsewhere.
+#[derive(Debug)]
+enum Node {
+    Here { _devnet: Handle },
+    Apart(Child),
 }
 
 /// A running market.
@@ -38,15 +52,14 @@ pub(super) struct Market {
     chain: Chain,
     assets: AssetTable,
     servers: Vec<JoinHandle<()>>,
-    _devnet: Handle,
+    node: Node,
 }
 
 impl Market {
     /// Opens a market on the current runtime.
     pub(super) async fn open(place: Place) -> Result<Self> {
-        let devnet = tollway_devnet::spawn(Config::default()).await?;
-        let network = Network::evm(devnet.chain_id());
-        let chain = Chain::from_transport(devnet.transport(), &network, Duration::from_secs(5))?;
+        let network = Network::evm(Config::default().chain_id);
+        let (node, chain) = Node::start(place, &network).await?;
         let assets = assets(&network);
         let setup = NetworkSetup {
             chain: chain.clone(),
@@ -56,8 +69,8 @@ impl Market {
         let engine = Engine::builder().network(setup).start().await?;
         let mut servers = Vec::new();
         let facilitator: Arc<dyn Facilitator> = match place {
-            Place::InProcess => Arc::new(engine),
-            Place::OverHttp => {
+            Place::AllHere | Place::NodeApart => Arc::new(engine),
+            Place::HttpBetween => {
                 let (address, server) = serve(router(engine)).await?;
                 servers.push(server);
                 Arc::new(HttpFacilitator::new(&format!("http://{address}"))?)
@@ -78,7 +91,7 @@ impl Market {
         let required = offers.payment_required(X402Version::V2, &format!("http://{address}{PATH}"), None);
         let shop = Router::new().route(PATH, get(|| async { "data" }).layer(priced));
         servers.push(spawn(listener, shop));
-        Ok(Self { address, required, chain, assets, servers, _devnet: devnet })
+        Ok(Self { address, required, chain, assets, servers, node })
     }
 
     /// The address of what is sold.
@@ -106,6 +119,14 @@ impl Market {
         Ok(headers)
     }
 
+    /// What the node has used of the processor, if it is a process of its own.
+    pub(super) fn node_cpu(&self) -> Result<Duration> {
+        match &self.node {
+            Node::Here { .. } => Ok(Duration::ZERO),
+            Node::Apart(child) => cpu::of_process(child.id()),
+        }
+    }
+
     /// How many transactions the facilitator has had included.
     pub(super) async fn transactions(&self) -> Result<u64> {
         Ok(self.chain.nonce(ACCOUNTS[LANE].address).await?)
@@ -116,6 +137,30 @@ impl Drop for Market {
     fn drop(&mut self) {
         self.servers.iter().for_each(JoinHandle::abort);
     }
+}
+
+impl Node {
+    async fn start(place: Place, network: &Network) -> Result<(Self, Chain)> {
+        let deadline = Duration::from_secs(5);
+        if place == Place::NodeApart {
+            let child = Child::start(&mut child::command("node", None)?)?;
+            let chain = Chain::connect(&child.address, network, deadline)?;
+            return Ok((Self::Apart(child), chain));
+        }
+        let devnet = tollway_devnet::spawn(Config::default()).await?;
+        let chain = Chain::from_transport(devnet.transport(), network, deadline)?;
+        Ok((Self::Here { _devnet: devnet }, chain))
+    }
+}
+
+/// The role of the process with the node.
+pub(super) fn run_node() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let devnet = tollway_devnet::spawn(Config::default()).await?;
+        child::announce(&devnet.rpc_url())?;
+        std::future::pending().await
+    })
 }
 
 /// The wallet of one of the devnet's accounts.

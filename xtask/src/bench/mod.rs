@@ -1,5 +1,6 @@
 //! Measurements. Each bench is a file here: it builds what it measures, warms it up, and hands in [`Row`]s.
 
+mod child;
 mod codec;
 mod cpu;
 mod http;
@@ -52,6 +53,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     match arguments.child.as_slice() {
         [role, system] if role == "serve" => return server::run(system),
+        [role] if role == "node" => return market::run_node(),
         [role, load @ ..] if role == "load" => return load::Load::from_arguments(load)?.run(),
         _ => {}
     }

@@ -3,8 +3,12 @@
 //! Measured: a closed loop of so many buyers, each with one request in flight on a connection of its own. Every
 //! payment was signed before the clock started and is used once. The seller is a real HTTP server; each
 //! request is checked, verified, served, settled in a transaction and proved by its receipt before the answer
-//! leaves. The facilitator is in the seller's process, or behind HTTP; the chain is the devnet, in this
-//! process, with a block for every transaction.
+//! leaves. The chain is the devnet, with a block for every transaction. Three ways to put it together:
+//!
+//! - `all in one process`: seller, facilitator and node. The least that it can cost.
+//! - `facilitator over HTTP`: the same with HTTP between seller and facilitator.
+//! - `node in its own process`: the facilitator speaks JSON-RPC over HTTP, as to any node. Only here is
+//!   `cpu per payment` the price of our own work, without the chain's.
 //!
 //! There is no simple floor: the chain costs what it costs, and a real one waits for its block. How to read
 //! it: `cpu per payment` is everything but the load, the devnet included; `payments per transaction` says how
@@ -26,15 +30,18 @@ use super::{Row, Rows, cpu, percentile};
 
 /// Requests in flight, and the most payments that are spent on them.
 const LEVELS: [(usize, usize); 4] = [(1, 4_000), (16, 8_000), (64, 12_000), (256, 16_000)];
+const SYSTEMS: [(Place, &str); 3] = [
+    (Place::AllHere, "all in one process"),
+    (Place::HttpBetween, "facilitator over HTTP"),
+    (Place::NodeApart, "node in its own process"),
+];
 const WARM_UP: usize = 200;
 /// However many payments are left.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(4);
 
 /// Measures each place of the facilitator at each level.
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
-    for (place, system) in
-        [(Place::InProcess, "facilitator in process"), (Place::OverHttp, "facilitator over HTTP")]
-    {
+    for (place, system) in SYSTEMS {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         let market = runtime.block_on(Market::open(place))?;
         load(&runtime, &market, 4, WARM_UP)?;
@@ -56,6 +63,7 @@ struct Level {
     transactions: u64,
     market_cpu: Duration,
     load_cpu: Duration,
+    node_cpu: Duration,
 }
 
 impl Level {
@@ -72,6 +80,9 @@ impl Level {
         push("errors", self.errors as f64, "requests");
         push("payments per transaction", paid / self.transactions.max(1) as f64, "payments");
         push("cpu per payment", self.market_cpu.as_secs_f64() * 1e6 / paid, "us");
+        if !self.node_cpu.is_zero() {
+            push("cpu per payment of the node", self.node_cpu.as_secs_f64() * 1e6 / paid, "us");
+        }
         push("cpu per payment of the load", self.load_cpu.as_secs_f64() * 1e6 / paid, "us");
     }
 }
@@ -81,10 +92,12 @@ fn load(runtime: &Runtime, market: &Market, in_flight: usize, payments: usize) -
     let headers = runtime.block_on(market.sign(payments))?;
     let requests = headers.iter().map(|header| get(PATH, Some(("payment-signature", header)))).collect();
     let transactions = runtime.block_on(market.transactions())?;
-    let (address, cpu_before) = (market.address.clone(), cpu::of_this_process()?);
+    let (address, node_before) = (market.address.clone(), market.node_cpu()?);
+    let cpu_before = cpu::of_this_process()?;
     let spent = thread::spawn(move || block_on(spend(address, requests, in_flight))?).join();
     let mut level = spent.map_err(|_| anyhow!("the load broke off"))??;
     level.market_cpu = (cpu::of_this_process()? - cpu_before).saturating_sub(level.load_cpu);
+    level.node_cpu = market.node_cpu()? - node_before;
     level.transactions = runtime.block_on(market.transactions())? - transactions;
     Ok(level)
 }
@@ -119,5 +132,6 @@ async fn spend(address: String, requests: Vec<Vec<u8>>, in_flight: usize) -> Res
         errors += failed;
     }
     let (elapsed, load_cpu) = (start.elapsed(), cpu::of_this_thread()? - cpu_before);
-    Ok(Level { elapsed, latencies, errors, transactions: 0, market_cpu: Duration::ZERO, load_cpu })
+    let (market_cpu, node_cpu) = (Duration::ZERO, Duration::ZERO);
+    Ok(Level { elapsed, latencies, errors, transactions: 0, market_cpu, load_cpu, node_cpu })
 }

@@ -1,8 +1,6 @@
 //! The servers of bench `unpaid`, each in a process and on a core of its own. One thread: what is measured is
 //! work per request, not how well it spreads.
 
-use std::io::{Read, Write};
-
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -15,6 +13,7 @@ use tollway_core::{BoxFuture, Facilitator, FacilitatorError, JsonObject, Network
 use tollway_seller::{Paywall, Priced};
 use tower::ServiceExt;
 
+use super::child::announce;
 use super::market::{PATH, block_on, serve};
 
 /// A priced route.
@@ -31,13 +30,7 @@ const PAYEE: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
 pub(super) fn run(system: &str) -> Result<()> {
     block_on(async {
         let (address, server) = serve(app(system).await?).await?;
-        let mut stdout = std::io::stdout();
-        writeln!(stdout, "{address}")?;
-        stdout.flush()?;
-        std::thread::spawn(|| {
-            let _ = std::io::stdin().read(&mut [0]);
-            std::process::exit(0);
-        });
+        announce(&address)?;
         server.await.context("the server ended")
     })?
 }

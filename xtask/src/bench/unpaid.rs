@@ -13,16 +13,15 @@
 //! `taskset`; without it, the parameters say so.
 #![expect(clippy::float_arithmetic, reason = "a measurement is not money")]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
+use super::child::{self, Child};
 use super::load::{CONNECTIONS, Load, Loaded};
 use super::server::{BARE, CONSTANT, TOLLWAY};
 use super::{Row, Rows};
-use crate::process::exists;
 
 const ROUNDS: usize = 5;
 const MEASURED: Duration = Duration::from_secs(2);
@@ -30,14 +29,19 @@ const SYSTEMS: [(&str, u16); 3] = [(TOLLWAY, 402), (BARE, 200), (CONSTANT, 402)]
 
 /// Measures the three servers in turn.
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
-    let is_pinned = exists("taskset", "--version");
+    let is_pinned = child::can_pin();
     let mut servers = Vec::new();
     for (system, status) in SYSTEMS {
-        servers.push((system, status, Server::start(system, is_pinned)?, Vec::new()));
+        servers.push((
+            system,
+            status,
+            Child::start(child::command("serve", Some(0))?.arg(system))?,
+            Vec::new(),
+        ));
     }
     for _ in 0..ROUNDS {
         for (_, status, server, rounds) in &mut servers {
-            rounds.push(server.load(*status, is_pinned)?);
+            rounds.push(load(server, *status)?);
         }
     }
     let bare = servers.iter().find(|(system, ..)| *system == BARE);
@@ -73,55 +77,9 @@ fn middle(rounds: &[Loaded], value: impl Fn(&Loaded) -> f64) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// A server process. It ends with this.
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(system: &str, is_pinned: bool) -> Result<Self> {
-        let mut command = child(0, is_pinned, "serve")?;
-        let mut process = command
-            .arg(system)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start a server")?;
-        let stdout = process.stdout.take().context("the server has an output")?;
-        let mut server = Self { process, address: String::new() };
-        BufReader::new(stdout).read_line(&mut server.address)?;
-        ensure!(!server.address.is_empty(), "the server {system:?} did not start");
-        server.address.truncate(server.address.trim_end().len());
-        Ok(server)
-    }
-
-    fn load(&self, status: u16, is_pinned: bool) -> Result<Loaded> {
-        // `taskset` becomes the server, so the process keeps its number.
-        let load =
-            Load { address: self.address.clone(), server: self.process.id(), measured: MEASURED, status };
-        let output = child(1, is_pinned, "load")?.args(load.to_arguments()).stderr(Stdio::inherit()).output();
-        Loaded::from_json(&output.context("cannot start a load")?.stdout)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// This program again, in another role, on one core.
-fn child(core: usize, is_pinned: bool, role: &str) -> Result<Command> {
-    let program = std::env::current_exe()?;
-    let mut command = if is_pinned {
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", &core.to_string()]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.args(["bench", "--child", role]);
-    Ok(command)
+/// One server under load for one round.
+fn load(server: &Child, status: u16) -> Result<Loaded> {
+    let load = Load { address: server.address.clone(), server: server.id(), measured: MEASURED, status };
+    let output = child::command("load", Some(1))?.args(load.to_arguments()).stderr(Stdio::inherit()).output();
+    Loaded::from_json(&output.context("cannot start a load")?.stdout)
 }

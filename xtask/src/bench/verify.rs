@@ -20,8 +20,9 @@ use tollway_evm::{AssetTable, B256, signature};
 use super::market::{account, block_on, sign};
 use super::{Row, Rows, median};
 
-const PAYMENTS: usize = 2_000;
-const RUNS: usize = 11;
+/// Several times as many as any table of recent signatures holds: each round must recover all of them anew.
+const PAYMENTS: usize = 20_000;
+const RUNS: usize = 5;
 const PARAMS: &str = "scheme=exact version=2";
 const PAYEE: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
 
