@@ -70,7 +70,24 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// The node's own words for a call it rejected, if it answered at all.
+    /// The node's own words for a call it rejected, if it answered at all: foreign text, without bound.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # use tollway_evm::Bytes;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_failure_msg("nonce too low");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let raw = Bytes::from_static(&[2]);
+    /// let error = chain.send_raw(&raw).await.unwrap_err();
+    /// assert_eq!(error.rejection(), Some("nonce too low"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rejection(&self) -> Option<&str> {
         match self {
             Self::Rpc { source, .. } => source.as_error_resp().map(|error| error.message.as_ref()),
@@ -100,10 +117,20 @@ pub struct Head {
 }
 
 impl Chain {
-    /// A network behind the node at `url` (HTTP). Nothing is sent yet.
+    /// A network behind the node at `url` (HTTP). Nothing is sent yet; each later request has `deadline` for
+    /// its answer.
     ///
     /// # Errors
     /// [`ChainError::Url`], [`ChainError::NotEvm`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollway_core::Network;
+    /// use tollway_evm::Chain;
+    /// let chain = Chain::connect("https://mainnet.base.org", &Network::evm(8453), Duration::from_secs(5))?;
+    /// assert_eq!(chain.chain_id(), 8453);
+    /// # Ok::<(), tollway_evm::ChainError>(())
+    /// ```
     pub fn connect(url: &str, network: &Network, deadline: Duration) -> Result<Self, ChainError> {
         let url = url.parse().map_err(|error| ChainError::Url(format!("{error}")))?;
         Self::from_client(RpcClient::new_http(url), network, deadline)
@@ -113,6 +140,19 @@ impl Chain {
     ///
     /// # Errors
     /// [`ChainError::NotEvm`].
+    ///
+    /// ```
+    /// use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use std::time::Duration;
+    /// # use tollway_evm::{Chain, ChainError};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let node = MockTransport::new(Asserter::new());
+    /// let solana = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".parse()?;
+    /// let refused = Chain::from_transport(node, &solana, Duration::from_secs(5));
+    /// assert!(matches!(refused, Err(ChainError::NotEvm(network)) if network == solana));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_transport(
         transport: impl IntoBoxTransport,
         network: &Network,
@@ -127,11 +167,29 @@ impl Chain {
     }
 
     /// The network.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tollway_core::Network;
+    /// # use tollway_evm::Chain;
+    /// let chain = Chain::connect("http://127.0.0.1:8545", &Network::evm(31337), Duration::from_secs(5))?;
+    /// assert_eq!(chain.network().as_str(), "eip155:31337");
+    /// # Ok::<(), tollway_evm::ChainError>(())
+    /// ```
     pub const fn network(&self) -> &Network {
         &self.network
     }
 
-    /// Its chain id.
+    /// Its chain id (EIP-155), as configured: the node is asked by [`check_chain_id`](Self::check_chain_id).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tollway_core::Network;
+    /// # use tollway_evm::Chain;
+    /// let chain = Chain::connect("http://127.0.0.1:8545", &Network::evm(31337), Duration::from_secs(5))?;
+    /// assert_eq!(chain.chain_id(), 31337);
+    /// # Ok::<(), tollway_evm::ChainError>(())
+    /// ```
     pub const fn chain_id(&self) -> u64 {
         self.chain_id
     }
@@ -140,6 +198,22 @@ impl Chain {
     ///
     /// # Errors
     /// [`ChainError::OtherChain`], or no answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0x1");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # use tollway_evm::ChainError;
+    /// let error = chain.check_chain_id().await.unwrap_err(); // the node is on Ethereum
+    /// assert!(matches!(error, ChainError::OtherChain { expected: 8453, actual: 1 }));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn check_chain_id(&self) -> Result<(), ChainError> {
         let actual: U64 = self.request("eth_chainId", ()).await?;
         let (expected, actual) = (self.chain_id, actual.to());
@@ -171,10 +245,26 @@ impl Chain {
         }
     }
 
-    /// The newest block.
+    /// The newest block. Its base fee is 0 on a chain without EIP-1559.
     ///
     /// # Errors
-    /// No answer.
+    /// [`ChainError::NoBlock`] from a node that has just begun to sync, or no answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&serde_json::json!(null));
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # use tollway_evm::ChainError;
+    /// let error = chain.head().await.unwrap_err();
+    /// assert!(matches!(error, ChainError::NoBlock));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn head(&self) -> Result<Head, ChainError> {
         let block: Option<Block<B256>> =
             self.request("eth_getBlockByNumber", (BlockNumberOrTag::Latest, false)).await?;
@@ -186,19 +276,48 @@ impl Chain {
         })
     }
 
-    /// The tip the node suggests, wei per gas.
+    /// The tip the node suggests, wei per gas (`eth_maxPriorityFeePerGas`).
     ///
     /// # Errors
     /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0xf4240");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// assert_eq!(chain.priority_fee().await?, 1_000_000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn priority_fee(&self) -> Result<u128, ChainError> {
         let fee: U256 = self.request("eth_maxPriorityFeePerGas", ()).await?;
         Ok(u128::try_from(fee).unwrap_or(u128::MAX))
     }
 
-    /// How many transactions of `account` are included.
+    /// How many transactions of `account` are included: the nonce of its next. Those that wait do not count.
     ///
     /// # Errors
     /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0x2a");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let lane = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse()?;
+    /// assert_eq!(chain.nonce(lane).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn nonce(&self, account: Address) -> Result<u64, ChainError> {
         let nonce: U64 = self.request("eth_getTransactionCount", (account, BlockNumberOrTag::Latest)).await?;
         Ok(nonce.to())
@@ -208,31 +327,92 @@ impl Chain {
     ///
     /// # Errors
     /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0x38d7ea4c68000");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let lane = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse()?;
+    /// assert_eq!(chain.balance(lane).await?.to_string(), "1000000000000000"); // a thousandth of an ether
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn balance(&self, account: Address) -> Result<U256, ChainError> {
         self.request("eth_getBalance", (account, BlockNumberOrTag::Latest)).await
     }
 
-    /// The code at `account`.
+    /// The code at `account`; empty where there is no contract.
     ///
     /// # Errors
     /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0x");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let payer = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse()?;
+    /// assert!(chain.code(payer).await?.is_empty()); // a key, no contract
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn code(&self, account: Address) -> Result<Bytes, ChainError> {
         self.request("eth_getCode", (account, BlockNumberOrTag::Latest)).await
     }
 
-    /// Hands a signed transaction to the node. That a node answers says nothing about inclusion; that it
-    /// does not answer says nothing about the transaction.
+    /// Hands a signed transaction to the node, as EIP-2718 bytes. That a node answers says nothing about
+    /// inclusion; that it does not answer says nothing about the transaction.
     ///
     /// # Errors
     /// No answer, or a rejection (see [`ChainError::rejection`]).
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_failure_msg("already known");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let raw = tollway_evm::Bytes::from_static(&[2]);
+    /// let error = chain.send_raw(&raw).await.unwrap_err();
+    /// assert_eq!(error.rejection(), Some("already known")); // sent twice: all is well
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_raw(&self, raw: &Bytes) -> Result<B256, ChainError> {
         self.request("eth_sendRawTransaction", (raw,)).await
     }
 
-    /// The receipt of an included transaction.
+    /// The receipt of an included transaction; `None` before that, and for a transaction nobody knows.
     ///
     /// # Errors
     /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&serde_json::json!(null));
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let hash = tollway_evm::B256::repeat_byte(0xab);
+    /// assert!(chain.receipt(hash).await?.is_none()); // not yet
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn receipt(&self, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {
         self.request("eth_getTransactionReceipt", (hash,)).await
     }
@@ -241,6 +421,22 @@ impl Chain {
     ///
     /// # Errors
     /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0x12");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # use serde_json::json;
+    /// let block = chain.raw("anvil_mine", json!(["0x1"])).await?;
+    /// assert_eq!(block, "0x12");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn raw(&self, method: &str, params: Value) -> Result<Value, ChainError> {
         self.request(method.to_owned(), params).await
     }

@@ -32,7 +32,14 @@ pub struct Call {
     pub data: Bytes,
 }
 
-/// Several calls as one, each allowed to fail without the others.
+/// Several calls as one (Multicall3 `aggregate3`), each allowed to fail without the others.
+///
+/// ```
+/// use tollway_evm::{Address, Bytes, Call, MULTICALL3, batch};
+/// let name = Call { to: Address::repeat_byte(0xaa), data: Bytes::from_static(&[0x06, 0xfd, 0xde, 0x03]) };
+/// let both = batch([name.clone(), name]);
+/// assert_eq!((both.to, &both.data[..4]), (MULTICALL3, &[0x82, 0xad, 0x56, 0xcb][..])); // aggregate3
+/// ```
 pub fn batch(calls: impl IntoIterator<Item = Call>) -> Call {
     let calls = calls.into_iter().map(|call| Multicall3::Call3 {
         target: call.to,

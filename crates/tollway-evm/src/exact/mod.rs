@@ -46,7 +46,17 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// The struct that is hashed and signed.
+    /// The struct that is hashed and signed (EIP-3009, `TransferWithAuthorization`).
+    ///
+    /// ```
+    /// use alloy_sol_types::SolStruct;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// # let paid = tollway_evm::exact::check_at_any_time(&request.payment, &request.requirements)?;
+    /// let type_hash = "0x7c7c6cdb67a18743f49ec6fa9b35f50d52ed05cbed4cc592e13b44501c1a2267"; // of EIP-3009
+    /// assert_eq!(paid.authorization.message().eip712_type_hash().to_string(), type_hash);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn message(&self) -> TransferWithAuthorization {
         TransferWithAuthorization {
             from: self.from,
@@ -58,7 +68,18 @@ impl Authorization {
         }
     }
 
-    /// When it expires, as far as seconds in 64 bits reach.
+    /// When it expires, as far as seconds in 64 bits reach. The second itself is too late (EIP-3009).
+    ///
+    /// ```
+    /// use tollway_core::UnixTime;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// # let mut paid = tollway_evm::exact::check_at_any_time(&request.payment, &request.requirements)?;
+    /// assert_eq!(paid.authorization.expires(), UnixTime(1_750_000_090));
+    /// paid.authorization.valid_before = tollway_evm::U256::MAX;
+    /// assert_eq!(paid.authorization.expires(), UnixTime(u64::MAX));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn expires(&self) -> UnixTime {
         UnixTime(u64::try_from(self.valid_before).unwrap_or(u64::MAX))
     }

@@ -20,7 +20,18 @@ sol! {
     }
 }
 
-/// The call that moves the money.
+/// The call that moves the money: `transferWithAuthorization` of the token, with `v`, `r` and `s` (EIP-3009).
+/// Whoever sends it pays the gas.
+///
+/// ```
+/// use tollway_evm::exact;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// # let payment = exact::check_at_any_time(&request.payment, &request.requirements)?;
+/// let call = exact::transfer_call(&payment);
+/// assert_eq!((call.to, &call.data[..4]), (payment.asset, &[0xe3, 0xee, 0x16, 0x0e][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn transfer_call(payment: &ExactPayment) -> Call {
     let (authorization, signature) = (&payment.authorization, &payment.signature);
     let call = Token::transferWithAuthorizationCall {

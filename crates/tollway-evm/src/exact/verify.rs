@@ -26,13 +26,23 @@ pub struct ExactPayment {
 
 impl ExactPayment {
     /// What makes the authorization unique, whatever the spelling it came in.
+    ///
+    /// ```
+    /// use tollway_evm::exact;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let paid = exact::check_at_any_time(&request.payment, &request.requirements)?;
+    /// let token = "eip155:31337/0x5fbdb2315678afecb367f032d93f642f64180aa3";
+    /// assert!(paid.key().as_str().starts_with(token)); // then payer and nonce
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn key(&self) -> AuthorizationKey {
         let Authorization { from, nonce, .. } = &self.authorization;
         AuthorizationKey::new(format!("{}/{:#x}/{from:#x}/{nonce:#x}", self.network, self.asset))
     }
 
     /// The scheme-independent part.
-    pub fn checked(&self) -> Checked {
+    pub(crate) fn checked(&self) -> Checked {
         Checked {
             key: self.key(),
             payer: self.authorization.from.to_checksum(None),
@@ -47,6 +57,18 @@ impl ExactPayment {
 ///
 /// # Errors
 /// [`Refusal`] with the code of the specification, the field and the rule.
+///
+/// ```
+/// use tollway_core::UnixTime;
+/// use tollway_evm::exact;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// let (payment, mut offer, now) = (request.payment, request.requirements, UnixTime(1_750_000_000));
+/// assert!(exact::check(&payment, &offer, now).is_ok());
+/// offer.amount = 20_001.into();
+/// assert_eq!(exact::check(&payment, &offer, now).unwrap_err().field, "payload.authorization.value");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check(
     payment: &PaymentPayload,
     offer: &PaymentRequirements,
@@ -59,6 +81,17 @@ pub fn check(
 ///
 /// # Errors
 /// As [`check`].
+///
+/// ```
+/// use tollway_core::UnixTime;
+/// use tollway_evm::exact;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// let (payment, offer, late) = (request.payment, request.requirements, UnixTime(1_760_000_000));
+/// assert!(exact::check(&payment, &offer, late).is_err());
+/// assert!(exact::check_at_any_time(&payment, &offer).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check_at_any_time(
     payment: &PaymentPayload,
     offer: &PaymentRequirements,
@@ -66,10 +99,22 @@ pub fn check_at_any_time(
     check_rules(payment, offer, None)
 }
 
-/// The time window alone.
+/// The time window alone: not before `validAfter`, and at least [`MIN_REMAINING_SECONDS`] left to
+/// `validBefore`.
 ///
 /// # Errors
 /// As [`check`].
+///
+/// ```
+/// use tollway_core::UnixTime;
+/// use tollway_evm::exact;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// let paid = exact::check_at_any_time(&request.payment, &request.requirements)?; // until 1750000090
+/// assert!(exact::check_window(&paid, UnixTime(1_750_000_084)).is_ok());
+/// assert!(exact::check_window(&paid, UnixTime(1_750_000_085)).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check_window(payment: &ExactPayment, now: UnixTime) -> Result<(), Refusal> {
     let payer = payment.authorization.from;
     window(&payment.authorization, now).map_err(|refusal| refusal.by(payer.to_checksum(None)))
