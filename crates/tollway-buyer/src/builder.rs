@@ -42,15 +42,32 @@ pub enum WalletError {
 }
 
 impl WalletBuilder {
-    /// Pays with the account of `key`, a private key in hex.
+    /// Pays with the account of `key`, a private key: 64 hex digits, with or without `0x`.
     ///
     /// # Errors
     /// [`WalletError::Key`].
+    ///
+    /// ```
+    /// use tollway_buyer::Wallet;
+    /// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    /// let wallet = Wallet::builder().key(key)?.build()?;
+    /// assert_eq!(wallet.address(), Some("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"));
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
     pub fn key(self, key: &str) -> Result<Self, WalletError> {
         Ok(self.signer(Arc::new(LocalSigner::from_hex(key)?)))
     }
 
-    /// Pays with the account of `signer`.
+    /// Pays with the account of `signer`: for keys that a service or a device holds.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollway_evm::{LocalSigner, Signer};
+    /// let signer = Arc::new(LocalSigner::random()?);
+    /// let wallet = tollway_buyer::Wallet::builder().signer(signer.clone()).build()?;
+    /// assert_eq!(wallet.address(), Some(signer.address().to_string().as_str()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
         self.signer = Some(signer);
@@ -58,6 +75,16 @@ impl WalletBuilder {
     }
 
     /// The assets the wallet knows the worth of; by default those of [`AssetTable::known`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::{Decision, Reason, Wallet};
+    /// let wallet = Wallet::builder().key(KEY)?.assets(tollway_evm::AssetTable::empty()).build()?;
+    /// let judged = wallet.judge(&required(), &url())?;
+    /// assert_eq!(judged[0].decision, Decision::Deny(Reason::UnknownAsset));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn assets(mut self, assets: AssetTable) -> Self {
         self.assets = Some(assets);
@@ -65,6 +92,16 @@ impl WalletBuilder {
     }
 
     /// Adds a scheme, asked before those that come with the signer.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_evm::{AssetTable, LocalSigner, exact::ExactBuyer};
+    /// let exact = ExactBuyer::new(std::sync::Arc::new(LocalSigner::from_hex(KEY)?), AssetTable::known());
+    /// let wallet = tollway_buyer::Wallet::builder().scheme(std::sync::Arc::new(exact)).build()?;
+    /// assert!(wallet.judge(&required(), &url())?[0].decision.is_allow());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn scheme(mut self, scheme: Arc<dyn BuyerScheme>) -> Self {
         self.schemes.push(scheme);
@@ -72,6 +109,17 @@ impl WalletBuilder {
     }
 
     /// The rules to pay by.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::{Policy, Wallet};
+    /// let frugal = Policy::default().cap_per_payment("$0.01".parse()?);
+    /// let wallet = Wallet::builder().key(KEY)?.policy(frugal).build()?;
+    /// let judged = wallet.judge(&required(), &url())?;
+    /// assert_eq!(judged[0].decision.to_string(), "above the cap of $0.01 per payment");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
@@ -79,13 +127,31 @@ impl WalletBuilder {
     }
 
     /// How long to wait for sellers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollway_buyer::{Patience, Wallet};
+    /// let brief = Patience { total: Duration::from_secs(30), ..Patience::default() };
+    /// let builder = Wallet::builder().patience(brief);
+    /// ```
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Where to read the time.
+    /// Where to read the time; by default the system's clock. Authorizations begin and end by it.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::{ManualClock, UnixTime};
+    /// let clock = std::sync::Arc::new(ManualClock::new(UnixTime(1_700_000_000)));
+    /// let wallet = tollway_buyer::Wallet::builder().key(KEY)?.clock(clock).build()?;
+    /// assert_eq!(wallet.pay(&required(), &url()).await?.signed_at, UnixTime(1_700_000_000));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -113,6 +179,11 @@ impl WalletBuilder {
     ///
     /// # Errors
     /// [`WalletError::NothingToSignWith`].
+    ///
+    /// ```
+    /// use tollway_buyer::{Wallet, WalletError};
+    /// assert!(matches!(Wallet::builder().build(), Err(WalletError::NothingToSignWith)));
+    /// ```
     pub fn build(self) -> Result<Wallet, WalletError> {
         let mut schemes = self.schemes;
         let mut address = None;

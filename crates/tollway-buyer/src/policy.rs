@@ -130,14 +130,36 @@ impl Default for Policy {
 impl Policy {
     /// At most `cap` per payment in any known dollar asset; the default is $1. A cap in something else than
     /// dollars allows no dollars: give that asset a cap of its own with [`Self::allow_asset`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (offer, value) = offer();
+    /// // The offer is 0.05 USDC.
+    /// let policy = tollway_buyer::Policy::default().cap_per_payment("$0.04".parse()?);
+    /// assert!(!policy.decide(&offer, Some(&value), &url()).is_allow());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn cap_per_payment(mut self, cap: Money) -> Self {
         self.cap = Some(cap).filter(|cap| *cap.currency() == tollway_core::Currency::Usd);
         self
     }
 
-    /// Allows `asset` on `network` up to `max_atomic` per payment, whether or not the wallet knows what it is
-    /// worth. For a known dollar asset this replaces the cap in dollars.
+    /// Allows `asset` on `network` up to `max_atomic`, in its atomic units, per payment, whether or not the
+    /// wallet knows what it is worth. For a known dollar asset this replaces the cap in dollars.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::{Amount, Network};
+    /// # let (offer, _) = offer();
+    /// let policy = tollway_buyer::Policy::default();
+    /// assert!(!policy.decide(&offer, None, &url()).is_allow(), "nobody knows what it is worth");
+    /// let policy = policy.allow_asset(Network::evm(8453), &offer.asset, Amount::from(50_000));
+    /// assert!(policy.decide(&offer, None, &url()).is_allow());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn allow_asset(mut self, network: Network, asset: &str, max_atomic: Amount) -> Self {
         let key = asset_key(&network, asset);
@@ -146,13 +168,34 @@ impl Policy {
     }
 
     /// Allows `network`. With the first call every other network is denied.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::{Decision, Policy, Reason};
+    /// # let (offer, value) = offer();
+    /// let policy = Policy::default().allow_network(tollway_core::Network::evm(84532));
+    /// assert_eq!(policy.decide(&offer, Some(&value), &url()), Decision::Deny(Reason::Network));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn allow_network(mut self, network: Network) -> Self {
         self.networks.get_or_insert_default().insert(network);
         self
     }
 
-    /// Allows requests to `host`. With the first call every other host is denied.
+    /// Allows requests to `host`, any port. With the first call every other host is denied; subdomains are
+    /// other hosts.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (offer, value) = offer();
+    /// let policy = tollway_buyer::Policy::default().allow_host("api.example.com");
+    /// assert!(policy.decide(&offer, Some(&value), &"https://api.example.com/x".parse()?).is_allow());
+    /// assert!(!policy.decide(&offer, Some(&value), &"https://evil.example/x".parse()?).is_allow());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn allow_host(mut self, host: &str) -> Self {
         self.hosts.get_or_insert_default().insert(host.to_ascii_lowercase());
@@ -161,6 +204,18 @@ impl Policy {
 
     /// Accepts a 402 that names a resource at `host` although the request went to another: for sellers whose
     /// program knows itself by another name than the world does.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::Policy;
+    /// let mut required = required();
+    /// required.resource.as_mut().unwrap().url = "http://backend.example.net/data".to_owned();
+    /// assert!(wallet().judge(&required, &url()).is_err());
+    /// let trusting = wallet_with(Policy::default().trust_resource_host("backend.example.net"));
+    /// assert!(trusting.judge(&required, &url()).is_ok());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn trust_resource_host(mut self, host: &str) -> Self {
         self.resource_hosts.insert(host.to_ascii_lowercase());
@@ -169,6 +224,17 @@ impl Policy {
 
     /// The longest an authorization may live; the default is 600 seconds. An offer that asks for more is
     /// refused, not shortened: the seller said what it needs.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (offer, value) = offer();
+    /// // The offer asks for 60 seconds.
+    /// let policy = tollway_buyer::Policy::default().max_timeout_seconds(30);
+    /// let decision = policy.decide(&offer, Some(&value), &url());
+    /// assert_eq!(decision.to_string(), "its maxTimeoutSeconds is 60, the limit is 30");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn max_timeout_seconds(mut self, seconds: u64) -> Self {
         self.max_timeout_seconds = seconds;
@@ -274,6 +340,11 @@ impl Policy {
 
 impl Decision {
     /// Whether the offer may be paid.
+    ///
+    /// ```
+    /// use tollway_buyer::{Decision, Reason};
+    /// assert!(Decision::Allow.is_allow() && !Decision::Deny(Reason::ZeroAmount).is_allow());
+    /// ```
     pub fn is_allow(&self) -> bool {
         *self == Self::Allow
     }

@@ -20,6 +20,15 @@ pub struct Quote {
 
 impl Quote {
     /// The offer that would be paid; the next allowed one, should its scheme refuse to sign it.
+    ///
+    /// ```no_run
+    /// # async fn ask(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = reqwest::Request::new(reqwest::Method::GET, "https://api.example.com/data".parse()?);
+    /// if let Some(chosen) = wallet.quote(request).await?.chosen() {
+    ///     println!("would pay {}", chosen.offer.amount);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn chosen(&self) -> Option<&JudgedOffer> {
         rank(&self.offers).first().copied()
     }

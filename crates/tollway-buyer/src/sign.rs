@@ -20,11 +20,29 @@ pub struct PaymentHeader {
 
 impl PaymentHeader {
     /// `payment-signature`, or `x-payment` in x402 v1.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let payment = wallet().pay(&required(), &url()).await?;
+    /// assert_eq!(payment.header.name(), "payment-signature");
+    /// # Ok(()) }
+    /// ```
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The payment in base64.
+    /// The payment, a JSON object in base64 (RFC 4648, section 4). Keep it as a secret.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let payment = wallet().pay(&required(), &url()).await?;
+    /// assert!(payment.header.value().starts_with("ey"), "a JSON object in base64");
+    /// # Ok(()) }
+    /// ```
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -61,6 +79,15 @@ pub struct SignedPayment {
 
 impl SignedPayment {
     /// When the authorization is over: signed time and the offer's `maxTimeoutSeconds`.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let payment = wallet().pay(&required(), &url()).await?;
+    /// assert_eq!(payment.expires_at(), payment.signed_at.plus_seconds(60));
+    /// # Ok(()) }
+    /// ```
     pub fn expires_at(&self) -> UnixTime {
         self.signed_at.plus_seconds(self.offer.max_timeout_seconds)
     }

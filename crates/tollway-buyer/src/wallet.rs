@@ -51,12 +51,28 @@ impl Wallet {
     /// A wallet that pays with the account of `key`, a private key in hex, under the default policy.
     ///
     /// # Errors
-    /// [`WalletError`] if the key is not one.
+    /// [`WalletError::Key`] if the key is not one.
+    ///
+    /// ```
+    /// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    /// let wallet = tollway_buyer::Wallet::from_key(key)?;
+    /// assert!(tollway_buyer::Wallet::from_key("0x1234").is_err(), "too short");
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
     pub fn from_key(key: &str) -> Result<Self, WalletError> {
         Self::builder().key(key)?.build()
     }
 
     /// A wallet with settings of your own.
+    ///
+    /// ```
+    /// use tollway_buyer::{Policy, Wallet};
+    /// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    /// let policy = Policy::default().allow_host("api.example.com");
+    /// let wallet = Wallet::builder().key(key)?.policy(policy.clone()).build()?;
+    /// assert_eq!(*wallet.policy(), policy);
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
     pub fn builder() -> WalletBuilder {
         WalletBuilder::default()
     }
@@ -65,20 +81,42 @@ impl Wallet {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The address that pays, if the wallet has a signer of its own.
+    /// The address that pays, with its EIP-55 checksum, if the wallet has a signer of its own.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(wallet().address(), Some("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"));
+    /// # Ok(()) }
+    /// ```
     pub fn address(&self) -> Option<&str> {
         self.inner.address.as_deref()
     }
 
     /// The rules it pays by.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(*wallet().policy(), tollway_buyer::Policy::default());
+    /// # Ok(()) }
+    /// ```
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
     }
 
-    /// An HTTP client that pays for what answers 402 and the policy allows.
+    /// An HTTP client that pays for what answers 402 and the policy allows. What it returns instead of an
+    /// answer, [`payment_error`](crate::payment_error) takes apart.
     ///
     /// # Errors
-    /// [`WalletError`] if this machine cannot make HTTP clients: TLS without roots, for one.
+    /// [`WalletError::Http`] if this machine cannot make HTTP clients: TLS without roots, for one.
+    ///
+    /// ```no_run
+    /// # async fn buy(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = wallet.client()?;
+    /// println!("{}", client.get("https://api.example.com/data").send().await?.text().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn client(&self) -> Result<ClientWithMiddleware, WalletError> {
         let unpaid = self.http().map_err(WalletError::Http)?.unpaid.clone();
         Ok(ClientBuilder::new(unpaid).with(self.middleware()?).build())
@@ -88,6 +126,15 @@ impl Wallet {
     ///
     /// # Errors
     /// As for [`Self::client`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new())
+    ///     .with(wallet().middleware()?)
+    ///     .build();
+    /// # Ok(()) }
+    /// ```
     pub fn middleware(&self) -> Result<PayingMiddleware, WalletError> {
         Ok(PayingMiddleware::new(self.clone(), self.http().map_err(WalletError::Http)?.clone()))
     }
@@ -114,6 +161,16 @@ impl Wallet {
     ///
     /// # Errors
     /// [`PaymentError`] if nothing of it may be paid whatever it costs: plaintext, or a resource elsewhere.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let judged = wallet().judge(&required(), &url())?;
+    /// assert_eq!(judged[0].to_string(), "0.05 USDC on eip155:8453: allowed");
+    /// let in_the_clear = "http://api.example.com/data".parse()?;
+    /// assert!(wallet().judge(&required(), &in_the_clear).is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn judge(&self, required: &PaymentRequired, url: &Url) -> Result<Vec<JudgedOffer>, PaymentError> {
         let Inner { schemes, policy, .. } = &*self.inner;
         origin::check_secure(url)?;
@@ -127,6 +184,17 @@ impl Wallet {
     ///
     /// # Errors
     /// [`PaymentError`]; nothing has been signed then.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let payment = wallet().pay(&required(), &url()).await?;
+    /// let (name, value) = (payment.header.name(), payment.header.value());
+    /// let request = http::Request::get(url().as_str()).header(name, value).body(())?;
+    /// assert_eq!(payment.offer.amount.to_string(), "50000");
+    /// # Ok(()) }
+    /// ```
     pub async fn pay(&self, required: &PaymentRequired, url: &Url) -> Result<SignedPayment, PaymentError> {
         let judged = self.judge(required, url)?;
         let payment = sign::sign_best(required, &judged, &self.inner.schemes, &*self.inner.clock).await?;
@@ -134,7 +202,18 @@ impl Wallet {
         Ok(payment)
     }
 
-    /// What has been signed since the wallet was made, by asset. For people to look at: it limits nothing.
+    /// What has been signed since the wallet was made, by asset, in atomic units. For people to look at: it
+    /// limits nothing.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wallet = wallet();
+    /// wallet.pay(&required(), &url()).await?;
+    /// assert_eq!(wallet.spent()[0].amount.to_string(), "50000");
+    /// # Ok(()) }
+    /// ```
     pub fn spent(&self) -> Vec<Spent> {
         self.inner.tally.sums()
     }
