@@ -76,7 +76,23 @@ impl Faults {
         Self { node }
     }
 
-    /// Arms one fault, in addition to those already armed.
+    /// Arms one fault, in addition to those already armed. At most 64 errors are armed at once: the oldest
+    /// makes room.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// use tollway_devnet::Fault;
+    /// let message = "header not found".to_owned();
+    /// let fault = Fault::Error { method: None, count: 1, code: -32_000, message, http_status: None };
+    /// devnet.faults().inject(fault);
+    /// let rpc = alloy_rpc_client::RpcClient::new(devnet.transport(), true);
+    /// assert!(rpc.request_noparams::<String>("eth_chainId").await.is_err());
+    /// assert!(rpc.request_noparams::<String>("eth_chainId").await.is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn inject(&self, fault: Fault) {
         self.node.inject(fault);
     }

@@ -60,52 +60,157 @@ pub async fn spawn(config: Config) -> Result<Handle> {
 
 impl Handle {
     /// Where JSON-RPC is spoken over HTTP.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// assert_eq!(devnet.rpc_url(), format!("http://127.0.0.1:{}", devnet.port()));
+    /// # Ok(()) }
+    /// ```
     pub fn rpc_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Where JSON-RPC is spoken over WebSocket, with subscriptions.
+    /// Where JSON-RPC is spoken over WebSocket (RFC 6455), with subscriptions.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// assert_eq!(devnet.ws_url(), format!("ws://127.0.0.1:{}", devnet.port()));
+    /// # Ok(()) }
+    /// ```
     pub fn ws_url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// The port of both.
+    /// The port of both, on 127.0.0.1: the one that was taken if [`Config::port`] is 0.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// assert_ne!(devnet.port(), 0, "a free one was taken");
+    /// # Ok(()) }
+    /// ```
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The EIP-155 chain id.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// assert_eq!(devnet.chain_id(), 31_337);
+    /// # Ok(()) }
+    /// ```
     pub fn chain_id(&self) -> u64 {
         self.node.config.chain_id
     }
 
     /// A transport for an alloy client that skips the socket. Subscriptions need the WebSocket.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// let rpc = alloy_rpc_client::RpcClient::new(devnet.transport(), true);
+    /// assert_eq!(rpc.request_noparams::<String>("eth_chainId").await?, "0x7a69");
+    /// # Ok(()) }
+    /// ```
     pub fn transport(&self) -> DevnetTransport {
         DevnetTransport::new(self.node.clone())
     }
 
     /// Misbehaviour on demand.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// let faults = devnet.faults();
+    /// faults.inject(tollway_devnet::Fault::Hold);
+    /// faults.inject(tollway_devnet::Fault::Release);
+    /// # Ok(()) }
+    /// ```
     pub fn faults(&self) -> Faults {
         Faults::new(self.node.clone())
     }
 
-    /// Makes a block of what waits and returns its number and hash.
+    /// Makes a block of what waits, even of nothing, and returns its number and hash.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// let (number, hash) = devnet.mine();
+    /// assert_eq!((number, hash.len()), (1, 32));
+    /// # Ok(()) }
+    /// ```
     pub fn mine(&self) -> (u64, B256) {
         let block = self.node.mine();
         (block.number(), block.hash())
     }
 
-    /// Changes when blocks are made.
+    /// Changes when blocks are made. What waits is mined at once if the chain becomes an instant one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// use std::time::Duration;
+    /// devnet.set_mining(tollway_devnet::Mining::Interval(Duration::from_millis(10)));
+    /// let rpc = alloy_rpc_client::RpcClient::new(devnet.transport(), true);
+    /// while rpc.request_noparams::<String>("eth_blockNumber").await? == "0x0" {
+    ///     tokio::time::sleep(Duration::from_millis(10)).await;
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn set_mining(&self, mining: Mining) {
         self.node.set_mining(mining);
     }
 
     /// Gives an account ether and tokens out of nothing, without a transaction.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// use alloy_primitives::{Address, U256};
+    /// let account = Address::repeat_byte(7);
+    /// devnet.grant(account, tollway_devnet::Grant { wei: U256::from(15), token_atomic: U256::ZERO });
+    /// let rpc = alloy_rpc_client::RpcClient::new(devnet.transport(), true);
+    /// assert_eq!(rpc.request::<_, String>("eth_getBalance", (account, "latest")).await?, "0xf");
+    /// # Ok(()) }
+    /// ```
     pub fn grant(&self, account: Address, grant: Grant) {
         self.node.grant(account, grant);
     }
 
     /// Stops answering, lets what is running finish until the deadline, and ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tollway_devnet::Config;
+    /// let devnet = tollway_devnet::spawn(Config::default()).await?;
+    /// let port = devnet.port();
+    /// devnet.shutdown(std::time::Duration::from_secs(1)).await;
+    /// assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub async fn shutdown(mut self, deadline: Duration) {
         let _ = self.stop.send(true);
         let all_done = async { while self.tasks.join_next().await.is_some() {} };
