@@ -15,8 +15,7 @@ use alloy_transport::{IntoBoxTransport, TransportError};
 use serde_json::Value;
 use tollway_core::Network;
 
-/// How much gas a simulation may burn on the node: a hostile token cannot make it work longer.
-const CALL_GAS_LIMIT: u64 = 3_000_000;
+use crate::multicall::Call;
 
 /// A network behind one node.
 #[derive(Clone, Debug)]
@@ -64,6 +63,9 @@ pub enum ChainError {
     /// Multicall3 is not at its address, or does not behave.
     #[error("Multicall3 at 0xcA11bde05977b3631167028862bE2a173976CA11 does not answer as it should")]
     NoMulticall,
+    /// A token does not tell the state of an authorization.
+    #[error("an asset does not tell the state of an authorization: it does not implement EIP-3009")]
+    NoState,
     /// The node has no latest block.
     #[error("the node has no latest block")]
     NoBlock,
@@ -98,7 +100,7 @@ impl ChainError {
 
 /// How an `eth_call` ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallOutcome {
+pub(crate) enum CallOutcome {
     /// With this data.
     Returned(Bytes),
     /// Reverted, with this data.
@@ -220,29 +222,66 @@ impl Chain {
         if expected == actual { Ok(()) } else { Err(ChainError::OtherChain { expected, actual }) }
     }
 
-    /// Runs a call on the latest state, gas bounded.
+    /// Runs a call on the latest state (`eth_call`) with at most `gas`, and tells which accounts have code, in one
+    /// round: a JSON-RPC batch. A revert is an answer.
+    pub(crate) async fn call_with_codes(
+        &self,
+        sender: Address,
+        call: &Call,
+        gas: u64,
+        accounts: &[Address],
+    ) -> Result<(CallOutcome, Vec<bool>), ChainError> {
+        let request = (transaction_request(sender, call, Some(gas)), BlockNumberOrTag::Latest);
+        if accounts.is_empty() {
+            let answer = self.request::<_, Bytes>("eth_call", request).await;
+            return Ok((outcome(answer)?, Vec::new()));
+        }
+        let failed = |source| ChainError::Rpc { method: "eth_call".to_owned(), source };
+        let mut batch = self.client.new_batch();
+        let call = batch.add_call::<_, Bytes>("eth_call", &request).map_err(failed)?;
+        let mut codes = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let params = (account, BlockNumberOrTag::Latest);
+            codes.push(batch.add_call::<_, Bytes>("eth_getCode", &params).map_err(failed)?);
+        }
+        let answers = self.within("eth_call", async {
+            batch.send().await?;
+            let answer = call.await;
+            let mut have_code = Vec::with_capacity(codes.len());
+            for code in codes {
+                have_code.push(!code.await?.is_empty());
+            }
+            Ok((answer, have_code))
+        });
+        let (answer, have_code) = answers.await?;
+        Ok((outcome(answer.map_err(failed))?, have_code))
+    }
+
+    /// How much gas a call needs, as the node sees it.
     ///
     /// # Errors
-    /// No answer. A revert is an answer.
-    pub async fn call(&self, sender: Address, to: Address, data: Bytes) -> Result<CallOutcome, ChainError> {
-        let request = TransactionRequest {
-            from: Some(sender),
-            to: Some(to.into()),
-            gas: Some(CALL_GAS_LIMIT),
-            input: TransactionInput::new(data),
-            ..TransactionRequest::default()
-        };
-        match self.request::<_, Bytes>("eth_call", (request, BlockNumberOrTag::Latest)).await {
-            Ok(bytes) => Ok(CallOutcome::Returned(bytes)),
-            Err(ChainError::Rpc { method, source }) => {
-                let reverted = source.as_error_resp().and_then(|error| {
-                    let reverts = error.code == 3 || error.message.contains("revert");
-                    reverts.then(|| error.as_revert_data().unwrap_or_default())
-                });
-                reverted.map(CallOutcome::Reverted).ok_or(ChainError::Rpc { method, source })
-            }
-            Err(other) => Err(other),
-        }
+    /// No answer; a call that reverts is told as a rejection.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&"0x14c08");
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # use tollway_evm::{Address, Bytes, Call};
+    /// # let lane = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse()?;
+    /// # let data = Bytes::from_static(&[0xe3, 0xee, 0x16, 0x0e]);
+    /// let call = Call { to: Address::repeat_byte(0xaa), data };
+    /// assert_eq!(chain.estimate_gas(lane, &call).await?, 85_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn estimate_gas(&self, sender: Address, call: &Call) -> Result<u64, ChainError> {
+        let gas: U64 = self.request("eth_estimateGas", (transaction_request(sender, call, None),)).await?;
+        Ok(gas.to())
     }
 
     /// The newest block. Its base fee is 0 on a chain without EIP-1559.
@@ -417,6 +456,30 @@ impl Chain {
         self.request("eth_getTransactionReceipt", (hash,)).await
     }
 
+    /// Whether the node knows the transaction, included or not.
+    ///
+    /// # Errors
+    /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&serde_json::json!(null));
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let hash = tollway_evm::B256::repeat_byte(0xab);
+    /// assert!(!chain.knows(hash).await?); // never sent, or dropped
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
+        let transaction: Option<Value> = self.request("eth_getTransactionByHash", (hash,)).await?;
+        Ok(transaction.is_some())
+    }
+
     /// Any JSON-RPC method, for controls that only a development node has.
     ///
     /// # Errors
@@ -448,13 +511,45 @@ impl Chain {
     ) -> Result<R, ChainError> {
         let method = method.into();
         let call = self.client.request::<P, R>(method.clone(), params);
+        self.within(&method, call).await
+    }
+
+    /// Bounds a wait, and says which method it was for.
+    async fn within<R>(
+        &self,
+        method: &str,
+        call: impl IntoFuture<Output = Result<R, TransportError>>,
+    ) -> Result<R, ChainError> {
+        let method = || method.to_owned();
         match tokio::time::timeout(self.deadline, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) => Err(ChainError::Rpc { method: method.into_owned(), source }),
-            Err(_) => Err(ChainError::Timeout {
-                method: method.into_owned(),
-                deadline_ms: self.deadline.as_millis(),
-            }),
+            Ok(answer) => answer.map_err(|source| ChainError::Rpc { method: method(), source }),
+            Err(_) => Err(ChainError::Timeout { method: method(), deadline_ms: self.deadline.as_millis() }),
         }
     }
+}
+
+fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> TransactionRequest {
+    TransactionRequest {
+        from: Some(sender),
+        to: Some(call.to.into()),
+        gas,
+        input: TransactionInput::new(call.data.clone()),
+        ..TransactionRequest::default()
+    }
+}
+
+/// A revert is an answer; everything else that is no data is none.
+fn outcome(answer: Result<Bytes, ChainError>) -> Result<CallOutcome, ChainError> {
+    let error = match answer {
+        Ok(bytes) => return Ok(CallOutcome::Returned(bytes)),
+        Err(error) => error,
+    };
+    let reverted = match &error {
+        ChainError::Rpc { source, .. } => source.as_error_resp().and_then(|response| {
+            let reverts = response.code == 3 || response.message.contains("revert");
+            reverts.then(|| response.as_revert_data().unwrap_or_default())
+        }),
+        _ => None,
+    };
+    reverted.map(CallOutcome::Reverted).ok_or(error)
 }

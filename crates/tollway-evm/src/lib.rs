@@ -12,6 +12,8 @@
 mod asset;
 #[cfg(feature = "rpc")]
 mod chain;
+#[cfg(feature = "rpc")]
+mod deployment;
 pub mod eip712;
 pub mod exact;
 #[cfg(feature = "rpc")]
@@ -25,7 +27,9 @@ mod transaction;
 pub use alloy_primitives::{Address, B256, Bytes, U256};
 pub use asset::{Asset, AssetTable};
 #[cfg(feature = "rpc")]
-pub use chain::{CallOutcome, Chain, ChainError, Head};
+pub use chain::{Chain, ChainError, Head};
+#[cfg(feature = "rpc")]
+pub use deployment::asset_faults;
 #[cfg(feature = "rpc")]
 pub use multicall::{Call, MULTICALL3, batch};
 pub use signer::{LocalSigner, Signer, SignerError};

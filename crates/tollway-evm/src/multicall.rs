@@ -74,17 +74,29 @@ pub(crate) async fn call(
     sender: Address,
     calls: &[Call],
 ) -> Result<Vec<Returned>, ChainError> {
-    let wanted = calls.len();
-    let Call { to, data } = batch(calls.iter().cloned());
-    let bytes = match chain.call(sender, to, data).await? {
-        CallOutcome::Returned(bytes) => bytes,
-        CallOutcome::Reverted(_) => return Err(ChainError::NoMulticall),
-    };
+    call_with_codes(chain, sender, calls, &[]).await.map(|(returned, _)| returned)
+}
+
+/// Runs `calls`, and tells which accounts have code, in one round.
+pub(crate) async fn call_with_codes(
+    chain: &Chain,
+    sender: Address,
+    calls: &[Call],
+    accounts: &[Address],
+) -> Result<(Vec<Returned>, Vec<bool>), ChainError> {
+    let (outcome, codes) =
+        chain.call_with_codes(sender, &batch(calls.iter().cloned()), gas_for(calls.len()), accounts).await?;
+    let CallOutcome::Returned(bytes) = outcome else { return Err(ChainError::NoMulticall) };
     let results =
         Multicall3::aggregate3Call::abi_decode_returns(&bytes).map_err(|_| ChainError::NoMulticall)?;
-    if results.len() != wanted {
+    if results.len() != calls.len() {
         return Err(ChainError::NoMulticall);
     }
     let returned = |result: Multicall3::Result| Returned { success: result.success, data: result.returnData };
-    Ok(results.into_iter().map(returned).collect())
+    Ok((results.into_iter().map(returned).collect(), codes))
+}
+
+/// How much gas a simulation may burn on the node: a hostile token cannot make it work longer.
+fn gas_for(calls: usize) -> u64 {
+    u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(100_000).saturating_add(1_000_000).min(50_000_000)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tollway_core::model::{
     FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
@@ -16,9 +16,10 @@ use tollway_core::{
 use tollway_evm::exact::ExactPayment;
 
 use crate::evm_network::{EvmNetwork, NetworkSetup};
-use crate::journal::{Journal, Progress};
-use crate::lane::{Job, LaneHandle};
+use crate::journal::{Journal, Progress, Row};
+use crate::lane::LaneHandle;
 use crate::limits::Limits;
+use crate::phase::reserve::Reserved;
 use crate::phase::{check, matching, reserve, simulate};
 
 /// How long a lane that has claimed a payment may take to sign: then the transaction's hash is known.
@@ -36,6 +37,8 @@ struct Inner {
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    /// Bounds the simulations under way: whoever waits for one holds memory.
+    simulations: Arc<Semaphore>,
 }
 
 /// Puts an [`Engine`] together.
@@ -71,7 +74,19 @@ impl Engine {
         EngineBuilder { networks: Vec::new(), clock: Arc::new(SystemClock), limits: Limits::default() }
     }
 
-    /// How many payments are accepted and neither settled nor failed yet.
+    /// How many payments are accepted and neither settled nor failed yet: zero when it is a good moment to
+    /// stop.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_facilitator::Engine;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// assert_eq!(engine.open_payments(), 0);
+    /// # Ok(()) }
+    /// ```
     pub fn open_payments(&self) -> usize {
         self.inner.journal.open_count()
     }
@@ -106,81 +121,89 @@ impl Engine {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let simulated = simulate::simulate(network, &payment).await?;
-        Ok(simulated.map(|()| payment))
+        let _turn = inner.simulations.try_acquire().map_err(|_| too_many())?;
+        Ok(first_simulation(network, &payment).await?.map(|()| payment))
     }
 
     async fn settle_payment(&self, request: &FacilitatorRequest) -> Result<SettleResponse, FacilitatorError> {
         let inner = &self.inner;
-        let fail = |refusal: Refusal| Ok(failure(request, refusal));
-        let network = match matching::find(&inner.networks, request) {
-            Ok(network) => network,
-            Err(refusal) => return fail(refusal),
+        let now = inner.clock.now();
+        let local = || {
+            let network = matching::find(&inner.networks, request)?;
+            let payment = check::check_at_any_time(request)?;
+            // Who asks again is told the fate, also after the authorization has expired.
+            let known = reserve::known(&inner.journal, &payment)?;
+            if known.is_none() {
+                check::window(&payment, &inner.limits, now)?;
+            }
+            Ok((network, payment, known))
         };
-        let payment = match check::check_at_any_time(request) {
-            Ok(payment) => payment,
-            Err(refusal) => return fail(refusal),
+        let (network, payment, known) = match local() {
+            Ok(found) => found,
+            Err(refusal) => return Ok(failure(request, refusal)),
         };
-        // Who asks again is told the fate, also after the authorization has expired.
-        if let Some(progress) = inner.journal.progress(&payment.key())
-            && !progress.borrow().may_be_retried()
-        {
-            return self.await_fate(request, &payment, progress).await;
+        if let Some(row) = known {
+            return self.await_fate(request, &row).await;
         }
-        if let Err(refusal) = check::window(&payment, &inner.limits, inner.clock.now()) {
-            return fail(refusal);
-        }
-        let (ours, progress) = reserve::reserve(&inner.journal, &payment, inner.clock.now())?;
-        if ours {
-            // In a task of its own: a caller who hangs up cannot leave a reservation behind.
-            let (journal, network) = (Arc::clone(&inner.journal), Arc::clone(network));
-            tokio::spawn(start_settlement(journal, network, payment.clone()));
-        }
-        self.await_fate(request, &payment, progress).await
+        let turn = Arc::clone(&inner.simulations).try_acquire_owned().map_err(|_| too_many())?;
+        let row = match reserve::reserve(&inner.journal, &payment, now)? {
+            Ok(Reserved::Ours(row)) => {
+                // In a task of its own: a caller who hangs up cannot leave a reservation behind.
+                let (journal, network, row) =
+                    (Arc::clone(&inner.journal), Arc::clone(network), Arc::clone(&row));
+                let ours = Arc::clone(&row);
+                tokio::spawn(async move {
+                    start_settlement(&journal, &network, ours).await;
+                    drop(turn);
+                });
+                row
+            }
+            Ok(Reserved::Theirs(row)) => row,
+            Err(refusal) => return Ok(failure(request, refusal)),
+        };
+        self.await_fate(request, &row).await
     }
 
     /// Waits for the fate of a reserved payment, at most the settle deadline.
     async fn await_fate(
         &self,
         request: &FacilitatorRequest,
-        payment: &ExactPayment,
-        mut progress: watch::Receiver<Progress>,
+        row: &Arc<Row>,
     ) -> Result<SettleResponse, FacilitatorError> {
         let inner = &self.inner;
-        let deadline = inner.limits.settle_deadline;
-        let mut last = progress.borrow_and_update().clone();
-        if let Ok(Ok(ended)) = timeout(deadline, progress.wait_for(Progress::is_terminal)).await {
-            last = ended.clone();
-        } else if progress.borrow().is_waiting() {
-            if inner.journal.reservation_withdraw(&payment.key()) {
-                return Err(FacilitatorError::Busy("no lane was free in time".to_owned()));
-            }
+        let mut progress = row.watch();
+        let ended = timeout(inner.limits.settle_deadline, progress.wait_for(Progress::is_terminal));
+        if ended.await.is_err() && row.progress().is_waiting() && !inner.journal.reservation_withdraw(row) {
+            // A lane is signing: the hash will be known in a moment.
             let known = timeout(CLAIM_GRACE, progress.wait_for(|progress| !progress.is_waiting()));
-            if let Ok(Ok(known)) = known.await {
-                last = known.clone();
-            }
-        } else {
-            last = progress.borrow().clone();
+            drop(known.await);
         }
-        respond(request, payment, last)
+        respond(request, &row.payment, row.progress())
     }
 }
 
+fn too_many() -> FacilitatorError {
+    FacilitatorError::Busy("too many payments are being simulated".to_owned())
+}
+
+async fn first_simulation(
+    network: &EvmNetwork,
+    payment: &ExactPayment,
+) -> Result<Result<(), Refusal>, FacilitatorError> {
+    let sender = network.lane().map(LaneHandle::address).unwrap_or_default();
+    let verdicts = simulate::simulate(&network.chain, sender, &[payment]).await?;
+    Ok(verdicts.into_iter().next().unwrap_or(Ok(())))
+}
+
 /// Simulates a reserved payment and hands it to a lane.
-async fn start_settlement(journal: Arc<Journal>, network: Arc<EvmNetwork>, payment: ExactPayment) {
-    let key = payment.key();
-    let ended = match simulate::simulate(&network, &payment).await {
-        Ok(Ok(())) => {
-            let job = Job { key: key.clone(), payment };
-            if network.lane().is_some_and(|lane| lane.enqueue(job)) {
-                return;
-            }
-            Progress::Abandoned { message: "every lane's queue is full".to_owned() }
-        }
+async fn start_settlement(journal: &Journal, network: &EvmNetwork, row: Arc<Row>) {
+    let ended = match first_simulation(network, &row.payment).await {
+        Ok(Ok(())) if network.enqueue(&row) => return,
+        Ok(Ok(())) => Progress::Abandoned { message: "every lane's queue is full".to_owned() },
         Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
         Err(error) => Progress::Abandoned { message: error.to_string() },
     };
-    journal.append(&key, ended);
+    journal.finish(&row, ended);
 }
 
 fn failure(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {
@@ -262,7 +285,19 @@ pub(crate) struct NetworkHealth {
 }
 
 impl EngineBuilder {
-    /// Adds a network.
+    /// Adds a network. Each may be added once.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::Facilitator;
+    /// use tollway_facilitator::Engine;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// assert_eq!(engine.supported().await?.kinds[0].network.as_str(), "eip155:31337");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn network(mut self, setup: NetworkSetup) -> Self {
         self.networks.push(setup);
@@ -270,13 +305,27 @@ impl EngineBuilder {
     }
 
     /// Replaces the limits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollway_facilitator::{Engine, Limits};
+    /// let limits = Limits { settle_deadline: Duration::from_secs(60), ..Limits::default() };
+    /// let builder = Engine::builder().limits(limits);
+    /// ```
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Replaces the clock, for tests.
+    /// Replaces the clock, for tests. Time windows of payments are held against it; waits are not.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollway_core::{ManualClock, UnixTime};
+    /// let clock = Arc::new(ManualClock::new(UnixTime(1_700_000_000)));
+    /// let builder = tollway_facilitator::Engine::builder().clock(clock);
+    /// ```
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -288,8 +337,20 @@ impl EngineBuilder {
     /// # Errors
     /// [`StartError`] with every fault found: a node that is down or on another chain, no Multicall3, a
     /// network without key or asset, a network given twice.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_facilitator::{Engine, StartError};
+    /// let (devnet, mut setup) = devnet().await;
+    /// setup.signers.clear();
+    /// let StartError(faults) = Engine::builder().network(setup).start().await.unwrap_err();
+    /// assert_eq!(faults, ["eip155:31337: no signer: a network needs at least one funded key"]);
+    /// # Ok(()) }
+    /// ```
     pub async fn start(self) -> Result<Engine, StartError> {
-        let mut faults = Vec::new();
+        let mut faults = self.limits.faults();
         if self.networks.is_empty() {
             faults.push("no network is configured".to_owned());
         }
@@ -306,7 +367,7 @@ impl EngineBuilder {
         let Self { networks, clock, limits } = self;
         let journal = Arc::new(Journal::new(limits.journal));
         let lane = |chain: &tollway_evm::Chain, signer| {
-            LaneHandle::spawn(chain.clone(), signer, Arc::clone(&journal), limits.clone())
+            LaneHandle::spawn(chain.clone(), signer, &journal, &clock, &limits)
         };
         let networks = networks
             .into_iter()
@@ -315,6 +376,7 @@ impl EngineBuilder {
                 Arc::new(EvmNetwork { chain, assets, lanes })
             })
             .collect();
-        Ok(Engine { inner: Arc::new(Inner { networks, journal, clock, limits }) })
+        let simulations = Arc::new(Semaphore::new(limits.simulations));
+        Ok(Engine { inner: Arc::new(Inner { networks, journal, clock, limits, simulations }) })
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use tollway_core::Network;
-use tollway_evm::{AssetTable, Chain, ChainError, MULTICALL3, Signer};
+use tollway_evm::{Asset, AssetTable, Chain, ChainError, MULTICALL3, Signer, asset_faults};
 
+use crate::journal::Row;
 use crate::lane::LaneHandle;
 
 /// What an operator gives for one network.
@@ -31,12 +32,21 @@ impl NetworkSetup {
         if !self.assets.iter().any(|asset| &asset.network == network) {
             add("no asset: nothing could be settled".to_owned());
         }
+        let addresses: Vec<Address> = self.signers.iter().map(|signer| signer.address()).collect();
+        for (index, address) in addresses.iter().enumerate() {
+            if addresses[..index].contains(address) {
+                add(format!("signer {address} is given twice: two lanes would fight for its nonces"));
+            }
+        }
         match self.chain.check_chain_id().await {
             Err(error @ ChainError::OtherChain { .. }) => add(error.to_string()),
             Err(error) => add(format!("node: {error}")),
             Ok(()) => match self.chain.code(MULTICALL3).await {
                 Ok(code) if code.is_empty() => add(ChainError::NoMulticall.to_string()),
-                Ok(_) => {}
+                Ok(_) => match asset_faults(&self.chain, &self.assets).await {
+                    Ok(found) => found.into_iter().for_each(&mut add),
+                    Err(error) => add(format!("node: {error}")),
+                },
                 Err(error) => add(format!("node: {error}")),
             },
         }
@@ -53,17 +63,24 @@ pub(crate) struct EvmNetwork {
 }
 
 impl EvmNetwork {
-    /// Whether the operator settles this asset.
-    pub(crate) fn allows(&self, asset: Address) -> bool {
-        self.assets.find(self.network(), asset).is_some()
+    /// The asset, if the operator settles it.
+    pub(crate) fn asset(&self, address: Address) -> Option<&Asset> {
+        self.assets.find(self.network(), address)
     }
 
     pub(crate) const fn network(&self) -> &Network {
         self.chain.network()
     }
 
-    /// The lane with the shortest queue, and the address simulations are run from.
+    /// The lane with the shortest queue among those that run; simulations are run from its address.
     pub(crate) fn lane(&self) -> Option<&LaneHandle> {
-        self.lanes.iter().min_by_key(|lane| lane.queued())
+        self.lanes.iter().filter(|lane| lane.is_running()).min_by_key(|lane| lane.queued())
+    }
+
+    /// Hands a payment to the lane with the shortest queue that has room. False: none has.
+    pub(crate) fn enqueue(&self, row: &Arc<Row>) -> bool {
+        let mut lanes: Vec<&LaneHandle> = self.lanes.iter().collect();
+        lanes.sort_by_key(|lane| lane.queued());
+        lanes.into_iter().any(|lane| lane.enqueue(Arc::clone(row)))
     }
 }

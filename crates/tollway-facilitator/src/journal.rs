@@ -1,12 +1,18 @@
 //! The journal: what happened to each payment, by authorization key. In memory for now; the methods are those
 //! of a durable store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tollway_core::{AuthorizationKey, ErrorCode, UnixTime};
+use tollway_evm::SignedTransaction;
+use tollway_evm::exact::ExactPayment;
+
+/// How long an ended payment is remembered beyond its expiry: for those who ask late.
+const REMEMBER_SECONDS: u64 = 3_600;
 
 /// Every payment that was accepted for settlement and is not yet forgotten.
 #[derive(Debug)]
@@ -17,20 +23,21 @@ pub(crate) struct Journal {
 
 #[derive(Debug, Default)]
 struct Rows {
-    by_key: HashMap<AuthorizationKey, Row>,
-    /// Terminal rows in the order they ended, with the time they may be forgotten.
-    ended: VecDeque<(UnixTime, AuthorizationKey)>,
-    /// How many rows are not terminal.
-    open: usize,
+    by_key: HashMap<AuthorizationKey, Arc<Row>>,
+    /// Ended rows by the time they may be forgotten; one place a key.
+    ended: BTreeSet<(UnixTime, AuthorizationKey)>,
 }
 
+/// One payment on its way. Whoever acts on it holds the row itself: a key may come back with another.
 #[derive(Debug)]
-struct Row {
+pub(crate) struct Row {
+    pub(crate) payment: ExactPayment,
     progress: watch::Sender<Progress>,
-    valid_before: UnixTime,
+    /// Every transaction that was signed for it, with its bytes: any of them may be included.
+    signed: Mutex<Vec<SignedTransaction>>,
 }
 
-/// How far a payment has come. It only ever moves down this list.
+/// How far a payment has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Reserved for settlement. Nothing is signed: it can still be withdrawn.
@@ -67,9 +74,11 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) enum Reservation {
     /// The caller is the one who settles.
-    New(watch::Receiver<Progress>),
-    /// Somebody was here before; this is how far it has come.
-    Existing(watch::Receiver<Progress>),
+    New(Arc<Row>),
+    /// Somebody was here before with the same authorization.
+    Existing(Arc<Row>),
+    /// The payer signed something else under the same nonce: only one of the two can ever be used.
+    Other,
     /// No room: nothing can be promised.
     Full,
 }
@@ -79,163 +88,261 @@ impl Journal {
         Self { rows: Mutex::default(), capacity }
     }
 
-    /// Reserves `key`, or tells who was first. A payment that failed may be tried again.
-    pub(crate) fn reservation_insert(
-        &self,
-        key: &AuthorizationKey,
-        valid_before: UnixTime,
-        now: UnixTime,
-    ) -> Reservation {
+    /// Reserves the authorization, or tells who was first. A payment that failed may be tried again.
+    pub(crate) fn reservation_insert(&self, payment: &ExactPayment, now: UnixTime) -> Reservation {
+        let key = payment.key();
         let mut rows = self.rows.lock();
         rows.forget_until(now);
-        if let Some(row) = rows.by_key.get(key)
-            && !row.progress.borrow().may_be_retried()
-        {
-            return Reservation::Existing(row.progress.subscribe());
-        }
-        if rows.by_key.len() >= self.capacity {
+        let mut signed = Vec::new();
+        if let Some(row) = rows.by_key.get(&key) {
+            // The payer controls what is signed under a nonce; the fate of one is not the fate of the other.
+            if row.payment.authorization != payment.authorization {
+                return Reservation::Other;
+            }
+            if !row.progress().may_be_retried() {
+                return Reservation::Existing(Arc::clone(row));
+            }
+            signed = row.signed.lock().clone();
+        } else if rows.by_key.len() >= self.capacity {
             return Reservation::Full;
         }
-        let (progress, receiver) = watch::channel(Progress::Reserved);
-        rows.by_key.insert(key.clone(), Row { progress, valid_before });
-        rows.open += 1;
-        Reservation::New(receiver)
+        rows.ended.remove(&(remembered_until(payment), key.clone()));
+        let row = Arc::new(Row {
+            payment: payment.clone(),
+            progress: watch::channel(Progress::Reserved).0,
+            signed: Mutex::new(signed),
+        });
+        rows.by_key.insert(key, Arc::clone(&row));
+        Reservation::New(row)
     }
 
-    /// How far `key` has come, if it is known.
-    pub(crate) fn progress(&self, key: &AuthorizationKey) -> Option<watch::Receiver<Progress>> {
-        self.rows.lock().by_key.get(key).map(|row| row.progress.subscribe())
+    /// The row under the payment's key, whatever was signed.
+    pub(crate) fn row(&self, payment: &ExactPayment) -> Option<Arc<Row>> {
+        self.rows.lock().by_key.get(&payment.key()).map(Arc::clone)
     }
 
     /// Takes back a reservation that no lane has claimed. False: too late, a transaction may exist.
-    pub(crate) fn reservation_withdraw(&self, key: &AuthorizationKey) -> bool {
-        let mut rows = self.rows.lock();
-        let reserved = rows.by_key.get(key).is_some_and(|row| *row.progress.borrow() == Progress::Reserved);
-        if reserved {
-            rows.by_key.remove(key);
-            rows.open -= 1;
+    pub(crate) fn reservation_withdraw(&self, row: &Arc<Row>) -> bool {
+        let withdrawn = Progress::Abandoned { message: "no lane was free in time".to_owned() };
+        let taken = row.advance(withdrawn, |progress| *progress == Progress::Reserved);
+        if taken {
+            self.end(row);
         }
-        reserved
+        taken
     }
 
-    /// Takes a reservation into a transaction. False: it was withdrawn.
-    pub(crate) fn claim(&self, key: &AuthorizationKey) -> bool {
-        let rows = self.rows.lock();
-        rows.by_key.get(key).is_some_and(|row| {
-            row.progress.send_if_modified(|progress| {
-                let reserved = *progress == Progress::Reserved;
-                if reserved {
-                    *progress = Progress::Claimed;
-                }
-                reserved
-            })
-        })
-    }
-
-    /// Writes down how far `key` has come. A terminal row never changes.
-    pub(crate) fn append(&self, key: &AuthorizationKey, next: Progress) {
-        let mut rows = self.rows.lock();
-        let Some(row) = rows.by_key.get(key) else { return };
-        let ended = next.is_terminal();
-        let valid_before = row.valid_before;
-        let changed = row.progress.send_if_modified(|progress| {
-            let open = !progress.is_terminal();
-            if open {
-                *progress = next;
-            }
-            open
-        });
-        if changed && ended {
-            rows.open -= 1;
-            rows.ended.push_back((valid_before, key.clone()));
+    /// Writes down how a payment ended. What has ended stays as it ended.
+    pub(crate) fn finish(&self, row: &Arc<Row>, ended: Progress) {
+        if row.advance(ended, |progress| !progress.is_terminal()) {
+            self.end(row);
         }
     }
 
     /// How many payments are neither settled nor failed.
     pub(crate) fn open_count(&self) -> usize {
-        self.rows.lock().open
+        let rows = self.rows.lock();
+        rows.by_key.len().saturating_sub(rows.ended.len())
+    }
+
+    /// A row that never had a transaction leaves nothing to remember: strangers cannot fill the journal.
+    fn end(&self, row: &Arc<Row>) {
+        let key = row.payment.key();
+        let mut rows = self.rows.lock();
+        if !rows.by_key.get(&key).is_some_and(|current| Arc::ptr_eq(current, row)) {
+            return;
+        }
+        if row.signed.lock().is_empty() {
+            rows.by_key.remove(&key);
+        } else {
+            rows.ended.insert((remembered_until(&row.payment), key));
+        }
+    }
+}
+
+/// No block after the expiry can settle it; this is the time for those who ask late.
+fn remembered_until(payment: &ExactPayment) -> UnixTime {
+    payment.authorization.expires().plus_seconds(REMEMBER_SECONDS)
+}
+
+impl Row {
+    /// How far it has come.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// To wait for how it goes on.
+    pub(crate) fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Takes a reservation into a transaction. False: it was withdrawn.
+    pub(crate) fn claim(&self) -> bool {
+        self.advance(Progress::Claimed, |progress| *progress == Progress::Reserved)
+    }
+
+    /// Writes down a signed transaction. From here on it may be out.
+    pub(crate) fn record_sent(&self, signed: &SignedTransaction) {
+        self.signed.lock().push(signed.clone());
+        let sent = Progress::Sent { transaction: signed.hash };
+        self.advance(sent, |progress| !progress.is_terminal());
+    }
+
+    /// The transactions that were ever signed for it.
+    pub(crate) fn transactions(&self) -> Vec<B256> {
+        self.signed.lock().iter().map(|signed| signed.hash).collect()
+    }
+
+    fn advance(&self, next: Progress, from: impl FnOnce(&Progress) -> bool) -> bool {
+        self.progress.send_if_modified(|progress| {
+            let may = from(progress);
+            if may {
+                *progress = next;
+            }
+            may
+        })
     }
 }
 
 impl Rows {
-    /// Forgets ended payments whose authorization has expired: the token refuses them from then on. Only the
-    /// oldest are looked at, so the cost is spread over the reservations that come.
     fn forget_until(&mut self, now: UnixTime) {
-        for _ in 0..4 {
-            let Some((valid_before, key)) = self.ended.pop_front() else { return };
-            if valid_before > now {
-                self.ended.push_back((valid_before, key));
-            } else if self.by_key.get(&key).is_some_and(|row| row.progress.borrow().is_terminal()) {
-                self.by_key.remove(&key);
+        while let Some((until, _)) = self.ended.first() {
+            if *until > now {
+                return;
             }
+            let Some((_, key)) = self.ended.pop_first() else { return };
+            self.by_key.remove(&key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::B256;
-    use tollway_core::{AuthorizationKey, ErrorCode, UnixTime};
+    use std::sync::Arc;
 
-    use super::{Journal, Progress, Reservation};
+    use alloy_primitives::{Address, B256, Bytes, Signature, U256};
+    use tollway_core::{ErrorCode, Network, UnixTime};
+    use tollway_evm::SignedTransaction;
+    use tollway_evm::exact::{Authorization, ExactPayment};
 
-    fn key(n: u32) -> AuthorizationKey {
-        AuthorizationKey::new(format!("k{n}"))
+    use super::{Journal, Progress, REMEMBER_SECONDS, Reservation, Row};
+
+    const NOW: UnixTime = UnixTime(0);
+
+    fn payment(nonce: u8, value: u64) -> ExactPayment {
+        ExactPayment {
+            authorization: Authorization {
+                from: Address::repeat_byte(1),
+                to: Address::repeat_byte(2),
+                value: U256::from(value),
+                valid_after: U256::ZERO,
+                valid_before: U256::from(100),
+                nonce: B256::repeat_byte(nonce),
+            },
+            signature: Signature::test_signature(),
+            asset: Address::repeat_byte(3),
+            network: Network::evm(1),
+        }
+    }
+
+    fn new(journal: &Journal, payment: &ExactPayment) -> Arc<Row> {
+        match journal.reservation_insert(payment, NOW) {
+            Reservation::New(row) => row,
+            other => panic!("not new: {other:?}"),
+        }
+    }
+
+    fn signed(hash: u8) -> SignedTransaction {
+        SignedTransaction { hash: B256::repeat_byte(hash), raw: Bytes::new() }
     }
 
     fn settled() -> Progress {
-        Progress::Settled { transaction: B256::ZERO, log_index: 0 }
+        Progress::Settled { transaction: B256::repeat_byte(1), log_index: 0 }
+    }
+
+    fn failed() -> Progress {
+        Progress::Failed { code: ErrorCode::INVALID_TRANSACTION_STATE, message: String::new() }
     }
 
     #[test]
-    fn one_key_has_one_actor() {
+    fn one_authorization_has_one_actor() {
         let journal = Journal::new(10);
-        let (expiry, now) = (UnixTime(100), UnixTime(0));
-        assert!(matches!(journal.reservation_insert(&key(1), expiry, now), Reservation::New(_)));
-        assert!(matches!(journal.reservation_insert(&key(1), expiry, now), Reservation::Existing(_)));
-        assert!(journal.claim(&key(1)) && !journal.claim(&key(1)));
-        assert!(!journal.reservation_withdraw(&key(1)), "too late: a lane has it");
-        journal.append(&key(1), settled());
-        assert!(matches!(journal.reservation_insert(&key(1), expiry, now), Reservation::Existing(_)));
+        let row = new(&journal, &payment(1, 5));
+        assert!(matches!(journal.reservation_insert(&payment(1, 5), NOW), Reservation::Existing(_)));
+        assert!(row.claim() && !row.claim());
+        assert!(!journal.reservation_withdraw(&row), "too late: a lane has it");
+        row.record_sent(&signed(1));
+        journal.finish(&row, settled());
+        assert!(matches!(journal.reservation_insert(&payment(1, 5), NOW), Reservation::Existing(_)));
+        assert_eq!(journal.open_count(), 0);
     }
 
     #[test]
-    fn a_withdrawn_reservation_is_never_sent_and_a_failed_one_may_be_retried() {
+    fn another_authorization_under_the_same_nonce_does_not_share_its_fate() {
         let journal = Journal::new(10);
-        let (expiry, now) = (UnixTime(100), UnixTime(0));
-        journal.reservation_insert(&key(1), expiry, now);
-        assert!(journal.reservation_withdraw(&key(1)) && !journal.claim(&key(1)));
-        journal.reservation_insert(&key(2), expiry, now);
-        let code = ErrorCode::INVALID_TRANSACTION_STATE;
-        journal.append(&key(2), Progress::Failed { code, message: String::new() });
-        assert!(matches!(journal.reservation_insert(&key(2), expiry, now), Reservation::New(_)));
+        let row = new(&journal, &payment(1, 5));
+        row.record_sent(&signed(1));
+        assert!(matches!(journal.reservation_insert(&payment(1, 6), NOW), Reservation::Other));
+        journal.finish(&row, settled());
+        assert!(matches!(journal.reservation_insert(&payment(1, 6), NOW), Reservation::Other));
+    }
+
+    #[test]
+    fn who_holds_an_old_row_cannot_touch_a_newer_one() {
+        let journal = Journal::new(10);
+        let old = new(&journal, &payment(1, 5));
+        assert!(journal.reservation_withdraw(&old));
+        let newer = new(&journal, &payment(1, 6));
+        assert!(!old.claim(), "a withdrawn job is never sent");
+        assert!(!journal.reservation_withdraw(&old));
+        journal.finish(&old, settled());
+        assert_eq!((newer.progress(), journal.open_count()), (Progress::Reserved, 1));
+    }
+
+    #[test]
+    fn what_failed_may_be_tried_again_and_keeps_its_transactions() {
+        let journal = Journal::new(10);
+        let row = new(&journal, &payment(1, 5));
+        row.record_sent(&signed(1));
+        journal.finish(&row, failed());
+        let again = new(&journal, &payment(1, 5));
+        again.record_sent(&signed(2));
+        assert_eq!(again.transactions(), [B256::repeat_byte(1), B256::repeat_byte(2)]);
+        assert_eq!(journal.open_count(), 1);
     }
 
     #[test]
     fn an_outcome_never_changes() {
         let journal = Journal::new(10);
-        journal.reservation_insert(&key(1), UnixTime(100), UnixTime(0));
-        journal.append(&key(1), settled());
-        journal.append(&key(1), Progress::Sent { transaction: B256::ZERO });
-        assert_eq!(*journal.progress(&key(1)).unwrap().borrow(), settled());
+        let row = new(&journal, &payment(1, 5));
+        row.record_sent(&signed(1));
+        journal.finish(&row, settled());
+        row.record_sent(&signed(2));
+        journal.finish(&row, failed());
+        assert_eq!(row.progress(), settled());
     }
 
     #[test]
-    fn the_journal_is_bounded_and_forgets_only_what_has_ended_and_expired() {
+    fn the_journal_is_bounded_and_strangers_cannot_fill_it() {
         let journal = Journal::new(2);
-        journal.reservation_insert(&key(1), UnixTime(100), UnixTime(0));
-        journal.reservation_insert(&key(2), UnixTime(100), UnixTime(0));
-        assert!(matches!(journal.reservation_insert(&key(3), UnixTime(100), UnixTime(0)), Reservation::Full));
-        journal.append(&key(1), settled());
-        assert!(matches!(
-            journal.reservation_insert(&key(3), UnixTime(100), UnixTime(99)),
-            Reservation::Full
-        ));
-        assert!(matches!(
-            journal.reservation_insert(&key(3), UnixTime(200), UnixTime(100)),
-            Reservation::New(_)
-        ));
-        assert!(journal.progress(&key(2)).is_some(), "open: kept although expired");
-        assert_eq!(journal.open_count(), 2);
+        for nonce in 0..50 {
+            journal.finish(&new(&journal, &payment(nonce, 5)), failed());
+        }
+        let open = new(&journal, &payment(1, 5));
+        let sent = new(&journal, &payment(2, 5));
+        sent.record_sent(&signed(1));
+        assert!(matches!(journal.reservation_insert(&payment(3, 5), NOW), Reservation::Full));
+        journal.finish(&sent, settled());
+        let expired = UnixTime(100);
+        assert!(
+            matches!(journal.reservation_insert(&payment(3, 5), expired), Reservation::Full),
+            "remembered"
+        );
+        let later = expired.plus_seconds(REMEMBER_SECONDS);
+        assert!(matches!(journal.reservation_insert(&payment(3, 5), later), Reservation::New(_)));
+        assert_eq!(
+            (open.progress(), journal.open_count()),
+            (Progress::Reserved, 2),
+            "open: kept although expired"
+        );
     }
 }

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use alloy_primitives::Address;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tollway_core::AuthorizationKey;
-use tollway_evm::exact::ExactPayment;
+use tollway_core::Clock;
+use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, ChainError, Signer};
 
-use crate::journal::{Journal, Progress};
-use crate::limits::{Limits, MAX_BATCH};
-use crate::phase::prove::follow;
+use crate::journal::{Journal, Progress, Row};
+use crate::limits::Limits;
+use crate::phase::prove::{Followed, follow};
 use crate::phase::send::{NotSent, send};
+use crate::phase::simulate::simulate;
 
 /// How long suggested fees are believed.
 const FEES_AGE: Duration = Duration::from_secs(1);
@@ -28,19 +29,15 @@ pub(crate) struct Lane {
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) limits: Limits,
+    clock: Arc<dyn Clock>,
     nonce: Option<u64>,
     fees: Option<(Instant, Fees)>,
-}
-
-/// One payment to settle.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) key: AuthorizationKey,
-    pub(crate) payment: ExactPayment,
+    /// What the next transaction must offer at least, to displace one that holds its nonce.
+    floor: Fees,
 }
 
 /// What a transaction offers for gas, wei.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fees {
     pub(crate) max_fee_per_gas: u128,
     pub(crate) max_priority_fee_per_gas: u128,
@@ -49,7 +46,7 @@ pub(crate) struct Fees {
 /// How the engine speaks to a lane. Dropping it ends the lane's task.
 #[derive(Debug)]
 pub(crate) struct LaneHandle {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Arc<Row>>,
     queued: Arc<AtomicUsize>,
     address: Address,
     task: AbortHandle,
@@ -60,21 +57,31 @@ impl LaneHandle {
     pub(crate) fn spawn(
         chain: Chain,
         signer: Arc<dyn Signer>,
-        journal: Arc<Journal>,
-        limits: Limits,
+        journal: &Arc<Journal>,
+        clock: &Arc<dyn Clock>,
+        limits: &Limits,
     ) -> Self {
-        let (queue, jobs) = mpsc::channel(limits.lane_queue);
+        let (queue, rows) = mpsc::channel(limits.lane_queue);
         let queued = Arc::new(AtomicUsize::new(0));
         let address = signer.address();
-        let lane = Lane { chain, signer, journal, limits, nonce: None, fees: None };
-        let task = tokio::spawn(lane.run(jobs, Arc::clone(&queued))).abort_handle();
+        let lane = Lane {
+            chain,
+            signer,
+            journal: Arc::clone(journal),
+            limits: limits.clone(),
+            clock: Arc::clone(clock),
+            nonce: None,
+            fees: None,
+            floor: Fees::default(),
+        };
+        let task = tokio::spawn(lane.run(rows, Arc::clone(&queued))).abort_handle();
         Self { queue, queued, address, task }
     }
 
-    /// Queues a payment. False: the queue is full.
-    pub(crate) fn enqueue(&self, job: Job) -> bool {
+    /// Queues a payment. False: the queue is full, or the lane has ended.
+    pub(crate) fn enqueue(&self, row: Arc<Row>) -> bool {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let taken = self.queue.try_send(job).is_ok();
+        let taken = self.queue.try_send(row).is_ok();
         if !taken {
             self.queued.fetch_sub(1, Ordering::Relaxed);
         }
@@ -84,6 +91,11 @@ impl LaneHandle {
     /// How many payments wait.
     pub(crate) fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Whether the lane's task lives.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.task.is_finished()
     }
 
     /// The lane's account.
@@ -99,39 +111,78 @@ impl Drop for LaneHandle {
 }
 
 impl Lane {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>, queued: Arc<AtomicUsize>) {
-        let mut jobs = Vec::new();
-        while queue.recv_many(&mut jobs, self.limits.batch.clamp(1, MAX_BATCH)).await > 0 {
-            queued.fetch_sub(jobs.len(), Ordering::Relaxed);
-            jobs.retain(|job| self.journal.claim(&job.key));
-            if !jobs.is_empty() {
-                self.settle(&jobs).await;
+    async fn run(mut self, mut queue: mpsc::Receiver<Arc<Row>>, queued: Arc<AtomicUsize>) {
+        let mut rows = Vec::new();
+        while queue.recv_many(&mut rows, self.limits.batch).await > 0 {
+            queued.fetch_sub(rows.len(), Ordering::Relaxed);
+            rows.retain(|row| row.claim());
+            let ready = self.ready(&rows).await;
+            if !ready.is_empty() {
+                self.settle(&ready).await;
             }
-            jobs.clear();
+            rows.clear();
         }
     }
 
-    async fn settle(&mut self, jobs: &[Job]) {
-        match send(self, jobs).await {
-            Ok(sent) => {
-                self.nonce = Some(sent.nonce + 1);
-                tracing::info!(
-                    network = %self.chain.network(), transaction = %sent.signed.hash,
-                    payments = jobs.len(), "sent"
-                );
-                follow(self, jobs, &sent).await;
+    /// Those of `rows` that would still settle now, in one transaction together. The queue took time, and what one
+    /// payer's balance covers alone it may not cover twice: gas is spent on nothing that is known to fail.
+    async fn ready(&self, rows: &[Arc<Row>]) -> Vec<Arc<Row>> {
+        let mut open = Vec::with_capacity(rows.len());
+        for row in rows {
+            match exact::check_window(&row.payment, self.clock.now()) {
+                Ok(()) => open.push(Arc::clone(row)),
+                Err(refusal) => self.journal.finish(row, failed(refusal)),
             }
-            Err(error) => self.give_up(jobs, &error),
+        }
+        if open.is_empty() {
+            return open;
+        }
+        let payments: Vec<&ExactPayment> = open.iter().map(|row| &row.payment).collect();
+        let verdicts = match simulate(&self.chain, self.signer.address(), &payments).await {
+            Ok(verdicts) => verdicts,
+            Err(error) => {
+                for row in &open {
+                    self.journal.finish(row, Progress::Abandoned { message: error.to_string() });
+                }
+                return Vec::new();
+            }
+        };
+        let mut ready = Vec::with_capacity(open.len());
+        for (row, verdict) in open.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(()) => ready.push(row),
+                Err(refusal) => self.journal.finish(&row, failed(refusal)),
+            }
+        }
+        ready
+    }
+
+    async fn settle(&mut self, rows: &[Arc<Row>]) {
+        let sent = match send(self, rows).await {
+            Ok(sent) => sent,
+            Err(error) => return self.give_up(rows, &error),
+        };
+        let (network, transaction) = (self.chain.network(), sent.signed.hash);
+        tracing::info!(%network, %transaction, payments = rows.len(), "sent");
+        match follow(self, rows, &sent).await {
+            Followed::NonceUsed => {
+                self.nonce = Some(sent.nonce + 1);
+                self.floor = Fees::default();
+            }
+            Followed::NonceFree => {
+                self.nonce = Some(sent.nonce);
+                self.raise_floor();
+            }
         }
     }
 
     /// Nothing is out: the payments may be presented again.
-    fn give_up(&mut self, jobs: &[Job], error: &NotSent) {
-        tracing::error!(network = %self.chain.network(), %error, payments = jobs.len(), "not sent");
+    fn give_up(&mut self, rows: &[Arc<Row>], error: &NotSent) {
+        tracing::error!(network = %self.chain.network(), %error, payments = rows.len(), "not sent");
         self.forget_nonce();
-        for job in jobs {
+        for row in rows {
             let message = "the facilitator could not send the transaction".to_owned();
-            self.journal.append(&job.key, Progress::Abandoned { message });
+            self.journal.finish(row, Progress::Abandoned { message });
         }
     }
 
@@ -158,14 +209,29 @@ impl Lane {
             return Ok(fees);
         }
         let (head, tip) = tokio::join!(self.chain.head(), self.chain.priority_fee());
-        let (base_fee, tip) = (head?.base_fee, tip?);
-        let limit = self.limits.max_fee_per_gas;
-        if base_fee.saturating_add(tip) > limit {
-            return Err(NotSent::TooDear { base_fee, limit });
+        let (base_fee, tip) = (head?.base_fee, tip?.max(self.floor.max_priority_fee_per_gas));
+        let (limit, price) = (self.limits.max_fee_per_gas, base_fee.saturating_add(tip));
+        if price > limit {
+            return Err(NotSent::TooDear { price, limit });
         }
-        let max_fee_per_gas = base_fee.saturating_mul(2).saturating_add(tip).min(limit);
-        let fees = Fees { max_fee_per_gas, max_priority_fee_per_gas: tip };
+        let generous = base_fee.saturating_mul(2).saturating_add(tip).max(self.floor.max_fee_per_gas);
+        let fees = Fees { max_fee_per_gas: generous.min(limit), max_priority_fee_per_gas: tip };
         self.fees = Some((Instant::now(), fees));
         Ok(fees)
     }
+
+    /// A pool gives a nonce to another transaction only for an eighth more.
+    fn raise_floor(&mut self) {
+        if let Some((_, fees)) = self.fees.take() {
+            let more = |fee: u128| fee.saturating_add(fee / 8).saturating_add(1);
+            self.floor = Fees {
+                max_fee_per_gas: more(fees.max_fee_per_gas),
+                max_priority_fee_per_gas: more(fees.max_priority_fee_per_gas),
+            };
+        }
+    }
+}
+
+fn failed(refusal: tollway_core::Refusal) -> Progress {
+    Progress::Failed { message: refusal.to_string(), code: refusal.code }
 }

@@ -10,7 +10,7 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
-use tollway_facilitator::{Limits, MAX_BATCH, NetworkSetup};
+use tollway_facilitator::{Limits, NetworkSetup};
 
 use crate::dev_assets::with_dev_assets;
 
@@ -34,6 +34,7 @@ struct LimitsConfig {
     rpc_deadline_ms: u64,
     lane_queue: usize,
     batch: usize,
+    simulations: usize,
     journal: usize,
     max_fee_gwei: u64,
     max_validity_seconds: u64,
@@ -83,33 +84,15 @@ impl FacilitatorConfig {
             .map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
     }
 
-    /// The engine's limits.
+    /// The engine's limits. Which of them no engine can work with, the engine says when it starts.
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
         let limits = &self.limits;
-        let zeros = [
-            ("settle_deadline_ms", limits.settle_deadline_ms == 0),
-            ("rpc_deadline_ms", limits.rpc_deadline_ms == 0),
-            ("lane_queue", limits.lane_queue == 0),
-            ("batch", !(1..=MAX_BATCH).contains(&limits.batch)),
-            ("journal", limits.journal == 0),
-            ("max_fee_gwei", limits.max_fee_gwei == 0),
-            ("max_validity_seconds", limits.max_validity_seconds == 0),
-            ("rebroadcast_ms", limits.rebroadcast_ms == 0),
-        ];
-        let faults: Vec<String> = zeros
-            .into_iter()
-            .filter(|(_, wrong)| *wrong)
-            .map(|(key, _)| match key {
-                "batch" => format!("limits.batch: must be between 1 and {MAX_BATCH}"),
-                key => format!("limits.{key}: must be more than zero"),
-            })
-            .collect();
-        if !faults.is_empty() {
-            return Err(ConfigError(faults));
+        if limits.rpc_deadline_ms == 0 {
+            return Err(ConfigError(vec!["limits.rpc_deadline_ms: must be more than zero".to_owned()]));
         }
         Ok(Limits {
             settle_deadline: Duration::from_millis(limits.settle_deadline_ms),
-            rpc_deadline: Duration::from_millis(limits.rpc_deadline_ms),
+            simulations: limits.simulations,
             lane_queue: limits.lane_queue,
             batch: limits.batch,
             journal: limits.journal,
@@ -120,7 +103,7 @@ impl FacilitatorConfig {
     }
 
     /// The networks, with their keys read. All faults at once.
-    pub(crate) fn networks(&self, limits: &Limits) -> Result<Vec<NetworkSetup>, ConfigError> {
+    pub(crate) fn networks(&self) -> Result<Vec<NetworkSetup>, ConfigError> {
         let mut faults = Vec::new();
         if self.networks.is_empty() {
             faults.push("networks: at least one [[networks]] table is required".to_owned());
@@ -128,7 +111,7 @@ impl FacilitatorConfig {
         let mut setups = Vec::new();
         for (index, config) in self.networks.iter().enumerate() {
             let at = format!("networks[{index}]");
-            match config.setup(limits.rpc_deadline) {
+            match config.setup(Duration::from_millis(self.limits.rpc_deadline_ms)) {
                 Ok(setup) => setups.push(setup),
                 Err(found) => faults.extend(found.into_iter().map(|fault| format!("{at}.{fault}"))),
             }
@@ -258,7 +241,7 @@ mod tests {
              [[networks]]\nnetwork = \"eip155:8453\"\nrpc_url = \"::\"\nkeys = []\nassets = [\"NOPE\"]",
         )
         .unwrap();
-        let error = config.networks(&config.limits().unwrap()).unwrap_err().to_string();
+        let error = config.networks().unwrap_err().to_string();
         for part in [
             "networks[0].network",
             "networks[0].keys[0]",

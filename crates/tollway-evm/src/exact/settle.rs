@@ -4,7 +4,7 @@ use alloy_primitives::{Address, U256};
 use alloy_sol_types::{SolCall, SolValue, sol};
 use tollway_core::{ErrorCode, Refusal};
 
-use super::ExactPayment;
+use super::{Authorization, ExactPayment};
 use crate::chain::{Chain, ChainError};
 use crate::multicall::{self, Call, Returned};
 
@@ -48,40 +48,114 @@ pub fn transfer_call(payment: &ExactPayment) -> Call {
     Call { to: payment.asset, data: call.abi_encode().into() }
 }
 
-/// Runs the transfer on the latest state in one `eth_call`, with what explains a failure around it: the nonce,
-/// the payer's balance, and the payee's balance before and after.
+/// Runs the transfers on the latest state, one after the other in one `eth_call`, each on the state that those
+/// before it leave: so two payments racing for one balance are told apart. Around each stands what explains a
+/// failure: the nonce, the payer's balance, and the payee's balance before and after. In the same round the node
+/// is asked whether a payer has code.
+///
+/// The inner result of each payment is a refusal if its transfer would not move exactly the value.
 ///
 /// # Errors
-/// [`SimulationError::Refused`] when the transfer would not move exactly the value;
-/// [`SimulationError::Chain`] when the node gave no answer, which says nothing about the payment.
-pub async fn simulate(chain: &Chain, payment: &ExactPayment, sender: Address) -> Result<(), SimulationError> {
+/// The node gave no answer, which says nothing about any payment.
+///
+/// ```
+/// # use alloy_sol_types::SolValue;
+/// # use tollway_core::ErrorCode;
+/// # use tollway_evm::{Address, Bytes, exact};
+/// # use alloy_transport::mock::{Asserter, MockTransport};
+/// # use tollway_core::Network;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let node = Asserter::new();
+/// # node.push_success(&Bytes::from(vec![(true, Bytes::new()); 5].abi_encode()));
+/// # node.push_success(&"0x");
+/// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+/// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// # let payment = exact::check_at_any_time(&request.payment, &request.requirements)?;
+/// # let lane = Address::repeat_byte(1);
+/// let verdicts = exact::simulate(&chain, lane, &[&payment]).await?; // on a chain without the token
+/// let refusal = verdicts[0].as_ref().unwrap_err();
+/// assert_eq!(refusal.code, ErrorCode::ASSET_NOT_DEPLOYED_CONTRACT);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn simulate(
+    chain: &Chain,
+    sender: Address,
+    payments: &[&ExactPayment],
+) -> Result<Vec<Result<(), Refusal>>, ChainError> {
+    let calls: Vec<Call> = payments.iter().flat_map(|payment| probes(payment)).collect();
+    let payers: Vec<Address> = payments.iter().map(|payment| payment.authorization.from).collect();
+    let (returned, codes) = multicall::call_with_codes(chain, sender, &calls, &payers).await?;
+    let judged =
+        payments.iter().zip(returned.chunks(PROBES)).zip(codes).map(|((payment, returned), has_code)| {
+            let verdict = if has_code { Err(account_with_code()) } else { judge(payment, returned) };
+            verdict.map_err(|refusal| refusal.by(payment.authorization.from.to_checksum(None)))
+        });
+    Ok(judged.collect())
+}
+
+/// Whether each authorization is used or canceled on chain (EIP-3009, `authorizationState`).
+///
+/// # Errors
+/// The node gave no answer, or an asset does not implement EIP-3009.
+///
+/// ```
+/// # use alloy_sol_types::SolValue;
+/// # use tollway_evm::{Bytes, exact};
+/// # use alloy_transport::mock::{Asserter, MockTransport};
+/// # use tollway_core::Network;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let node = Asserter::new();
+/// # node.push_success(&Bytes::from(vec![(true, Bytes::from(true.abi_encode()))].abi_encode()));
+/// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+/// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// # let payment = exact::check_at_any_time(&request.payment, &request.requirements)?;
+/// assert_eq!(exact::is_used(&chain, &[&payment]).await?, [true]);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn is_used(chain: &Chain, payments: &[&ExactPayment]) -> Result<Vec<bool>, ChainError> {
+    let calls: Vec<Call> = payments.iter().map(|payment| state_of(payment)).collect();
+    let returned = multicall::call(chain, Address::ZERO, &calls).await?;
+    returned
+        .iter()
+        .map(|state| bool::abi_decode(&state.data).ok().filter(|_| state.success).ok_or(ChainError::NoState))
+        .collect()
+}
+
+/// How many calls simulate one payment.
+const PROBES: usize = 5;
+
+fn probes(payment: &ExactPayment) -> [Call; PROBES] {
     let authorization = &payment.authorization;
-    let call = |data: Vec<u8>| Call { to: payment.asset, data: data.into() };
-    let balance_of = |account| call(Token::balanceOfCall { account }.abi_encode());
-    let calls = [
-        call(
-            Token::authorizationStateCall { authorizer: authorization.from, nonce: authorization.nonce }
-                .abi_encode(),
-        ),
+    let balance_of =
+        |account| Call { to: payment.asset, data: Token::balanceOfCall { account }.abi_encode().into() };
+    [
+        state_of(payment),
         balance_of(authorization.from),
         balance_of(authorization.to),
         transfer_call(payment),
         balance_of(authorization.to),
-    ];
-    let returned = multicall::call(chain, sender, &calls).await?;
-    judge(payment, &returned)
-        .map_err(|refusal| SimulationError::Refused(refusal.by(authorization.from.to_checksum(None))))
+    ]
 }
 
-/// Why a simulation did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulationError {
-    /// The transfer would fail.
-    #[error(transparent)]
-    Refused(Refusal),
-    /// The node gave no answer.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
+fn state_of(payment: &ExactPayment) -> Call {
+    let Authorization { from, nonce, .. } = payment.authorization;
+    let call = Token::authorizationStateCall { authorizer: from, nonce };
+    Call { to: payment.asset, data: call.abi_encode().into() }
+}
+
+/// A token asks the code of an account that has some whether it signed (ERC-1271), delegated accounts (EIP-7702)
+/// included. That code may say yes here and no in a block, so it is not settled for.
+fn account_with_code() -> Refusal {
+    let rule = "must be by an account without code: contract and delegated accounts are not settled here";
+    refuse(ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature", rule)
 }
 
 fn judge(payment: &ExactPayment, returned: &[Returned]) -> Result<(), Refusal> {
@@ -125,12 +199,9 @@ fn judge(payment: &ExactPayment, returned: &[Returned]) -> Result<(), Refusal> {
             rule,
         ));
     }
-    // Paying oneself moves nothing that a balance shows; the Transfer event will have to do.
-    let moved = match (balance(before), balance(after)) {
-        (Some(before), Some(after)) => after.checked_sub(before) == Some(authorization.value),
-        _ => false,
-    };
-    if moved || authorization.from == authorization.to {
+    if let (Some(before), Some(after)) = (balance(before), balance(after))
+        && after.checked_sub(before) == Some(authorization.value)
+    {
         return Ok(());
     }
     let rule = "must deliver exactly its value: the payee's balance would change by another amount";

@@ -1,8 +1,10 @@
 //! Every rule that needs no chain, cheapest first, the signature last. This is where a signature is checked.
 
 use alloy_primitives::{Address, Signature, U256};
-use tollway_core::model::{PaymentPayload, PaymentRequirements};
-use tollway_core::{Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime};
+use tollway_core::model::{Accepted, PaymentPayload, PaymentRequirements};
+use tollway_core::{
+    Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
+};
 
 use super::{ADDRESS_RULE, Authorization, parse_address};
 use crate::eip712::Domain;
@@ -129,7 +131,7 @@ fn check_rules(
     let (asset, domain) = domain(offer)?;
     let (authorization, signature) = Authorization::decode(&payment.payload)?;
     let payer = authorization.from;
-    check_terms(&authorization, offer)
+    check_terms(&authorization, offer, payment.version)
         .and_then(|()| now.map_or(Ok(()), |now| window(&authorization, now)))
         .and_then(|()| check_signature(&domain, &authorization, &signature))
         .map(|signature| ExactPayment { authorization, signature, asset, network: offer.network.clone() })
@@ -137,9 +139,14 @@ fn check_rules(
 }
 
 fn check_kind(payment: &PaymentPayload, offer: &PaymentRequirements) -> Result<(), Refusal> {
-    for (field, scheme) in
-        [("accepted.scheme", payment.scheme()), ("paymentRequirements.scheme", &offer.scheme)]
-    {
+    // v2 repeats the offer, v1 names scheme and network at the top.
+    let field = |name: &str| match payment.accepted {
+        Accepted::Offer(_) => format!("accepted.{name}"),
+        Accepted::Kind { .. } => name.to_owned(),
+    };
+    let schemes =
+        [(field("scheme"), payment.scheme()), ("paymentRequirements.scheme".to_owned(), &offer.scheme)];
+    for (field, scheme) in schemes {
         if *scheme != SchemeName::EXACT {
             let rule = format!("must be \"exact\", not {:?}", scheme.as_str());
             return Err(Refusal::new(ErrorCode::UNSUPPORTED_SCHEME, field, rule));
@@ -147,7 +154,7 @@ fn check_kind(payment: &PaymentPayload, offer: &PaymentRequirements) -> Result<(
     }
     if payment.network() != &offer.network {
         let rule = format!("must be {}, not {}", offer.network, payment.network());
-        return Err(Refusal::new(ErrorCode::INVALID_EXACT_EVM_NETWORK_MISMATCH, "accepted.network", rule));
+        return Err(Refusal::new(ErrorCode::INVALID_EXACT_EVM_NETWORK_MISMATCH, field("network"), rule));
     }
     match offer.extra_str("assetTransferMethod") {
         None | Some("eip3009") => Ok(()),
@@ -182,17 +189,35 @@ pub(super) fn domain(offer: &PaymentRequirements) -> Result<(Address, Domain), R
     Ok((asset, domain))
 }
 
-fn check_terms(authorization: &Authorization, offer: &PaymentRequirements) -> Result<(), Refusal> {
+fn check_terms(
+    authorization: &Authorization,
+    offer: &PaymentRequirements,
+    version: X402Version,
+) -> Result<(), Refusal> {
     if parse_address(&offer.pay_to) != Some(authorization.to) {
         let rule = format!("must be the offer's payTo {}, not {}", offer.pay_to, authorization.to);
         return Err(refuse(ErrorCode::INVALID_EXACT_EVM_RECIPIENT_MISMATCH, "to", rule));
     }
     if authorization.value != offer.amount.atomic() {
         let rule = format!("must be exactly {}, not {}", offer.amount, authorization.value);
-        let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALUE_MISMATCH;
-        return Err(refuse(code, "value", rule));
+        return Err(refuse(value_code(version), "value", rule));
+    }
+    // Neither moves anything that a Transfer event could prove, and both would cost gas.
+    if authorization.value.is_zero() {
+        return Err(refuse(value_code(version), "value", "must be more than zero".to_owned()));
+    }
+    if authorization.from == authorization.to {
+        let code = ErrorCode::INVALID_EXACT_EVM_RECIPIENT_MISMATCH;
+        return Err(refuse(code, "to", "must not be the payer".to_owned()));
     }
     Ok(())
+}
+
+const fn value_code(version: X402Version) -> ErrorCode {
+    match version {
+        X402Version::V1 => ErrorCode::INVALID_EXACT_EVM_AUTHORIZATION_VALUE,
+        X402Version::V2 => ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALUE_MISMATCH,
+    }
 }
 
 fn window(authorization: &Authorization, now: UnixTime) -> Result<(), Refusal> {
@@ -205,9 +230,8 @@ fn window(authorization: &Authorization, now: UnixTime) -> Result<(), Refusal> {
         let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE;
         return Err(refuse(code, "validBefore", rule));
     }
-    // The token demands that the block's time is beyond validAfter, and a block's time is now at the latest.
-    if authorization.valid_after >= U256::from(now.0) {
-        let rule = format!("must be before now ({}), is {}", now.0, authorization.valid_after);
+    if authorization.valid_after > U256::from(now.0) {
+        let rule = format!("must not be after now ({}), is {}", now.0, authorization.valid_after);
         let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_AFTER;
         return Err(refuse(code, "validAfter", rule));
     }
@@ -322,7 +346,7 @@ mod tests {
             ("validBefore", json!(NOW.0.to_string()), before.clone()),
             ("validBefore", json!((NOW.0 + 5).to_string()), before),
             ("validBefore", json!((NOW.0 + 6).to_string()), signature.clone()),
-            ("validAfter", json!(NOW.0.to_string()), after),
+            ("validAfter", json!((NOW.0 + 1).to_string()), after),
             ("nonce", json!("0x00"), payload.clone()),
             ("nonce", json!(format!("0x{}", "0".repeat(64))), signature.clone()),
             ("signature", json!("0x"), signature.clone()),
@@ -421,7 +445,7 @@ mod tests {
             }
             let mut held = signed.clone();
             held.amount = Amount::from(asked);
-            let rules = honest && asked == paid && starts < 0 && ends >= 6;
+            let rules = honest && asked == paid && starts <= 0 && ends >= 6;
             prop_assert_eq!(check(&payment, &held, NOW).is_ok(), rules);
         }
 

@@ -1,14 +1,15 @@
-//! Phase 6: the transaction is written down before any node sees it. A lane calls this between signing and
-//! sending.
+//! Phase 7: the transaction is written down, with its bytes, before any node sees it. A lane calls this between
+//! signing and sending.
+
+use std::sync::Arc;
 
 use tollway_evm::SignedTransaction;
 
-use crate::journal::{Journal, Progress};
-use crate::lane::Job;
+use crate::journal::Row;
 
-/// Writes the signed transaction into the row of every payment it carries.
-pub(crate) fn record_sent(journal: &Journal, jobs: &[Job], signed: &SignedTransaction) {
-    for job in jobs {
-        journal.append(&job.key, Progress::Sent { transaction: signed.hash });
+/// Writes the signed transaction into every row it carries.
+pub(crate) fn record_sent(rows: &[Arc<Row>], signed: &SignedTransaction) {
+    for row in rows {
+        row.record_sent(signed);
     }
 }

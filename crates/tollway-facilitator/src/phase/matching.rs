@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tollway_core::model::{Accepted, FacilitatorRequest, PaymentRequirements};
 use tollway_core::{ErrorCode, Refusal, SchemeName};
+use tollway_evm::Asset;
 
 use crate::evm_network::EvmNetwork;
 
@@ -23,15 +24,31 @@ pub(crate) fn find<'a>(
         let rule = format!("is not served here: {}", requirements.network);
         refuse(ErrorCode::INVALID_NETWORK, "network", rule)
     })?;
-    let listed = requirements.asset.parse().is_ok_and(|asset| network.allows(asset));
-    if !listed {
+    let asset = requirements.asset.parse().ok().and_then(|address| network.asset(address));
+    let asset = asset.ok_or_else(|| {
         let rule = format!("is not on this facilitator's list for {}", requirements.network);
-        return Err(refuse(ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "asset", rule));
-    }
+        refuse(ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "asset", rule)
+    })?;
+    same_domain(requirements, asset)?;
     if let Accepted::Offer(accepted) = &request.payment.accepted {
         same_terms(accepted, requirements)?;
     }
     Ok(network)
+}
+
+/// A signature under another domain than the token's could never settle.
+fn same_domain(requirements: &PaymentRequirements, asset: &Asset) -> Result<(), Refusal> {
+    let domain = [
+        ("name", &asset.name, ErrorCode::INVALID_EXACT_EVM_TOKEN_NAME_MISMATCH),
+        ("version", &asset.version, ErrorCode::INVALID_EXACT_EVM_TOKEN_VERSION_MISMATCH),
+    ];
+    for (field, ours, code) in domain {
+        // What is missing is told by the scheme's own check.
+        if requirements.extra_str(field).is_some_and(|theirs| theirs != ours) {
+            return Err(refuse(code, &format!("extra.{field}"), format!("must be {ours:?}")));
+        }
+    }
+    Ok(())
 }
 
 /// v2 repeats the offer in the payment. Were the two to differ, somebody altered one of them.

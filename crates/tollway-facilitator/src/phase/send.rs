@@ -1,21 +1,30 @@
-//! Phase 7: build the transaction, sign it, journal it, hand it to the node. This is where a transaction is
+//! Phase 6: build the transaction, sign it, journal it, hand it to the node. This is where a transaction is
 //! sent.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use alloy_primitives::Bytes;
-use tollway_evm::{Call, ChainError, SignedTransaction, Transaction, batch, exact};
+use tokio::time::timeout;
+use tollway_evm::{Call, ChainError, SignedTransaction, SignerError, Transaction, batch, exact};
 
 use super::journal::record_sent;
-use crate::lane::{Job, Lane};
+use crate::journal::Row;
+use crate::lane::Lane;
 use crate::limits::MAX_BATCH;
 
 /// Gas for one `transferWithAuthorization` in its own transaction, with room for proxies.
 const GAS_ALONE: u64 = 160_000;
 /// Gas for each further one in a batch.
 const GAS_EACH: u64 = 110_000;
+/// The most gas one transaction may use (EIP-7825).
+const GAS_MOST: u64 = 1 << 24;
 /// How often a nonce that somebody else used is replaced by a fresh one.
 const ATTEMPTS: usize = 3;
+/// How long a signer may take.
+const SIGN_DEADLINE: Duration = Duration::from_secs(4);
 
-const _: () = assert!(GAS_ALONE + GAS_EACH * (MAX_BATCH as u64 - 1) < 1 << 24, "EIP-7825");
+const _: () = assert!(GAS_ALONE + GAS_EACH * (MAX_BATCH as u64 - 1) < GAS_MOST, "EIP-7825");
 
 /// A transaction that may be out.
 #[derive(Debug)]
@@ -32,12 +41,12 @@ pub(crate) enum NotSent {
     Chain(#[from] ChainError),
     /// The signer failed.
     #[error(transparent)]
-    Signer(#[from] tollway_evm::SignerError),
+    Signer(#[from] SignerError),
     /// Gas costs more than the operator pays.
-    #[error("gas costs {base_fee} wei, the limit is {limit}")]
+    #[error("gas costs {price} wei, the limit is {limit}")]
     TooDear {
-        /// Per gas now.
-        base_fee: u128,
+        /// Base fee and tip, per gas.
+        price: u128,
         /// The limit.
         limit: u128,
     },
@@ -46,10 +55,10 @@ pub(crate) enum NotSent {
     Rejected(String),
 }
 
-/// Sends the transaction that settles `jobs`.
-pub(crate) async fn send(lane: &mut Lane, jobs: &[Job]) -> Result<Sent, NotSent> {
-    let call = call_for(jobs);
-    let gas_limit = GAS_ALONE + GAS_EACH * (u64::try_from(jobs.len()).unwrap_or(u64::MAX) - 1);
+/// Sends the transaction that settles `rows`.
+pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Sent, NotSent> {
+    let call = call_for(rows);
+    let gas_limit = gas_limit(lane, &call, rows.len()).await?;
     for _ in 0..ATTEMPTS {
         let fees = lane.fees().await?;
         let nonce = lane.next_nonce().await?;
@@ -62,19 +71,22 @@ pub(crate) async fn send(lane: &mut Lane, jobs: &[Job]) -> Result<Sent, NotSent>
             max_fee_per_gas: fees.max_fee_per_gas,
             max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
         };
-        let signed = unsigned.sign(lane.signer.as_ref()).await?;
-        record_sent(&lane.journal, jobs, &signed);
+        let signed = timeout(SIGN_DEADLINE, unsigned.sign(lane.signer.as_ref()))
+            .await
+            .unwrap_or_else(|_| Err(SignerError::Remote("no answer in time".to_owned())))?;
+        record_sent(rows, &signed);
         match offer(lane, &signed.raw).await {
-            Offered::Taken => return Ok(Sent { signed, nonce }),
-            Offered::NonceUsed => lane.forget_nonce(),
             Offered::Rejected(reason) => return Err(NotSent::Rejected(reason)),
+            // A proxy that delivered it twice hears of the second time only: then it is included.
+            Offered::NonceUsed if !is_included(lane, &signed).await => lane.forget_nonce(),
+            Offered::NonceUsed | Offered::Taken | Offered::Doubted => return Ok(Sent { signed, nonce }),
         }
     }
     Err(NotSent::Rejected("the lane's key is in use elsewhere: its nonces keep moving".to_owned()))
 }
 
 /// What a node says to a raw transaction.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
     /// Taken, known already, or no answer: it may be out.
     Taken,
@@ -82,6 +94,8 @@ pub(crate) enum Offered {
     NonceUsed,
     /// Refused for good.
     Rejected(String),
+    /// Refused with words nobody knows: it may be out all the same.
+    Doubted,
 }
 
 /// Hands a signed transaction to the node. Only an answer that rejects it proves that it is not out.
@@ -91,29 +105,83 @@ pub(crate) async fn offer(lane: &Lane, raw: &Bytes) -> Offered {
         Err(error) => error,
     };
     tracing::warn!(network = %lane.chain.network(), %error, "the node did not take a transaction");
-    let Some(words) = error.rejection().map(str::to_lowercase) else { return Offered::Taken };
-    // The words are those of the common nodes; a word nobody knows is taken as "it may be out".
+    error.rejection().map_or(Offered::Taken, understand)
+}
+
+/// The words of the common nodes (geth, reth, Erigon, Nethermind, Besu, anvil).
+fn understand(words: &str) -> Offered {
+    let words = words.to_lowercase();
     let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
-    if says(&["nonce too low", "nonce is too low"]) {
+    if says(&["already known", "known transaction", "already imported", "alreadyknown", "already exists"]) {
+        Offered::Taken
+    } else if says(&["nonce too low", "nonce is too low", "oldnonce", "nonce has already been used"]) {
         Offered::NonceUsed
     } else if says(&[
         "insufficient funds",
+        "insufficientfunds",
         "intrinsic gas",
-        "gas limit",
+        "exceeds block gas limit",
+        "exceeds the configured cap",
         "less than block base fee",
         "underpriced",
+        "feetoolow",
         "invalid sender",
         "invalid chain",
     ]) {
         Offered::Rejected(words.chars().take(160).collect())
     } else {
-        Offered::Taken
+        Offered::Doubted
     }
 }
 
-fn call_for(jobs: &[Job]) -> Call {
-    match jobs {
+async fn is_included(lane: &Lane, signed: &SignedTransaction) -> bool {
+    // No answer is no proof that it is not.
+    !matches!(lane.chain.receipt(signed.hash).await, Ok(None))
+}
+
+/// What the node estimates, with room, and at least what the call is known to need: an estimate of a batch may
+/// let members fail, and on some networks data costs gas that only the node knows of.
+async fn gas_limit(lane: &Lane, call: &Call, payments: usize) -> Result<u64, NotSent> {
+    let needed = GAS_ALONE + GAS_EACH * (u64::try_from(payments).unwrap_or(u64::MAX) - 1);
+    let estimated = match lane.chain.estimate_gas(lane.signer.address(), call).await {
+        Ok(estimated) => estimated,
+        Err(error) => match error.rejection() {
+            Some(words) => return Err(NotSent::Rejected(words.chars().take(160).collect())),
+            None => return Err(error.into()),
+        },
+    };
+    Ok((estimated.saturating_mul(13) / 10).clamp(needed, GAS_MOST))
+}
+
+fn call_for(rows: &[Arc<Row>]) -> Call {
+    match rows {
         [only] => exact::transfer_call(&only.payment),
-        many => batch(many.iter().map(|job| exact::transfer_call(&job.payment))),
+        many => batch(many.iter().map(|row| exact::transfer_call(&row.payment))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Offered, understand};
+
+    #[test]
+    fn only_known_words_prove_that_a_transaction_is_not_out() {
+        for words in ["already known", "ALREADY_EXISTS: already exists", "Known transaction"] {
+            assert_eq!(understand(words), Offered::Taken, "{words}");
+        }
+        for words in ["nonce too low: next nonce 5, tx nonce 4", "OldNonce, Current nonce: 5"] {
+            assert_eq!(understand(words), Offered::NonceUsed, "{words}");
+        }
+        for words in [
+            "insufficient funds for gas * price + value",
+            "tx fee (1.20 ether) exceeds the configured cap (1.00 ether)",
+            "replacement transaction underpriced",
+            "max fee per gas less than block base fee",
+        ] {
+            assert!(matches!(understand(words), Offered::Rejected(_)), "{words}");
+        }
+        for words in ["", "internal error", "rate limit exceeded", "txpool is full", "timeout"] {
+            assert_eq!(understand(words), Offered::Doubted, "{words}");
+        }
     }
 }

@@ -1,22 +1,22 @@
-//! Phase 5: the first that asks the node: would the transfer move exactly this now.
+//! Phase 5: the first that asks the node: would these transfers move exactly this now, one after the other.
+//!
+//! It is asked twice. Before a payment may queue, so that junk never reaches a lane; and by the lane for all that go
+//! into one transaction together, just before it is signed, because the queue takes time and balances are spent.
 
+use alloy_primitives::Address;
 use tollway_core::{FacilitatorError, Refusal};
-use tollway_evm::exact::{self, ExactPayment, SimulationError};
+use tollway_evm::Chain;
+use tollway_evm::exact::{self, ExactPayment};
 
-use crate::evm_network::EvmNetwork;
-
-/// Simulates the transfer. The outer error is the node's failure and says nothing about the payment.
+/// Simulates transfers in order, each on the state that those before it leave. The outer error is the node's failure
+/// and says nothing about any payment.
 pub(crate) async fn simulate(
-    network: &EvmNetwork,
-    payment: &ExactPayment,
-) -> Result<Result<(), Refusal>, FacilitatorError> {
-    let sender = network.lane().map(|lane| lane.address()).unwrap_or_default();
-    match exact::simulate(&network.chain, payment, sender).await {
-        Ok(()) => Ok(Ok(())),
-        Err(SimulationError::Refused(refusal)) => Ok(Err(refusal)),
-        Err(SimulationError::Chain(error)) => {
-            tracing::warn!(network = %network.network(), %error, "node failed during a simulation");
-            Err(FacilitatorError::Busy(format!("the node of {} failed", network.network())))
-        }
-    }
+    chain: &Chain,
+    sender: Address,
+    payments: &[&ExactPayment],
+) -> Result<Vec<Result<(), Refusal>>, FacilitatorError> {
+    exact::simulate(chain, sender, payments).await.map_err(|error| {
+        tracing::warn!(network = %chain.network(), %error, "node failed during a simulation");
+        FacilitatorError::Busy(format!("the node of {} failed", chain.network()))
+    })
 }

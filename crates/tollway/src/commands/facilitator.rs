@@ -41,8 +41,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let output = Output::new(args.json);
     let config = FacilitatorConfig::load(args.config.as_deref())?;
     let limits = config.limits()?;
-    let mut builder = Engine::builder().limits(limits.clone());
-    for setup in config.networks(&limits)? {
+    let mut builder = Engine::builder().limits(limits);
+    for setup in config.networks()? {
         builder = builder.network(setup);
     }
     let engine = builder.start().await?;

@@ -149,7 +149,7 @@ async fn payments_that_break_a_rule_are_refused_by_name_and_without_an_rpc_call(
         ),
         ("/paymentPayload/accepted/scheme", "accepted.scheme", json!("upto")),
         ("/paymentPayload/accepted/network", "accepted.network", json!("eip155:1")),
-        ("/paymentRequirements/extra/name", "payload.signature", json!("Other Coin")),
+        ("/paymentRequirements/extra/name", "paymentRequirements.extra.name", json!("Other Coin")),
         (
             "/paymentPayload/payload/authorization/validBefore",
             "payload.authorization.validBefore",

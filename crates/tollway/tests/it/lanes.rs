@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollway_core::model::PaymentRequired;
+use tollway_core::model::{
+    Accepted, FacilitatorRequest, PaymentPayload, PaymentRequired, PaymentRequirements,
+};
 use tollway_core::{
     Amount, BuyerScheme, Clock, JsonObject, Price, SellerScheme, SystemClock, Terms, X402Version, wire,
 };
 use tollway_devnet::{ACCOUNTS, Fault, Grant, genesis};
-use tollway_evm::exact::{ExactBuyer, ExactSeller};
-use tollway_evm::{LocalSigner, Signer, U256};
+use tollway_evm::eip712::Domain;
+use tollway_evm::exact::{Authorization, ExactBuyer, ExactSeller};
+use tollway_evm::{AssetTable, B256, LocalSigner, Signer, U256};
 use tollway_facilitator::Limits;
 
 use crate::facilitator_api::post;
@@ -20,26 +23,76 @@ use crate::market::{Market, account, assets};
 const LANE: usize = 1;
 const PAYER: usize = 3;
 
-/// A settle request for `amount`, signed by `signer`.
+/// A settle request for `amount` to the market's payee, signed by `signer`.
 async fn body(market: &Market, signer: LocalSigner, amount: u64) -> String {
+    let (offer, known) = offer(market, &market.payee.to_string(), amount);
+    let buyer = ExactBuyer::new(Arc::new(signer), known);
+    let required = required(&offer);
+    let payment = buyer.sign(&required, &offer, SystemClock.now()).await.unwrap();
+    let request = FacilitatorRequest { payment, requirements: offer };
+    Value::Object(wire::encode_facilitator_request(&request)).to_string()
+}
+
+fn offer(market: &Market, pay_to: &str, amount: u64) -> (PaymentRequirements, AssetTable) {
     let known = assets(market.node.chain_id);
-    let terms =
-        Terms { network: market.node.network(), pay_to: market.payee.to_string(), max_timeout_seconds: 300 };
+    let terms = Terms { network: market.node.network(), pay_to: pay_to.to_owned(), max_timeout_seconds: 300 };
     let asset = genesis::USDC.to_string();
     let price = Price::Asset { amount: Amount::from(amount), asset, extra: JsonObject::new() };
-    let offer = ExactSeller::new(known.clone()).offer(&price, &terms).unwrap();
-    let required = PaymentRequired {
+    (ExactSeller::new(known.clone()).offer(&price, &terms).unwrap(), known)
+}
+
+fn required(offer: &PaymentRequirements) -> PaymentRequired {
+    PaymentRequired {
         version: X402Version::V2,
         error: None,
         resource: None,
         accepts: vec![offer.clone()],
         extensions: JsonObject::new(),
         other: JsonObject::new(),
+    }
+}
+
+/// A settle request with every signed field chosen: what a hostile payer's own program makes.
+async fn crafted(market: &Market, authorization: &Authorization, signer: &LocalSigner) -> String {
+    let amount = u64::try_from(authorization.value).unwrap();
+    let (offer, known) = offer(market, &authorization.to.to_string(), amount);
+    let asset = known.find(&offer.network, genesis::USDC).unwrap();
+    let preimage = Domain::of(asset).unwrap().preimage(&authorization.message());
+    let signature = signer.sign(&preimage).await.unwrap();
+    let text = |value: U256| Value::String(value.to_string());
+    let payload = json!({
+        "signature": format!("0x{}", hex(&signature.as_bytes())),
+        "authorization": {
+            "from": authorization.from, "to": authorization.to, "value": text(authorization.value),
+            "validAfter": text(authorization.valid_after), "validBefore": text(authorization.valid_before),
+            "nonce": authorization.nonce,
+        },
+    });
+    let payment = PaymentPayload {
+        version: X402Version::V2,
+        accepted: Accepted::Offer(Box::new(offer.clone())),
+        payload: payload.as_object().unwrap().clone(),
+        resource: None,
+        extensions: JsonObject::new(),
+        other: JsonObject::new(),
     };
-    let buyer = ExactBuyer::new(Arc::new(signer), known);
-    let payment = buyer.sign(&required, &offer, SystemClock.now()).await.unwrap();
-    let request = tollway_core::model::FacilitatorRequest { payment, requirements: offer };
+    let request = FacilitatorRequest { payment, requirements: offer };
     Value::Object(wire::encode_facilitator_request(&request)).to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn authorization(market: &Market, value: u64) -> Authorization {
+    Authorization {
+        from: ACCOUNTS[PAYER].address,
+        to: market.payee,
+        value: U256::from(value),
+        valid_after: U256::ZERO,
+        valid_before: U256::from(SystemClock.now().0 + 120),
+        nonce: B256::repeat_byte(7),
+    }
 }
 
 async fn settle(market: &Market, body: &str) -> (u16, Value) {
@@ -92,7 +145,7 @@ async fn gas_above_the_operators_limit_is_not_paid() {
 }
 
 #[tokio::test]
-async fn a_transaction_whose_nonce_was_taken_has_failed_and_the_payment_may_settle_anew() {
+async fn a_transaction_whose_nonce_was_taken_is_given_up_and_the_payment_may_settle_anew() {
     let market = Market::open_with(quick()).await;
     let payment = body(&market, account(PAYER), 1_000).await;
     market.node.devnet().faults().inject(Fault::Hold);
@@ -100,15 +153,14 @@ async fn a_transaction_whose_nonce_was_taken_has_failed_and_the_payment_may_sett
     assert_eq!(pending["errorReason"], "settlement_pending");
     // Another transaction of the same key, as far as anybody can see.
     control(&market, "anvil_setNonce", json!([lane(), "0x1"])).await;
-    let mut answer = pending;
+    let mut status = 200;
     for _ in 0..50 {
-        if answer["errorReason"] != "settlement_pending" {
+        if status != 200 {
             break;
         }
-        answer = settle(&market, &payment).await.1;
+        status = settle(&market, &payment).await.0;
     }
-    assert_eq!(answer["errorReason"], "invalid_transaction_state", "{answer}");
-    assert_eq!(answer["transaction"], "", "a failure carries no transaction");
+    assert_eq!(status, 503, "nobody's payment is at fault");
     market.node.devnet().faults().inject(Fault::Clear);
     let (_, settled) = settle(&market, &payment).await;
     assert_eq!((&settled["success"], market.received().await), (&json!(true), 1_000), "{settled}");
@@ -231,4 +283,123 @@ async fn an_engine_does_not_start_on_another_chain_or_without_multicall() {
     let error = start(connect("eip155:31337")).await.unwrap_err().to_string();
     assert!(error.contains("Multicall3") && error.contains("no asset"), "all at once: {error}");
     assert!(Engine::builder().start().await.is_err());
+}
+
+#[tokio::test]
+async fn two_authorizations_under_one_nonce_do_not_share_a_fate() {
+    let market = Market::open().await;
+    let payer = account(PAYER);
+    let to_seller = authorization(&market, 1_000);
+    let to_accomplice = Authorization { to: ACCOUNTS[4].address, value: U256::from(1), ..to_seller.clone() };
+    let first = crafted(&market, &to_accomplice, &payer).await;
+    let second = crafted(&market, &to_seller, &payer).await;
+    // At once and afterwards: the second is never told the first one's success.
+    let (one, other) = tokio::join!(settle(&market, &first), settle(&market, &second));
+    let (_, later) = settle(&market, &second).await;
+    let claimed = [&one.1, &other.1].iter().filter(|answer| answer["success"] == true).count();
+    assert_eq!(claimed, 1, "{one:?} {other:?}");
+    let paid = market.received().await;
+    assert_eq!(
+        (other.1["success"] == true, later["success"] == true),
+        (paid == 1_000, paid == 1_000),
+        "{later}"
+    );
+}
+
+#[tokio::test]
+async fn what_moves_nothing_is_refused_before_it_costs_gas() {
+    let market = Market::open().await;
+    let payer = account(PAYER);
+    let nothing = authorization(&market, 0);
+    let to_self = Authorization { to: ACCOUNTS[PAYER].address, ..authorization(&market, 5) };
+    for (authorization, field) in [(nothing, "authorization.value"), (to_self, "authorization.to")] {
+        let request = crafted(&market, &authorization, &payer).await;
+        let (_, answer) = settle(&market, &request).await;
+        let names = answer["errorMessage"].as_str().is_some_and(|text| text.contains(field));
+        assert!(answer["success"] == false && names, "{answer}");
+    }
+    assert_eq!(market.chain.nonce(ACCOUNTS[LANE].address).await.unwrap(), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn a_payer_with_code_is_refused_before_it_costs_gas() {
+    let market = Market::open().await;
+    let payment = body(&market, account(PAYER), 1_000).await;
+    // EIP-7702: the account delegates to a contract, which then speaks for it.
+    let delegation = format!("0xef0100{}", hex(genesis::USDC.as_slice()));
+    control(&market, "anvil_setCode", json!([ACCOUNTS[PAYER].address, delegation])).await;
+    let (_, answer) = settle(&market, &payment).await;
+    assert_eq!(answer["errorReason"], "invalid_exact_evm_signature", "{answer}");
+    assert_eq!(market.chain.nonce(ACCOUNTS[LANE].address).await.unwrap(), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn a_settled_payment_is_told_settled_after_it_has_expired() {
+    let clock = Arc::new(tollway_core::ManualClock::new(SystemClock.now()));
+    let market = Market::open_at(Limits::default(), clock.clone()).await;
+    let payment = body(&market, account(PAYER), 1_000).await;
+    let (_, settled) = settle(&market, &payment).await;
+    assert_eq!(settled["success"], true);
+    clock.set(SystemClock.now().plus_seconds(1_800));
+    let (_, late) = settle(&market, &payment).await;
+    assert_eq!(late, settled);
+}
+
+#[tokio::test]
+async fn an_authorization_that_expires_in_the_pool_has_failed_and_the_lane_goes_on() {
+    let market = Market::open_with(quick()).await;
+    let payment = body(&market, account(PAYER), 1_000).await;
+    market.node.devnet().faults().inject(Fault::Hold);
+    let (_, pending) = settle(&market, &payment).await;
+    assert_eq!(pending["errorReason"], "settlement_pending");
+    control(&market, "evm_increaseTime", json!([600])).await;
+    control(&market, "anvil_mine", json!(["0x1"])).await;
+    let mut answer = pending;
+    for _ in 0..20 {
+        if answer["errorReason"] != "settlement_pending" {
+            break;
+        }
+        answer = settle(&market, &payment).await.1;
+    }
+    let expired = answer["errorMessage"].as_str().is_some_and(|text| text.contains("expired"));
+    assert!(answer["success"] == false && expired, "{answer}");
+    assert_eq!((market.received().await, market.engine.open_payments()), (0, 0));
+    market.node.devnet().faults().inject(Fault::Clear);
+    // The next transaction takes the nonce from the one that was left behind.
+    control(&market, "evm_increaseTime", json!([-600])).await;
+    let next = crafted(
+        &market,
+        &Authorization {
+            valid_before: U256::from(SystemClock.now().0 + 3_000),
+            ..authorization(&market, 500)
+        },
+        &account(PAYER),
+    )
+    .await;
+    let mut answer = settle(&market, &next).await.1;
+    for _ in 0..20 {
+        if answer["success"] == true {
+            break;
+        }
+        answer = settle(&market, &next).await.1;
+    }
+    assert_eq!((&answer["success"], market.received().await), (&json!(true), 500), "{answer}");
+}
+
+#[tokio::test]
+async fn every_fault_of_a_setup_is_told_at_the_start() {
+    use tollway_facilitator::{Engine, NetworkSetup};
+    let market = Market::open().await;
+    let wrong = assets(31_337).with(tollway_evm::Asset {
+        name: "US Dollar".to_owned(),
+        ..assets(31_337).find(&market.node.network(), genesis::USDC).unwrap().clone()
+    });
+    let twice: Vec<Arc<dyn Signer>> = vec![Arc::new(account(LANE)), Arc::new(account(LANE))];
+    let setup = NetworkSetup { chain: market.chain.clone(), assets: wrong, signers: twice };
+    let limits = Limits { lane_queue: 0, batch: 1_000, ..Limits::default() };
+    let error = Engine::builder().network(setup).limits(limits).start().await.unwrap_err();
+    let text = error.to_string();
+    for part in ["US Dollar", "given twice", "limits.lane_queue", "limits.batch"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }

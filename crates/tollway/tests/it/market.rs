@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tollway_buyer::{Policy, Wallet};
-use tollway_core::{Amount, Facilitator, Network};
+use tollway_core::{Amount, Clock, Facilitator, Network, SystemClock};
 use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::exact::ExactSeller;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, U256};
@@ -49,13 +49,28 @@ impl Market {
         Self::on(node, limits).await
     }
 
+    /// A market whose facilitator reads the time from `clock`.
+    pub(crate) async fn open_at(limits: Limits, clock: Arc<dyn Clock>) -> Self {
+        let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
+        Self::build(node, limits, clock).await
+    }
+
     pub(crate) async fn on(node: Node, limits: Limits) -> Self {
+        Self::build(node, limits, Arc::new(SystemClock)).await
+    }
+
+    async fn build(node: Node, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (chain, rpc_calls) =
             if node.rpc_is_ours() { node.counted_chain() } else { (node.chain(), Arc::default()) };
         let assets = assets(node.chain_id);
         let setup = NetworkSetup { chain, assets: assets.clone(), signers: vec![Arc::new(account(LANE))] };
-        let engine =
-            Engine::builder().network(setup).limits(limits).start().await.expect("the engine starts");
+        let engine = Engine::builder()
+            .network(setup)
+            .limits(limits)
+            .clock(clock)
+            .start()
+            .await
+            .expect("the engine starts");
         let (facilitator_url, facilitator) = serve(router(engine.clone())).await;
 
         let payee = LocalSigner::random().map(|signer| tollway_evm::Signer::address(&signer)).unwrap();
