@@ -12,8 +12,8 @@
 //! `/verify` stops after `simulate`. Everything before `simulate` is local: bad input never reaches the node.
 //!
 //! - [`Engine`]: the phases in order; implements [`tollway_core::Facilitator`].
-//! - [`Lane`](lane): one funded key and its nonces; the only place that sends transactions.
-//! - [`Journal`](journal): the history of each payment, by authorization key.
+//! - `lane`: one funded key and its nonces; the only place that sends transactions.
+//! - `journal`: the history of each payment, by authorization key.
 //! - [`router`]: the HTTP API.
 
 mod engine;
