@@ -1,4 +1,4 @@
-//! Why a devnet did not start. What its callers are told over JSON-RPC is in `rpc/failure.rs`.
+//! Why a devnet did not start. What its callers are told over JSON-RPC is in `failure.rs`.
 
 /// A devnet could not be spawned.
 #[derive(Debug, thiserror::Error)]
