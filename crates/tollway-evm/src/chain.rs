@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use alloy_json_rpc::{RpcRecv, RpcSend};
+use alloy_json_rpc::{RpcError, RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_rpc_client::RpcClient;
 use alloy_rpc_types_eth::{
     Block, BlockNumberOrTag, TransactionInput, TransactionReceipt, TransactionRequest,
 };
-use alloy_transport::{IntoBoxTransport, TransportError};
+use alloy_transport::{IntoBoxTransport, TransportError, TransportErrorKind};
 use serde_json::Value;
 use tollway_core::Network;
 
@@ -31,12 +31,12 @@ pub struct Chain {
 #[non_exhaustive]
 pub enum ChainError {
     /// The node was not reached, or answered with an error.
-    #[error("{method}: {source}")]
+    #[error("{method}: {}", describe(error))]
     Rpc {
         /// The JSON-RPC method.
         method: String,
-        /// What went wrong.
-        source: TransportError,
+        /// What went wrong. It is no `source`: it may hold the node's URL, and URLs of nodes hold keys.
+        error: TransportError,
     },
     /// No answer in time.
     #[error("{method}: no answer within {deadline_ms} ms")]
@@ -92,7 +92,7 @@ impl ChainError {
     /// ```
     pub fn rejection(&self) -> Option<&str> {
         match self {
-            Self::Rpc { source, .. } => source.as_error_resp().map(|error| error.message.as_ref()),
+            Self::Rpc { error, .. } => error.as_error_resp().map(|error| error.message.as_ref()),
             _ => None,
         }
     }
@@ -222,8 +222,8 @@ impl Chain {
         if expected == actual { Ok(()) } else { Err(ChainError::OtherChain { expected, actual }) }
     }
 
-    /// Runs a call on the latest state (`eth_call`) with at most `gas`, and tells which accounts have code, in one
-    /// round: a JSON-RPC batch. A revert is an answer.
+    /// Runs a call on the latest state (`eth_call`) with at most `gas`, and tells which accounts have code,
+    /// in one round: a JSON-RPC batch. A revert is an answer.
     pub(crate) async fn call_with_codes(
         &self,
         sender: Address,
@@ -236,7 +236,7 @@ impl Chain {
             let answer = self.request::<_, Bytes>("eth_call", request).await;
             return Ok((outcome(answer)?, Vec::new()));
         }
-        let failed = |source| ChainError::Rpc { method: "eth_call".to_owned(), source };
+        let failed = |error| ChainError::Rpc { method: "eth_call".to_owned(), error };
         let mut batch = self.client.new_batch();
         let call = batch.add_call::<_, Bytes>("eth_call", &request).map_err(failed)?;
         let mut codes = Vec::with_capacity(accounts.len());
@@ -522,7 +522,7 @@ impl Chain {
     ) -> Result<R, ChainError> {
         let method = || method.to_owned();
         match tokio::time::timeout(self.deadline, call).await {
-            Ok(answer) => answer.map_err(|source| ChainError::Rpc { method: method(), source }),
+            Ok(answer) => answer.map_err(|error| ChainError::Rpc { method: method(), error }),
             Err(_) => Err(ChainError::Timeout { method: method(), deadline_ms: self.deadline.as_millis() }),
         }
     }
@@ -538,6 +538,24 @@ fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> Transa
     }
 }
 
+/// What went wrong, without the node's URL.
+fn describe(error: &TransportError) -> String {
+    match error {
+        RpcError::ErrorResp(answer) => {
+            let words: String = answer.message.chars().filter(|c| !c.is_control()).take(200).collect();
+            format!("the node answered error {}: {words}", answer.code)
+        }
+        RpcError::Transport(TransportErrorKind::HttpError(http)) => {
+            format!("the node answered with HTTP status {}", http.status)
+        }
+        RpcError::Transport(_) => "the node was not reached".to_owned(),
+        RpcError::DeserError { .. } | RpcError::SerError(_) => {
+            "the node's answer is not of the method".to_owned()
+        }
+        _ => "the node gave no usable answer".to_owned(),
+    }
+}
+
 /// A revert is an answer; everything else that is no data is none.
 fn outcome(answer: Result<Bytes, ChainError>) -> Result<CallOutcome, ChainError> {
     let error = match answer {
@@ -545,7 +563,7 @@ fn outcome(answer: Result<Bytes, ChainError>) -> Result<CallOutcome, ChainError>
         Err(error) => error,
     };
     let reverted = match &error {
-        ChainError::Rpc { source, .. } => source.as_error_resp().and_then(|response| {
+        ChainError::Rpc { error, .. } => error.as_error_resp().and_then(|response| {
             let reverts = response.code == 3 || response.message.contains("revert");
             reverts.then(|| response.as_revert_data().unwrap_or_default())
         }),

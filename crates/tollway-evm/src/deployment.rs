@@ -1,4 +1,5 @@
-//! Whether assets are on chain as the table has them. A wrong domain would make every signature fail in silence.
+//! Whether assets are on chain as the table has them. A wrong domain would make every signature fail in
+//! silence.
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::{SolCall, SolValue, sol};

@@ -19,8 +19,8 @@ sol! {
     }
 }
 
-/// keccak256 of `EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)`: the fields
-/// that every token of EIP-3009 has.
+/// keccak256 of `EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)`: the
+/// fields that every token of EIP-3009 has.
 const DOMAIN_TYPE_HASH: B256 = b256!("8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa9a75d522b39400f");
 
 /// The EIP-712 domain of a token: a signature under one is worth nothing under another.

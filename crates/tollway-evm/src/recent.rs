@@ -1,6 +1,6 @@
-//! Signers recovered a moment ago. A seller with the facilitator in its process checks one payment three times:
-//! itself, on verify and on settle; a facilitator apart checks it twice. Recovering the key is nine tenths of a
-//! check, and the same digest and signature always give the same key.
+//! Signers recovered a moment ago. A seller with the facilitator in its process checks one payment three
+//! times: itself, on verify and on settle; a facilitator apart checks it twice. Recovering the key is nine
+//! tenths of a check, and the same digest and signature always give the same key.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -54,7 +54,8 @@ impl Recent {
         (known.digest == digest && known.signature == *signature).then_some(known.signer)
     }
 
-    /// A digest is a hash: its first bytes spread evenly. Who grinds them makes others' checks slower at most.
+    /// A digest is a hash: its first bytes spread evenly. Who grinds them makes others' checks slower at
+    /// most.
     fn slot(&self, digest: B256) -> &Mutex<Option<Recovered>> {
         let place = usize::from(u16::from_be_bytes([digest[0], digest[1]]));
         &self.slots[place % self.slots.len()]

@@ -48,10 +48,10 @@ pub fn transfer_call(payment: &ExactPayment) -> Call {
     Call { to: payment.asset, data: call.abi_encode().into() }
 }
 
-/// Runs the transfers on the latest state, one after the other in one `eth_call`, each on the state that those
-/// before it leave: so two payments racing for one balance are told apart. Around each stands what explains a
-/// failure: the nonce, the payer's balance, and the payee's balance before and after. In the same round the node
-/// is asked whether a payer has code.
+/// Runs the transfers on the latest state, one after the other in one `eth_call`, each on the state that
+/// those before it leave: so two payments racing for one balance are told apart. Around each stands what
+/// explains a failure: the nonce, the payer's balance, and the payee's balance before and after. In the same
+/// round the node is asked whether a payer has code.
 ///
 /// The inner result of each payment is a refusal if its transfer would not move exactly the value.
 ///
@@ -151,8 +151,8 @@ fn state_of(payment: &ExactPayment) -> Call {
     Call { to: payment.asset, data: call.abi_encode().into() }
 }
 
-/// A token asks the code of an account that has some whether it signed (ERC-1271), delegated accounts (EIP-7702)
-/// included. That code may say yes here and no in a block, so it is not settled for.
+/// A token asks the code of an account that has some whether it signed (ERC-1271), delegated accounts
+/// (EIP-7702) included. That code may say yes here and no in a block, so it is not settled for.
 fn account_with_code() -> Refusal {
     let rule = "must be by an account without code: contract and delegated accounts are not settled here";
     refuse(ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature", rule)
