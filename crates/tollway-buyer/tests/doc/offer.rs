@@ -1,5 +1,6 @@
-// What the examples in the documentation stand on: an offer of 0.05 USDC on Base, for 60 seconds, and a key that
-// everybody knows. They take this in with `include!`, so that what they show is short and runs all the same.
+// What the examples in the documentation stand on: an offer of 0.05 USDC on Base, for 60 seconds, and a key
+// that everybody knows. They take this in with `include!`, so that what they show is short and runs all the
+// same.
 
 mod offer {
     use tollway_buyer::{Policy, Wallet};

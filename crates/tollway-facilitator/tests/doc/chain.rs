@@ -24,7 +24,10 @@ mod chain {
             decimals: 6,
             is_usd: true,
         };
-        (devnet, NetworkSetup { chain, assets: AssetTable::empty().with(usdc), signers: vec![Arc::new(signer)] })
+        (
+            devnet,
+            NetworkSetup { chain, assets: AssetTable::empty().with(usdc), signers: vec![Arc::new(signer)] },
+        )
     }
 }
 use chain::*;

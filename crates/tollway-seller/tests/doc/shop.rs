@@ -5,8 +5,8 @@ mod shop {
     use std::sync::Arc;
 
     use tollway_core::model::{
-        FacilitatorRequest, PaymentPayload, PaymentRequired, SettleResponse, SupportedKind, SupportedResponse,
-        VerifyResponse,
+        FacilitatorRequest, PaymentPayload, PaymentRequired, SettleResponse, SupportedKind,
+        SupportedResponse, VerifyResponse,
     };
     use tollway_core::wire::{self, PAYMENT_REQUIRED};
     use tollway_core::{
@@ -35,16 +35,25 @@ mod shop {
         fn verify(&self, _: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>> {
             match self {
                 Self::Silent => Box::pin(std::future::pending()),
-                _ => Box::pin(std::future::ready(Ok(VerifyResponse { is_valid: true, ..Default::default() }))),
+                _ => {
+                    Box::pin(std::future::ready(Ok(VerifyResponse { is_valid: true, ..Default::default() })))
+                }
             }
         }
 
-        fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {
+        fn settle(
+            &self,
+            request: FacilitatorRequest,
+        ) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {
             let payer = request.payment.payload["authorization"]["from"].as_str().unwrap().to_owned();
             let (network, hash) = (request.requirements.network, format!("0x{}", "ab".repeat(32)));
             match self {
-                Self::Agrees => Box::pin(std::future::ready(Ok(SettleResponse::settled(network, payer, hash)))),
-                Self::Pends => Box::pin(std::future::ready(Ok(SettleResponse::pending(network, payer, hash)))),
+                Self::Agrees => {
+                    Box::pin(std::future::ready(Ok(SettleResponse::settled(network, payer, hash))))
+                }
+                Self::Pends => {
+                    Box::pin(std::future::ready(Ok(SettleResponse::pending(network, payer, hash))))
+                }
                 Self::Silent => Box::pin(std::future::pending()),
             }
         }
@@ -52,10 +61,14 @@ mod shop {
         fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>> {
             let (scheme, extra) = (SchemeName::EXACT, JsonObject::new());
             let kind = |version, id| SupportedKind {
-                version, scheme: scheme.clone(), network: Network::evm(id), extra: extra.clone(),
+                version,
+                scheme: scheme.clone(),
+                network: Network::evm(id),
+                extra: extra.clone(),
             };
             let versions = [X402Version::V2, X402Version::V1];
-            let kinds = versions.iter().flat_map(|&version| [kind(version, 8453), kind(version, 84532)]).collect();
+            let kinds =
+                versions.iter().flat_map(|&version| [kind(version, 8453), kind(version, 84532)]).collect();
             Box::pin(std::future::ready(Ok(SupportedResponse { kinds, ..Default::default() })))
         }
     }
