@@ -24,7 +24,7 @@ mod signer;
 #[cfg(feature = "rpc")]
 mod transaction;
 
-pub use alloy_primitives::{Address, B256, Bytes, U256};
+pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 pub use asset::{Asset, AssetTable};
 #[cfg(feature = "rpc")]
 pub use chain::{Chain, ChainError, Head};

@@ -201,7 +201,7 @@ async fn start_settlement(journal: &Journal, network: &EvmNetwork, row: Arc<Row>
         Ok(Ok(())) if network.enqueue(&row) => return,
         Ok(Ok(())) => Progress::Abandoned { message: "every lane's queue is full".to_owned() },
         Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
-        Err(error) => Progress::Abandoned { message: error.to_string() },
+        Err(error) => Progress::abandoned(&error),
     };
     journal.finish(&row, ended);
 }

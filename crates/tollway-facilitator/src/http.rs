@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +16,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::wire::{self, WireError};
-use tollway_core::{Facilitator, FacilitatorError, JsonObject};
+use tollway_core::{ErrorCode, Facilitator, FacilitatorError, JsonObject};
 
 use crate::engine::Engine;
 use crate::phase::decode::decode;
@@ -41,10 +42,10 @@ pub fn router(engine: Engine) -> Router {
         .with_state(Arc::new(engine))
 }
 
-async fn verify(State(engine): State<Arc<Engine>>, body: Bytes) -> Response {
-    let request = match decode(&body) {
+async fn verify(State(engine): State<Arc<Engine>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let request = match read(body) {
         Ok(request) => request,
-        Err(error) => return malformed("isValid", "invalid", &error),
+        Err((status, error)) => return malformed(status, "isValid", "invalid", &error),
     };
     match engine.verify(request).await {
         Ok(response) => answer(StatusCode::OK, wire::encode_verify_response(&response)),
@@ -52,10 +53,10 @@ async fn verify(State(engine): State<Arc<Engine>>, body: Bytes) -> Response {
     }
 }
 
-async fn settle(State(engine): State<Arc<Engine>>, body: Bytes) -> Response {
-    let request = match decode(&body) {
+async fn settle(State(engine): State<Arc<Engine>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let request = match read(body) {
         Ok(request) => request,
-        Err(error) => return malformed("success", "error", &error),
+        Err((status, error)) => return malformed(status, "success", "error", &error),
     };
     let FacilitatorRequest { payment, .. } = &request;
     let version = payment.version;
@@ -94,8 +95,19 @@ async fn health(State(engine): State<Arc<Engine>>) -> Response {
     respond(status, body.to_string())
 }
 
-/// 400 in the shape of the endpoint's verdict, with the field and the rule.
-fn malformed(verdict: &str, prefix: &str, error: &WireError) -> Response {
+fn read(body: Result<Bytes, BytesRejection>) -> Result<FacilitatorRequest, (StatusCode, WireError)> {
+    let body = body.map_err(|rejection| {
+        let rule = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => format!("must be at most {MAX_BODY_BYTES} bytes long"),
+            _ => "did not arrive whole".to_owned(),
+        };
+        (rejection.status(), WireError::new(ErrorCode::INVALID_PAYLOAD, "body", rule))
+    })?;
+    decode(&body).map_err(|error| (StatusCode::BAD_REQUEST, error))
+}
+
+/// A 4xx in the shape of the endpoint's verdict, with the field and the rule.
+fn malformed(status: StatusCode, verdict: &str, prefix: &str, error: &WireError) -> Response {
     let mut body = JsonObject::new();
     body.insert(verdict.to_owned(), false.into());
     body.insert(format!("{prefix}Reason"), error.code.as_str().into());
@@ -106,7 +118,7 @@ fn malformed(verdict: &str, prefix: &str, error: &WireError) -> Response {
         body.insert("transaction".to_owned(), "".into());
         body.insert("network".to_owned(), "".into());
     }
-    answer(StatusCode::BAD_REQUEST, body)
+    answer(status, body)
 }
 
 /// Says nothing about the payment: the caller asks again.

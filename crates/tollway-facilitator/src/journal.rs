@@ -7,7 +7,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tollway_core::{AuthorizationKey, ErrorCode, UnixTime};
+use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, UnixTime};
 use tollway_evm::SignedTransaction;
 use tollway_evm::exact::ExactPayment;
 
@@ -62,6 +62,15 @@ impl Progress {
     /// Ended without money moved: the same authorization may be presented again.
     pub(crate) const fn may_be_retried(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::Abandoned { .. })
+    }
+
+    /// Nothing was sent, because of `error`.
+    pub(crate) fn abandoned(error: &FacilitatorError) -> Self {
+        let message = match error {
+            FacilitatorError::Busy(message) => message.clone(),
+            other => other.to_string(),
+        };
+        Self::Abandoned { message }
     }
 
     /// No transaction is known yet.

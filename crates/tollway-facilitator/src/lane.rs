@@ -142,7 +142,7 @@ impl Lane {
             Ok(verdicts) => verdicts,
             Err(error) => {
                 for row in &open {
-                    self.journal.finish(row, Progress::Abandoned { message: error.to_string() });
+                    self.journal.finish(row, Progress::abandoned(&error));
                 }
                 return Vec::new();
             }
@@ -165,11 +165,12 @@ impl Lane {
         let (network, transaction) = (self.chain.network(), sent.signed.hash);
         tracing::info!(%network, %transaction, payments = rows.len(), "sent");
         match follow(self, rows, &sent).await {
-            Followed::NonceUsed => {
+            Followed::Used => {
                 self.nonce = Some(sent.nonce + 1);
                 self.floor = Fees::default();
             }
-            Followed::NonceFree => {
+            Followed::Unknown => self.forget_nonce(),
+            Followed::Free => {
                 self.nonce = Some(sent.nonce);
                 self.raise_floor();
             }

@@ -32,7 +32,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            settle_deadline: Duration::from_secs(20),
+            settle_deadline: Duration::from_secs(10),
             lane_queue: 4096,
             batch: 100,
             simulations: 1_024,

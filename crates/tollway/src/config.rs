@@ -1,6 +1,7 @@
 //! The facilitator's configuration: the documented default file, then the operator's file, then the
 //! environment. Parsed once; every fault is told at once, and is fatal.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,11 @@ use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
 use tollway_facilitator::{Limits, NetworkSetup};
 
 use crate::dev_assets::with_dev_assets;
+
+/// The longest key file read.
+const MAX_KEY_BYTES: usize = 4 * 1024;
+/// No token has more decimals than fit a price.
+const MAX_DECIMALS: u8 = 30;
 
 /// Every key with its default, documented.
 pub(crate) const DEFAULT_FILE: &str = include_str!("../config/facilitator.toml");
@@ -81,7 +87,7 @@ impl FacilitatorConfig {
         figment
             .merge(Env::prefixed("TOLLWAY_FACILITATOR__").split("__"))
             .extract()
-            .map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
+            .map_err(|errors| ConfigError(errors.into_iter().map(|error| fault(&error)).collect()))
     }
 
     /// The engine's limits. Which of them no engine can work with, the engine says when it starts.
@@ -160,6 +166,9 @@ impl NetworkConfig {
         let mut all: Vec<Asset> = known.iter().filter(|asset| &asset.network == network).cloned().collect();
         for (index, token) in self.tokens.iter().enumerate() {
             match token.address.parse::<Address>() {
+                Ok(_) if token.decimals > MAX_DECIMALS => {
+                    faults.push(format!("tokens[{index}].decimals: must be at most {MAX_DECIMALS}"));
+                }
                 Ok(address) => all.push(Asset {
                     network: network.clone(),
                     symbol: token.symbol.clone(),
@@ -186,18 +195,41 @@ impl NetworkConfig {
     }
 }
 
+/// The key and what is wrong with it. The profile that figment puts before every key means nothing here.
+fn fault(error: &figment::Error) -> String {
+    let place = error.metadata.as_ref().map_or_else(String::new, |from| format!(" ({})", from.name));
+    match error.path.join(".") {
+        key if key.is_empty() => format!("{}{place}", error.kind),
+        key => format!("{key}: {}{place}", error.kind),
+    }
+}
+
 /// A key from where the configuration says it is. The key itself has no place in a configuration file.
 pub(crate) fn read_key(source: &str) -> Result<LocalSigner, String> {
     let text = match source.split_once(':') {
-        Some(("env", name)) => {
-            std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?
-        }
+        Some(("env", name)) => std::env::var(name).map_err(|error| match error {
+            std::env::VarError::NotPresent => format!("environment variable {name} is not set"),
+            std::env::VarError::NotUnicode(_) => format!("environment variable {name} is not text"),
+        })?,
         Some(("file", path)) => {
-            std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?
+            let bytes = std::fs::File::open(path)
+                .map_err(anyhow::Error::from)
+                .and_then(|file| read_bounded(file, MAX_KEY_BYTES))
+                .map_err(|error| format!("cannot read {path}: {error}"))?;
+            String::from_utf8(bytes).map_err(|_| format!("{path} is not text"))?
         }
-        _ => return Err("must be env:NAME or file:PATH".to_owned()),
+        _ => return Err("must be env:NAME or file:PATH, never the key itself".to_owned()),
     };
     LocalSigner::from_hex(&text).map_err(|error| error.to_string())
+}
+
+/// All there is to read, unless it is longer than `most`.
+pub(crate) fn read_bounded(from: impl Read, most: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    from.take(limit).read_to_end(&mut bytes)?;
+    anyhow::ensure!(bytes.len() <= most, "it is longer than {most} bytes");
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -8,9 +8,15 @@ use tollway_evm::{Address, Asset, AssetTable};
 /// The chain id that development chains have.
 pub(crate) const DEV_CHAIN_ID: u64 = 31_337;
 
-/// The known assets, and the devnet's tokens on `chain_id`.
+/// The known assets, but on `chain_id` the devnet's tokens alone: a development chain that takes the id of a real
+/// network has none of its tokens.
 pub(crate) fn with_dev_assets(chain_id: u64) -> AssetTable {
-    AssetTable::known().with(dev_asset(chain_id, "USDC", USDC)).with(dev_asset(chain_id, "EURC", EURC))
+    let elsewhere = AssetTable::known();
+    let elsewhere = elsewhere.iter().filter(|asset| asset.network != Network::evm(chain_id)).cloned();
+    [dev_asset(chain_id, "USDC", USDC), dev_asset(chain_id, "EURC", EURC)]
+        .into_iter()
+        .chain(elsewhere)
+        .fold(AssetTable::empty(), AssetTable::with)
 }
 
 fn dev_asset(chain_id: u64, symbol: &str, address: Address) -> Asset {

@@ -21,13 +21,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show everything at work on this machine: a chain, a facilitator, a seller and an agent that pays.
     Demo(commands::demo::Args),
-    /// Request a URL, and pay for it if it asks.
     Pay(Box<commands::pay::Args>),
-    /// Run a facilitator: verify payments and settle them on chain.
     Facilitator(commands::facilitator::Args),
-    /// Run a development chain with funded accounts and tokens.
     Devnet(commands::devnet::Args),
 }
 

@@ -65,7 +65,9 @@ pub(crate) fn complain(text: &str) {
 /// Sends logs to stderr: those that `RUST_LOG` selects, `default` otherwise.
 pub(crate) fn start_logging(json: bool, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr);
     if json {
         logs.json().init();
     } else {

@@ -1,21 +1,30 @@
-//! Serving HTTP until told to stop.
+//! Serving HTTP until told to stop, with every wait and the number of connections bounded.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// How long requests in flight may go on after the signal to stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a peer may take to send the head of a request.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How many connections are served at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 8_192;
+/// After an accept that failed (no file descriptors), before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// An HTTP server in the background.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -28,11 +37,7 @@ impl Server {
     /// Serves `app` until dropped.
     pub(crate) fn spawn(listener: TcpListener, app: Router) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
-                tracing::error!(%error, "server stopped");
-            }
-        });
+        let task = tokio::spawn(async move { accept(&listener, &app, &GracefulShutdown::new()).await });
         Ok(Self { address, task })
     }
 
@@ -48,24 +53,55 @@ impl Drop for Server {
     }
 }
 
-/// Serves `app` until a signal comes, then lets requests in flight end.
-pub(crate) async fn serve_until_stopped(listener: TcpListener, app: Router) -> anyhow::Result<()> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let signal = async move {
-        stop_signal().await;
-        let _ = stopping.send(());
-    };
-    let overtime = async move {
-        let _ = stopped.await;
-        tokio::time::sleep(GRACE).await;
-    };
+/// Serves `app` until a signal comes, then gives requests in flight `grace` to end.
+pub(crate) async fn serve_until_stopped(listener: TcpListener, app: Router, grace: Duration) {
+    let connections = GracefulShutdown::new();
     tokio::select! {
-        done = axum::serve(listener, app).with_graceful_shutdown(signal) => done.context("server stopped"),
-        () = overtime => {
-            tracing::warn!("stopped with requests still in flight");
-            Ok(())
-        }
+        () = accept(&listener, &app, &connections) => {}
+        () = stop_signal() => {}
     }
+    drop(listener);
+    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
+        tracing::warn!("stopped with requests still in flight");
+    }
+}
+
+async fn accept(listener: &TcpListener, app: &Router, connections: &GracefulShutdown) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let serving = connections.watch(connection(stream, app.clone()));
+        tokio::spawn(async move {
+            // A peer that breaks off is nobody's fault.
+            let _ = serving.await;
+            drop(place);
+        });
+    }
+}
+
+/// One connection, HTTP/1.1 or HTTP/2.
+fn connection(
+    stream: TcpStream,
+    app: Router,
+) -> hyper_util::server::conn::auto::UpgradeableConnection<
+    'static,
+    TokioIo<TcpStream>,
+    TowerToHyperService<Router>,
+    TokioExecutor,
+> {
+    let _ = stream.set_nodelay(true);
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_DEADLINE);
+    builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app)).into_owned()
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -20,19 +20,22 @@ const LAST_POLL: Duration = Duration::from_millis(400);
 /// do not all know the same.
 const MISSES: u32 = 5;
 
-/// How the lane goes on.
+/// What became of the nonce: how the lane goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Followed {
-    /// The nonce is used.
-    NonceUsed,
-    /// Nothing took the nonce; an old transaction may still hold it in somebody's pool.
-    NonceFree,
+    /// It is used.
+    Used,
+    /// The node must be asked.
+    Unknown,
+    /// Nothing took it; the old transaction may still hold it in somebody's pool.
+    Free,
 }
 
 /// What is known of a transaction without a receipt.
 #[derive(Debug, Default)]
 struct Signs {
     nonce_used: u32,
+    nonce_ahead: u32,
     unknown: u32,
 }
 
@@ -45,7 +48,7 @@ pub(crate) async fn follow(lane: &Lane, rows: &[Arc<Row>], sent: &Sent) -> Follo
         match lane.chain.receipt(sent.signed.hash).await {
             Ok(Some(receipt)) => {
                 conclude(lane, rows, &receipt).await;
-                return Followed::NonceUsed;
+                return Followed::Used;
             }
             Ok(None) => {}
             Err(error) => {
@@ -73,15 +76,19 @@ impl Signs {
         let knows = lane.chain.knows(sent.signed.hash).await.ok()?;
         let is_refused = matches!(offered, Offered::Doubted | Offered::Rejected(_)) && !knows;
         self.nonce_used = if nonce > sent.nonce { self.nonce_used + 1 } else { 0 };
+        self.nonce_ahead = if nonce < sent.nonce { self.nonce_ahead + 1 } else { 0 };
         self.unknown = if is_refused && nonce <= sent.nonce { self.unknown + 1 } else { 0 };
         let is_expired =
             rows.iter().all(|row| row.payment.authorization.expires() <= UnixTime(head.timestamp));
         let (why, followed) = if is_expired && nonce <= sent.nonce {
-            ("the authorization expired before it was included", Followed::NonceFree)
+            ("the authorization expired before it was included", Followed::Free)
         } else if self.nonce_used >= MISSES {
-            ("its nonce is used by another transaction of the lane's key", Followed::NonceUsed)
+            ("its nonce is used by another transaction of the lane's key", Followed::Used)
+        } else if self.nonce_ahead >= MISSES {
+            // The chain has lost what came before: another node, or a development chain begun anew.
+            ("its nonce is ahead of the account's", Followed::Unknown)
         } else if self.unknown >= MISSES {
-            ("no node takes it", Followed::NonceFree)
+            ("no node takes it", Followed::Free)
         } else {
             return None;
         };

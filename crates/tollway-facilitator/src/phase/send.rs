@@ -104,8 +104,15 @@ pub(crate) async fn offer(lane: &Lane, raw: &Bytes) -> Offered {
         Ok(_) => return Offered::Taken,
         Err(error) => error,
     };
-    tracing::warn!(network = %lane.chain.network(), %error, "the node did not take a transaction");
-    error.rejection().map_or(Offered::Taken, understand)
+    let Some(words) = error.rejection() else {
+        tracing::warn!(network = %lane.chain.network(), %error, "no answer to a transaction");
+        return Offered::Taken;
+    };
+    let offered = understand(words);
+    if offered != Offered::Taken {
+        tracing::warn!(network = %lane.chain.network(), %error, "the node did not take a transaction");
+    }
+    offered
 }
 
 /// The words of the common nodes (geth, reth, Erigon, Nethermind, Besu, anvil).

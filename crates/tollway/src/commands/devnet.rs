@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = crate::dev_assets::DEV_CHAIN_ID)]
     chain_id: u64,
     /// Milliseconds between blocks; without it every transaction gets a block at once.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     block_time_ms: Option<u64>,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -35,13 +35,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let devnet = tollway_devnet::spawn(config).await.context("cannot start the devnet")?;
     let accounts: Vec<_> = ACCOUNTS
         .iter()
-        .map(|account| json!({ "address": account.address, "key": account.secret_key }))
+        .map(|account| json!({ "address": account.address.to_string(), "key": account.secret_key }))
         .collect();
     let object = json!({
         "rpcUrl": devnet.rpc_url(), "wsUrl": devnet.ws_url(),
         "network": format!("eip155:{}", devnet.chain_id()),
-        "assets": { "USDC": genesis::USDC, "EURC": genesis::EURC },
-        "multicall3": genesis::MULTICALL3, "accounts": accounts,
+        "assets": { "USDC": genesis::USDC.to_string(), "EURC": genesis::EURC.to_string() },
+        "multicall3": genesis::MULTICALL3.to_string(), "accounts": accounts,
     });
     let mut text = format!(
         "JSON-RPC   {}\nWebSocket  {}\nnetwork    eip155:{}\nUSDC       {}\nEURC       {}\n\n\

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 use tollway_core::Facilitator;
@@ -41,20 +42,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let output = Output::new(args.json);
     let config = FacilitatorConfig::load(args.config.as_deref())?;
     let limits = config.limits()?;
+    // Whoever waits for a settlement gets an answer before the end.
+    let grace = limits.settle_deadline + Duration::from_secs(5);
     let mut builder = Engine::builder().limits(limits);
     for setup in config.networks()? {
         builder = builder.network(setup);
     }
     let engine = builder.start().await?;
     let supported = encode_supported(&engine.supported().await?);
+    let address = args.listen.as_deref().unwrap_or(&config.listen);
+    if tokio::net::lookup_host(address).await.is_err() {
+        anyhow::bail!("listen: {address:?} is no address like \"127.0.0.1:4020\"");
+    }
     if args.check {
         let text = format!("ok\n{}", serde_json::to_string_pretty(&supported)?);
         output.result(&json!({ "ok": true, "supported": supported }), &text);
         return Ok(ExitCode::SUCCESS);
     }
-    let listener = Server::listen(args.listen.as_deref().unwrap_or(&config.listen)).await?;
+    let listener = Server::listen(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     output.result(&json!({ "facilitatorUrl": url, "supported": supported }), &format!("listening on {url}"));
-    serve_until_stopped(listener, router(engine)).await?;
+    serve_until_stopped(listener, router(engine), grace).await;
     Ok(ExitCode::SUCCESS)
 }

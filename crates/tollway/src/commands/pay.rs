@@ -1,21 +1,27 @@
 //! `tollway pay`: a request from the command line, paid for if it asks.
 
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
-use tollway_buyer::{JudgedOffer, Paid, PaymentError, Policy, Wallet, paid, payment_error};
-use tollway_core::{Amount, Money, Network};
+use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Policy, Wallet, paid, payment_error};
+use tollway_core::{Amount, BoxFuture, Money, Network};
+use tollway_evm::{Address, Signature, Signer, SignerError};
 use url::Url;
 
-use crate::config::read_key;
+use crate::config::{read_bounded, read_key};
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
 use crate::output::{Output, raw, start_logging};
 
-/// The longest answer that is held in memory.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// The longest answer, and the longest request body, that is held in memory.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Where the key is unless told otherwise.
+const DEFAULT_KEY: &str = "env:TOLLWAY_KEY";
 
 /// Request a URL, and pay for it if it asks (402), at most once and at most the cap.
 ///
@@ -23,8 +29,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// machine, and no payment follows a redirect.
 ///
 /// Exit codes: 0 the request succeeded; 1 it could not be made; 2 wrong usage; 3 payment was refused by the
-/// policy, nothing was signed; 4 a payment was sent and its fate is unknown, do not buy anew; 22 the final
-/// answer has status 400 or above.
+/// policy, nothing was signed; 4 a payment was sent and its fate is unknown, do not buy anew; 5 the receipt does
+/// not fit the payment; 22 the final answer has status 400 or above.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -43,7 +49,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Where the private key is: env:NAME or file:PATH.
-    #[arg(long, value_name = "SOURCE", default_value = "env:TOLLWAY_KEY")]
+    #[arg(long, value_name = "SOURCE", default_value = DEFAULT_KEY)]
     key: String,
     /// The most one payment may cost, in dollars.
     #[arg(long, value_name = "MONEY", default_value = "$1")]
@@ -52,10 +58,17 @@ pub(crate) struct Args {
     /// eip155:8453/0x60a3…=50000.
     #[arg(long, value_name = "ASSET")]
     allow_asset: Vec<String>,
+    /// Accept a 402 that names a resource at this host although another was requested.
+    #[arg(long, value_name = "HOST")]
+    trust_resource_host: Vec<String>,
+    /// Seconds to wait for the paid answer, with the same payment presented again where the seller asks for it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
     /// Show what it would cost and what the policy says; sign nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON object: status, payment, and the body unless it goes to a file.
+    /// Print one JSON object: url, status, paid, and the body unless it goes to a file; error and message if there
+    /// is no answer.
     #[arg(long)]
     json: bool,
 }
@@ -63,10 +76,27 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_logging(args.json, "warn");
     let output = Output::new(args.json);
-    let wallet = wallet(&args)?;
+    match attempt(&args, output).await {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            output.machine(
+                &json!({ "url": args.url.as_str(), "error": "failed", "message": format!("{error:#}") }),
+            );
+            Err(error)
+        }
+    }
+}
+
+async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
+    let wallet = wallet(args)?;
+    if let Some(file) = &args.output {
+        // Before anything is paid for.
+        let opened = OpenOptions::new().create(true).append(true).open(file);
+        opened.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let client = wallet.client()?;
     let mut request = client
-        .request(args.request.clone().unwrap_or_else(|| default_method(&args)), args.url.clone())
+        .request(args.request.clone().unwrap_or_else(|| default_method(args)), args.url.clone())
         .headers(headers(&args.headers)?);
     if let Some(data) = &args.data {
         request = request.body(read_data(data)?);
@@ -79,7 +109,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answered = request.send().await;
     output.progress_done();
     match answered {
-        Ok(response) => tell_answer(output, &args, response).await,
+        Ok(response) => tell_answer(output, args, response).await,
         Err(error) => match payment_error(&error) {
             Some(refused) => Ok(tell_refusal(output, &args.url, refused)),
             None => Err(error.into()),
@@ -88,8 +118,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn wallet(args: &Args) -> anyhow::Result<Wallet> {
-    let signer = read_key(&args.key).map_err(|fault| anyhow::anyhow!("--key {}: {fault}", args.key))?;
     let mut policy = Policy::default().cap_per_payment(args.max_amount.clone());
+    for host in &args.trust_resource_host {
+        policy = policy.trust_resource_host(host);
+    }
     for allowed in &args.allow_asset {
         let parse = || {
             let (asset, amount) = allowed.split_once('=')?;
@@ -101,11 +133,37 @@ fn wallet(args: &Args) -> anyhow::Result<Wallet> {
         };
         policy = policy.allow_asset(network, address, amount);
     }
+    let total = Duration::from_secs(args.timeout);
     let wallet = Wallet::builder()
-        .signer(std::sync::Arc::new(signer))
+        .signer(signer(&args.key)?)
         .assets(with_dev_assets(DEV_CHAIN_ID))
+        .patience(Patience { total, answer: total, ..Patience::default() })
         .policy(policy);
     Ok(wallet.build()?)
+}
+
+/// The key is needed to pay, not to ask: a free URL and a dry run do without.
+fn signer(source: &str) -> anyhow::Result<Arc<dyn Signer>> {
+    match read_key(source) {
+        Ok(signer) => Ok(Arc::new(signer)),
+        Err(_) if source == DEFAULT_KEY && std::env::var_os("TOLLWAY_KEY").is_none() => Ok(Arc::new(NoKey)),
+        Err(fault) => bail!("--key: {fault}"),
+    }
+}
+
+/// Stands for a key that was not given.
+#[derive(Debug)]
+struct NoKey;
+
+impl Signer for NoKey {
+    fn address(&self) -> Address {
+        Address::ZERO
+    }
+
+    fn sign<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<Signature, SignerError>> {
+        let missing = "there is no key: set TOLLWAY_KEY, or say with --key where it is";
+        Box::pin(std::future::ready(Err(SignerError::Remote(missing.to_owned()))))
+    }
 }
 
 fn default_method(args: &Args) -> Method {
@@ -129,12 +187,11 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
 fn read_data(data: &str) -> anyhow::Result<Vec<u8>> {
     match data.strip_prefix('@') {
         None => Ok(data.as_bytes().to_vec()),
-        Some("-") => {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
-            Ok(bytes)
-        }
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {file}")),
+        Some("-") => read_bounded(std::io::stdin().lock(), MAX_BYTES),
+        Some(file) => std::fs::File::open(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|file| read_bounded(file, MAX_BYTES))
+            .with_context(|| format!("cannot read {file}")),
     }
 }
 
@@ -165,29 +222,37 @@ fn tell_quote(output: Output, url: &Url, status: u16, offers: &[JudgedOffer]) ->
 async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -> anyhow::Result<ExitCode> {
     let status = response.status();
     let payment = paid(&response).cloned();
-    let body = read_body(response).await?;
     if let Some(paid) = &payment {
         output_paid(args.json, paid);
     }
+    let body = read_body(response).await?;
     let mut object = json!({
         "url": args.url.as_str(), "status": status.as_u16(), "paid": payment.as_ref().map(paid_object),
     });
     match &args.output {
         Some(file) => {
-            std::fs::write(file, &body).with_context(|| format!("cannot write {}", file.display()))?;
+            if let Err(error) = std::fs::write(file, &body) {
+                // The money is spent: what was paid is told all the same.
+                output.machine(&object);
+                bail!("cannot write {}: {error}", file.display());
+            }
         }
         None if args.json => object["body"] = body_value(&body),
         None => raw(&body)?,
     }
     output.machine(&object);
-    Ok(if status.as_u16() >= 400 { ExitCode::from(22) } else { ExitCode::SUCCESS })
+    Ok(match payment.and_then(|paid| paid.suspicious) {
+        Some(_) => ExitCode::from(5),
+        None if status.as_u16() >= 400 => ExitCode::from(22),
+        None => ExitCode::SUCCESS,
+    })
 }
 
 async fn read_body(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            bail!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
+        if body.len() + chunk.len() > MAX_BYTES {
+            bail!("the answer is longer than {MAX_BYTES} bytes");
         }
         body.extend_from_slice(&chunk);
     }
@@ -207,7 +272,7 @@ fn output_paid(json: bool, paid: &Paid) {
     let fate = match &paid.settlement {
         Some(settled) if settled.success => "paid",
         Some(_) => "not settled:",
-        None => "sent",
+        None => "presented, no settlement told:",
     };
     let line = format!("{fate} {amount} on {}, transaction {transaction}", paid.offer.network);
     crate::output::complain(&line);

@@ -56,7 +56,7 @@ impl Step {
             None => self.reason.clone().unwrap_or_default(),
         };
         format!(
-            "{mark:<3} {:<22} {} {:>7} {:>5} ms  buyer {} -> {}  seller {} -> {}  {outcome}",
+            "{mark:<3} {:<23} {} {:>7} {:>5} ms  buyer {} -> {}  seller {} -> {}  {outcome}",
             self.name,
             self.status,
             dollars(self.amount),

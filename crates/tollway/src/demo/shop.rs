@@ -13,8 +13,8 @@ use axum::response::{Json, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tollway_core::Price;
 use tollway_core::wire::{PAYMENT_RESPONSE, X_PAYMENT_RESPONSE};
+use tollway_core::{Amount, Price};
 use tollway_seller::{BoxError, Paywall, PriceError};
 
 /// A route as it is advertised: method, path, price.
@@ -108,14 +108,12 @@ fn results(asked: Option<u64>) -> u64 {
 }
 
 /// A price by closure: the same request always has the same price, so that it still fits when it comes back
-/// with its payment.
+/// with its payment. What the handler will refuse costs what one result does, and is not charged.
 fn search_price(parts: &http::request::Parts) -> Ready<Result<Option<Vec<Price>>, BoxError>> {
-    let asked = Query::<Search>::try_from_uri(&parts.uri).map(|Query(search)| search.results);
-    ready(asked.map_err(BoxError::from).and_then(|asked| {
-        let millionths = RESULT_PRICE * results(asked);
-        let money = format!("${}", tollway_core::Amount::from(millionths).to_decimal(6)).parse()?;
-        Ok(Some(vec![Price::Money(money)]))
-    }))
+    let asked = Query::<Search>::try_from_uri(&parts.uri).ok().and_then(|Query(search)| search.results);
+    let millionths = Amount::from(RESULT_PRICE * results(asked));
+    let money = format!("${}", millionths.to_decimal(6)).parse();
+    ready(money.map(|money| Some(vec![Price::Money(money)])).map_err(BoxError::from))
 }
 
 async fn report(State(stats): State<Arc<Stats>>) -> Json<Value> {

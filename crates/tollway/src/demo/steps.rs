@@ -37,7 +37,7 @@ pub(crate) async fn run_steps(world: &World, output: Output) -> anyhow::Result<b
     let text = "Payments for machines should be exact, final and boring.";
     run.step("paid POST", Method::POST, "/summarize", 200, |url| buy(&client, Method::POST, url, text))
         .await?;
-    run.step("paid GET, priced by use", Method::GET, "/search?results=3", 200, |url| {
+    run.step("paid GET, by result", Method::GET, "/search?results=3", 200, |url| {
         buy(&client, Method::GET, url, "")
     })
     .await?;

@@ -114,7 +114,7 @@ pub(crate) fn describe(world: &World) -> anyhow::Result<(Value, String)> {
     let key = world.test_key.expose_hex();
     let object = json!({
         "rpcUrl": world.devnet.rpc_url(), "network": world.network.as_str(),
-        "asset": genesis::USDC, "facilitatorUrl": world.facilitator.url(),
+        "asset": genesis::USDC.to_string(), "facilitatorUrl": world.facilitator.url(),
         "sellerUrl": world.seller.url(), "routes": routes, "testKey": key.as_str(),
     });
     let mut text = format!(
