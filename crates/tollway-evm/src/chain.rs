@@ -3,6 +3,7 @@
 //! The transport is alloy's, so a node over HTTP and a devnet in this process look the same.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use alloy_json_rpc::{RpcError, RpcRecv, RpcSend};
@@ -31,12 +32,12 @@ pub struct Chain {
 #[non_exhaustive]
 pub enum ChainError {
     /// The node was not reached, or answered with an error.
-    #[error("{method}: {}", describe(error))]
+    #[error("{method}: {error}")]
     Rpc {
         /// The JSON-RPC method.
         method: String,
-        /// What went wrong. It is no `source`: it may hold the node's URL, and URLs of nodes hold keys.
-        error: TransportError,
+        /// What went wrong.
+        error: NodeError,
     },
     /// No answer in time.
     #[error("{method}: no answer within {deadline_ms} ms")]
@@ -71,6 +72,41 @@ pub enum ChainError {
     NoBlock,
 }
 
+/// What a node or the way to it did wrong. It is never shown as the transport has it: that holds the node's URL, and
+/// URLs of nodes hold keys.
+pub struct NodeError(TransportError);
+
+impl NodeError {
+    fn describe(&self) -> String {
+        match &self.0 {
+            RpcError::ErrorResp(answer) => {
+                let words: String = answer.message.chars().filter(|c| !c.is_control()).take(200).collect();
+                format!("the node answered error {}: {words}", answer.code)
+            }
+            RpcError::Transport(TransportErrorKind::HttpError(http)) => {
+                format!("the node answered with HTTP status {}", http.status)
+            }
+            RpcError::Transport(_) => "the node was not reached".to_owned(),
+            RpcError::DeserError { .. } | RpcError::SerError(_) => {
+                "the node's answer is not of the method".to_owned()
+            }
+            _ => "the node gave no usable answer".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
+
+impl fmt::Debug for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeError({:?})", self.describe())
+    }
+}
+
 impl ChainError {
     /// The node's own words for a call it rejected, if it answered at all: foreign text, without bound.
     ///
@@ -92,7 +128,7 @@ impl ChainError {
     /// ```
     pub fn rejection(&self) -> Option<&str> {
         match self {
-            Self::Rpc { error, .. } => error.as_error_resp().map(|error| error.message.as_ref()),
+            Self::Rpc { error, .. } => error.0.as_error_resp().map(|error| error.message.as_ref()),
             _ => None,
         }
     }
@@ -236,7 +272,7 @@ impl Chain {
             let answer = self.request::<_, Bytes>("eth_call", request).await;
             return Ok((outcome(answer)?, Vec::new()));
         }
-        let failed = |error| ChainError::Rpc { method: "eth_call".to_owned(), error };
+        let failed = |error| ChainError::Rpc { method: "eth_call".to_owned(), error: NodeError(error) };
         let mut batch = self.client.new_batch();
         let call = batch.add_call::<_, Bytes>("eth_call", &request).map_err(failed)?;
         let mut codes = Vec::with_capacity(accounts.len());
@@ -522,7 +558,9 @@ impl Chain {
     ) -> Result<R, ChainError> {
         let method = || method.to_owned();
         match tokio::time::timeout(self.deadline, call).await {
-            Ok(answer) => answer.map_err(|error| ChainError::Rpc { method: method(), error }),
+            Ok(answer) => {
+                answer.map_err(|error| ChainError::Rpc { method: method(), error: NodeError(error) })
+            }
             Err(_) => Err(ChainError::Timeout { method: method(), deadline_ms: self.deadline.as_millis() }),
         }
     }
@@ -538,24 +576,6 @@ fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> Transa
     }
 }
 
-/// What went wrong, without the node's URL.
-fn describe(error: &TransportError) -> String {
-    match error {
-        RpcError::ErrorResp(answer) => {
-            let words: String = answer.message.chars().filter(|c| !c.is_control()).take(200).collect();
-            format!("the node answered error {}: {words}", answer.code)
-        }
-        RpcError::Transport(TransportErrorKind::HttpError(http)) => {
-            format!("the node answered with HTTP status {}", http.status)
-        }
-        RpcError::Transport(_) => "the node was not reached".to_owned(),
-        RpcError::DeserError { .. } | RpcError::SerError(_) => {
-            "the node's answer is not of the method".to_owned()
-        }
-        _ => "the node gave no usable answer".to_owned(),
-    }
-}
-
 /// A revert is an answer; everything else that is no data is none.
 fn outcome(answer: Result<Bytes, ChainError>) -> Result<CallOutcome, ChainError> {
     let error = match answer {
@@ -563,7 +583,7 @@ fn outcome(answer: Result<Bytes, ChainError>) -> Result<CallOutcome, ChainError>
         Err(error) => error,
     };
     let reverted = match &error {
-        ChainError::Rpc { error, .. } => error.as_error_resp().and_then(|response| {
+        ChainError::Rpc { error, .. } => error.0.as_error_resp().and_then(|response| {
             let reverts = response.code == 3 || response.message.contains("revert");
             reverts.then(|| response.as_revert_data().unwrap_or_default())
         }),

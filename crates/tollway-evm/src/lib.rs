@@ -27,7 +27,7 @@ mod transaction;
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 pub use asset::{Asset, AssetTable};
 #[cfg(feature = "rpc")]
-pub use chain::{Chain, ChainError, Head};
+pub use chain::{Chain, ChainError, Head, NodeError};
 #[cfg(feature = "rpc")]
 pub use deployment::asset_faults;
 #[cfg(feature = "rpc")]

@@ -29,6 +29,8 @@ pub struct VerifyResponse {
     pub extra: JsonObject,
     /// Extensions.
     pub extensions: JsonObject,
+    /// Fields this version does not name, kept as they came.
+    pub other: JsonObject,
 }
 
 /// The answer to `POST /settle`, and what a seller returns in `PAYMENT-RESPONSE`.
@@ -52,6 +54,8 @@ pub struct SettleResponse {
     pub extra: JsonObject,
     /// Extensions.
     pub extensions: JsonObject,
+    /// Fields this version does not name, kept as they came.
+    pub other: JsonObject,
 }
 
 /// The fate of a settlement: what a [`SettleResponse`] says.
@@ -140,6 +144,7 @@ impl SettleResponse {
             amount: None,
             extra: JsonObject::new(),
             extensions: JsonObject::new(),
+            other: JsonObject::new(),
         }
     }
 
@@ -160,8 +165,9 @@ impl SettleResponse {
         response
     }
 
-    /// The fate told. Only `settlement_pending` with a transaction is pending: a peer's other failures
-    /// may carry the hash of a transaction that reverted.
+    /// The fate told. A failure that names a transaction is believed only where its code says that this
+    /// transaction moved nothing (it reverted, or held no transfer); with any other code it is pending: unknown is
+    /// not failed.
     ///
     /// ```
     /// use tollway_core::{ErrorCode, Network, model::{Outcome, SettleResponse}};
@@ -173,12 +179,19 @@ impl SettleResponse {
     pub fn outcome(&self) -> Outcome {
         if self.success {
             Outcome::Settled
-        } else if self.error_reason == Some(ErrorCode::SETTLEMENT_PENDING) && !self.transaction.is_empty() {
-            Outcome::Pending
-        } else {
+        } else if self.transaction.is_empty() || self.error_reason.as_ref().is_some_and(moved_nothing) {
             Outcome::Failed
+        } else {
+            Outcome::Pending
         }
     }
+}
+
+/// The codes by which published facilitators say that an included transaction moved nothing.
+fn moved_nothing(code: &ErrorCode) -> bool {
+    let ends = ["transaction_failed", "transaction_reverted", "transfer_event_mismatch"];
+    let whole = [ErrorCode::INVALID_TRANSACTION_STATE, ErrorCode::SMART_WALLET_DEPLOYMENT_FAILED];
+    whole.contains(code) || ends.iter().any(|end| code.as_str().ends_with(end))
 }
 
 impl SupportedResponse {

@@ -26,16 +26,21 @@ const MAX_KINDS: usize = 1024;
 /// ```
 pub fn decode_facilitator_request(json: &[u8]) -> Result<FacilitatorRequest, WireError> {
     let mut fields = Fields::root(parse_object(json, "body")?);
-    let version = fields.version()?;
+    let outer = fields.optional_version()?;
     let mut payload = fields.object("paymentPayload")?;
-    // The two version fields say the same; v1 facilitators took the outer one, so the inner may be absent.
-    if payload.optional_version()?.is_some_and(|inner| inner != version) {
-        let rule = format!("must equal x402Version, which is {}", version.number());
-        return Err(WireError {
-            code: ErrorCode::INVALID_X402_VERSION,
-            ..payload.error("x402Version", rule)
-        });
-    }
+    // The two say the same, and one may be absent: v1 sellers write the outer, the v2 specification's own example
+    // only the inner.
+    let version = match (outer, payload.optional_version()?) {
+        (Some(outer), Some(inner)) if outer != inner => {
+            let rule = format!("must equal x402Version, which is {}", outer.number());
+            return Err(WireError {
+                code: ErrorCode::INVALID_X402_VERSION,
+                ..payload.error("x402Version", rule)
+            });
+        }
+        (Some(version), _) | (None, Some(version)) => version,
+        (None, None) => fields.version()?,
+    };
     let requirements = fields.object("paymentRequirements")?;
     match version {
         X402Version::V1 => {
@@ -101,6 +106,7 @@ pub fn decode_verify_response(json: &[u8]) -> Result<VerifyResponse, WireError> 
         payer: fields.optional_string("payer")?,
         extra: fields.map("extra")?,
         extensions: fields.map("extensions")?,
+        other: fields.rest(),
     })
 }
 
@@ -120,7 +126,7 @@ pub fn encode_verify_response(response: &VerifyResponse) -> JsonObject {
         .set_some("payer", response.payer.clone())
         .set_map("extensions", &response.extensions)
         .set_map("extra", &response.extra)
-        .finish(&JsonObject::new())
+        .finish(&response.other)
 }
 
 /// Decodes the answer to `POST /settle`, or a settlement header. The network may be a v1 name; an empty one,
@@ -152,6 +158,7 @@ pub fn decode_settle_response(json: &[u8], expected: &Network) -> Result<SettleR
         amount: fields.optional_string("amount")?,
         extra: fields.map("extra")?,
         extensions: fields.map("extensions")?,
+        other: fields.rest(),
     })
 }
 
@@ -179,7 +186,7 @@ pub fn encode_settle_response(response: &SettleResponse, version: X402Version) -
         .set_some("amount", response.amount.clone())
         .set_map("extensions", &response.extensions)
         .set_map("extra", &response.extra)
-        .finish(&JsonObject::new())
+        .finish(&response.other)
 }
 
 /// Decodes the answer to `GET /supported`. Kinds of other protocol versions and networks that are not

@@ -345,7 +345,10 @@ impl Fields {
 
 /// Foreign text in an error is cut: an error is an answer, and answers are bounded.
 fn clip(text: &str) -> String {
-    text.chars().take(48).collect()
+    match text.char_indices().nth(48) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Builds a [`Value`], refusing what [`parse_object`] refuses.

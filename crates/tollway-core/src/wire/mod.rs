@@ -179,3 +179,84 @@ pub fn encode_settlement_header(settlement: &SettleResponse, version: X402Versio
         X402Version::V2 => (PAYMENT_RESPONSE, encode_header(&response)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{
+        decode_facilitator_request, decode_payment_required, decode_settle_response, encode_settle_response,
+    };
+    use crate::model::{Outcome, X402Version};
+
+    fn offer(network: &str) -> Value {
+        json!({
+            "scheme": "exact", "network": network, "amount": "1", "maxAmountRequired": "1", "asset": "0x1",
+            "payTo": "0x2", "maxTimeoutSeconds": 60, "resource": "https://a.example/x", "extra": {},
+        })
+    }
+
+    #[test]
+    fn an_offer_that_cannot_be_read_does_not_take_the_others_with_it() {
+        for (version, good, bad) in [(2, "eip155:1", "somewhere"), (1, "base", "somewhere else")] {
+            let decode = |offers: &[&str]| {
+                let accepts: Vec<Value> = offers.iter().map(|network| offer(network)).collect();
+                decode_payment_required(
+                    json!({ "x402Version": version, "accepts": accepts }).to_string().as_bytes(),
+                )
+            };
+            let required = decode(&[bad, good, bad]).unwrap();
+            assert_eq!(required.accepts.len(), 1, "v{version}");
+            let error = decode(&[bad]).unwrap_err();
+            assert_eq!(error.field, "accepts[0].network", "v{version}");
+            assert!(decode(&[]).unwrap().accepts.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_version_of_a_facilitator_request_may_stand_outside_or_inside() {
+        let request = |outer: Option<u64>, inner: Option<u64>| {
+            let mut body = json!({
+                "paymentPayload": { "payload": {}, "accepted": offer("eip155:1") },
+                "paymentRequirements": offer("eip155:1"),
+            });
+            if let Some(version) = outer {
+                body["x402Version"] = version.into();
+            }
+            if let Some(version) = inner {
+                body["paymentPayload"]["x402Version"] = version.into();
+            }
+            decode_facilitator_request(body.to_string().as_bytes())
+        };
+        for (outer, inner) in [(Some(2), Some(2)), (Some(2), None), (None, Some(2))] {
+            assert_eq!(request(outer, inner).unwrap().payment.version, X402Version::V2);
+        }
+        assert_eq!(request(None, None).unwrap_err().field, "x402Version");
+        assert_eq!(request(Some(2), Some(1)).unwrap_err().field, "paymentPayload.x402Version");
+    }
+
+    #[test]
+    fn a_failure_with_a_transaction_is_believed_only_where_its_code_says_that_nothing_moved() {
+        let outcome = |reason: &str, transaction: &str| {
+            let answer = json!({
+                "success": false, "errorReason": reason, "transaction": transaction, "network": "eip155:1", "their": 1,
+            });
+            let network = "eip155:1".parse().unwrap();
+            let answer = decode_settle_response(answer.to_string().as_bytes(), &network).unwrap();
+            assert_eq!(encode_settle_response(&answer, X402Version::V2)["their"], 1, "kept");
+            answer.outcome()
+        };
+        for reason in
+            ["transaction_failed", "invalid_exact_evm_transaction_failed", "invalid_transaction_state"]
+        {
+            assert_eq!(outcome(reason, "0xab"), Outcome::Failed, "{reason}");
+        }
+        for reason in ["settlement_pending", "unexpected_settle_error", "their_own_timeout"] {
+            assert_eq!(
+                (outcome(reason, "0xab"), outcome(reason, "")),
+                (Outcome::Pending, Outcome::Failed),
+                "{reason}"
+            );
+        }
+    }
+}

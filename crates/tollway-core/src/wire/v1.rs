@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::encode::Builder;
-use super::v2::MAX_OFFERS;
+use super::v2::{MAX_OFFERS, readable};
 use super::{Fields, WireError};
 use crate::model::{
     Accepted, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, X402Version,
@@ -32,18 +32,15 @@ pub(super) fn encode_payment(payment: &PaymentPayload) -> JsonObject {
 }
 
 pub(super) fn decode_payment_required(mut fields: Fields) -> Result<PaymentRequired, WireError> {
-    let mut resource: Option<ResourceInfo> = None;
-    let mut accepts = Vec::new();
-    for offer in fields.objects("accepts", MAX_OFFERS)? {
+    let offers = fields.objects("accepts", MAX_OFFERS)?.into_iter().map(|offer| {
         let mut offer = offer.with_code(ErrorCode::INVALID_PAYMENT_REQUIREMENTS);
-        let described = decode_resource(&mut offer)?;
-        match &resource {
-            None => resource = Some(described),
-            Some(first) if first.url == described.url => {}
-            Some(_) => return Err(offer.error("resource", "must be the same in every offer")),
-        }
-        accepts.push(decode_terms(offer)?);
-    }
+        Ok((decode_resource(&mut offer)?, decode_terms(offer)?))
+    });
+    // One 402 is for one resource: the first that is named.
+    let mut offers = readable(offers)?;
+    let resource = offers.first().map(|(resource, _)| resource.clone());
+    offers.retain(|(named, _)| resource.as_ref().is_some_and(|first| first.url == named.url));
+    let accepts = offers.into_iter().map(|(_, terms)| terms).collect();
     Ok(PaymentRequired {
         version: X402Version::V1,
         error: fields.optional_string("error")?,
@@ -68,7 +65,7 @@ pub(super) fn encode_payment_required(required: &PaymentRequired) -> JsonObject 
         .set("x402Version", X402Version::V1.number())
         .set_some("error", required.error.clone())
         .set("accepts", offers.collect::<Vec<_>>())
-        .finish(&JsonObject::new())
+        .finish(&required.other)
 }
 
 /// Decodes the `paymentRequirements` of a facilitator request, and the resource that v1 keeps in them.

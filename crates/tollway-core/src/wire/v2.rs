@@ -47,7 +47,7 @@ pub(super) fn decode_payment_required(mut fields: Fields) -> Result<PaymentRequi
         version: X402Version::V2,
         error: fields.optional_string("error")?,
         resource: decode_resource(&mut fields)?,
-        accepts: offers.into_iter().map(decode_requirements).collect::<Result<_, _>>()?,
+        accepts: readable(offers.into_iter().map(decode_requirements))?,
         extensions: fields.map("extensions")?,
         other: fields.rest(),
     })
@@ -62,6 +62,18 @@ pub(super) fn encode_payment_required(required: &PaymentRequired) -> JsonObject 
         .set("accepts", offers.collect::<Vec<_>>())
         .set_map("extensions", &required.extensions)
         .finish(&required.other)
+}
+
+/// The offers that can be read; one that cannot be does not take the others with it. If none can be, why.
+pub(super) fn readable<T>(offers: impl Iterator<Item = Result<T, WireError>>) -> Result<Vec<T>, WireError> {
+    let mut first_error = None;
+    let mut keep =
+        |offer: Result<T, WireError>| offer.map_err(|error| first_error.get_or_insert(error).clone()).ok();
+    let good: Vec<T> = offers.filter_map(&mut keep).collect();
+    match first_error {
+        Some(error) if good.is_empty() => Err(error),
+        _ => Ok(good),
+    }
 }
 
 /// Decodes the terms of one offer.

@@ -3,11 +3,11 @@
 use alloy_primitives::Address;
 use tollway_core::model::{PaymentPayload, PaymentRequirements};
 use tollway_core::{
-    Amount, Checked, JsonObject, Money, Network, OfferError, Price, Refusal, SchemeName, SellerScheme, Terms,
-    UnixTime,
+    Amount, Checked, Currency, JsonObject, Money, Network, OfferError, Price, Refusal, SchemeName,
+    SellerScheme, Terms, UnixTime,
 };
 
-use super::{ADDRESS_RULE, check, parse_address};
+use super::{ADDRESS_RULE, MIN_REMAINING_SECONDS, check, parse_address};
 use crate::AssetTable;
 
 /// Scheme `exact` on EVM for sellers.
@@ -71,6 +71,15 @@ impl SellerScheme for ExactSeller {
             }
             _ => return Err(OfferError::Field { field: "price", rule: "is not supported".to_owned() }),
         };
+        if amount == Amount::ZERO {
+            let rule = "must be more than zero: a transfer of nothing proves nothing".to_owned();
+            return Err(OfferError::Field { field: "amount", rule });
+        }
+        if terms.max_timeout_seconds <= MIN_REMAINING_SECONDS {
+            let rule =
+                format!("must be more than {MIN_REMAINING_SECONDS}: a payment is refused with less left");
+            return Err(OfferError::Field { field: "maxTimeoutSeconds", rule });
+        }
         Ok(PaymentRequirements {
             scheme: SchemeName::EXACT,
             network: terms.network.clone(),
@@ -94,7 +103,12 @@ impl SellerScheme for ExactSeller {
 
     fn money_in(&self, money: &Money, offer: &PaymentRequirements) -> Option<Amount> {
         let asset = self.assets.find(&offer.network, parse_address(&offer.asset)?)?;
-        asset.is_usd.then(|| money.to_atomic(asset.decimals).ok()).flatten()
+        let fits = match money.currency() {
+            Currency::Usd => asset.is_usd,
+            Currency::Symbol(symbol) => *symbol == asset.symbol,
+            _ => false,
+        };
+        fits.then(|| money.to_atomic(asset.decimals).ok()).flatten()
     }
 }
 

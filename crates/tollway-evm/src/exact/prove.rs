@@ -1,7 +1,7 @@
 //! Proof of payment: the token's own `Transfer` event. A receipt's status is no proof: a token may succeed
 //! without moving anything.
 
-use alloy_primitives::{Log, U256};
+use alloy_primitives::{Address, Log, U256};
 use alloy_sol_types::{SolEvent, sol};
 
 use super::ExactPayment;
@@ -26,10 +26,10 @@ pub struct TransferProof {
 
 /// Finds the event that proves `payment` among the logs of one receipt, given with their index in the block.
 ///
-/// It takes two events of the token itself: `AuthorizationUsed` for this payer and nonce, and the `Transfer`
-/// of exactly the value from payer to payee that belongs to it, which is the one before the token's next
-/// `AuthorizationUsed`. So one transfer never proves two authorizations of equal amount in one batch. A token
-/// that emits the two in the other order is believed only where no other authorization can be meant.
+/// It takes two events of the token itself: `AuthorizationUsed` for this payer and nonce, and the `Transfer` of
+/// exactly the value from payer to payee that belongs to it: the one between it and the token's next
+/// `AuthorizationUsed`, or, with a token that emits them in the other order, the one before. So one transfer never
+/// proves two authorizations of equal amount in one batch.
 ///
 /// ```
 /// # use alloy_primitives::Log;
@@ -45,32 +45,74 @@ pub fn prove_transfer<'a>(
     payment: &ExactPayment,
     logs: impl IntoIterator<Item = (u64, &'a Log)>,
 ) -> Option<TransferProof> {
-    let (mut ours, mut others) = (false, 0u32);
-    let (mut before, mut belongs) = (None, false);
-    for (log_index, log) in logs.into_iter().filter(|(_, log)| log.address == payment.asset) {
-        if let Ok(used) = AuthorizationUsed::decode_log(log) {
-            let authorization = &payment.authorization;
-            belongs = used.authorizer == authorization.from && used.nonce == authorization.nonce;
-            ours |= belongs;
-            others += u32::from(!belongs);
-        } else if is_transfer(payment, log) {
-            if belongs {
-                return Some(TransferProof { log_index });
-            }
-            before = before.or(Some(log_index));
-        }
-    }
-    before.filter(|_| ours && others == 0).map(|log_index| TransferProof { log_index })
+    let events: Vec<Event> = logs
+        .into_iter()
+        .filter(|(_, log)| log.address == payment.asset)
+        .filter_map(|(log_index, log)| Event::read(payment, log_index, log))
+        .collect();
+    let at = events.iter().position(|event| matches!(event, Event::Used { is_ours: true, .. }))?;
+    let exact = |event: &Event| match event {
+        Event::Moved { log_index, is_exact: true, .. } => Some(*log_index),
+        _ => None,
+    };
+    let is_moved = |event: &&Event| matches!(event, Event::Moved { .. });
+    let after = events[at + 1..].iter().take_while(is_moved).find_map(exact);
+    let before = events[..at].iter().rev().take_while(is_moved).find_map(exact);
+    let found = match order(&events) {
+        Order::Alone => after.or(before),
+        Order::UsedFirst => after,
+        Order::MovedFirst => before,
+    };
+    found.map(|log_index| TransferProof { log_index })
 }
 
-fn is_transfer(payment: &ExactPayment, log: &Log) -> bool {
-    let authorization = &payment.authorization;
-    Transfer::decode_log(log).is_ok_and(|moved| {
-        moved.from == authorization.from
+/// What matters of the token's events.
+enum Event {
+    Used { payer: Address, is_ours: bool },
+    Moved { from: Address, is_exact: bool, log_index: u64 },
+}
+
+/// How the token orders its two events. With one authorization in the receipt, nothing depends on it.
+enum Order {
+    Alone,
+    UsedFirst,
+    MovedFirst,
+}
+
+/// The first event of any of the payers tells.
+fn order(events: &[Event]) -> Order {
+    let payers: Vec<Address> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Used { payer, .. } => Some(*payer),
+            Event::Moved { .. } => None,
+        })
+        .collect();
+    let first = events.iter().find(|event| match event {
+        Event::Used { .. } => true,
+        Event::Moved { from, .. } => payers.contains(from),
+    });
+    match first {
+        _ if payers.len() == 1 => Order::Alone,
+        Some(Event::Moved { .. }) => Order::MovedFirst,
+        _ => Order::UsedFirst,
+    }
+}
+
+impl Event {
+    fn read(payment: &ExactPayment, log_index: u64, log: &Log) -> Option<Self> {
+        let authorization = &payment.authorization;
+        if let Ok(used) = AuthorizationUsed::decode_log(log) {
+            let is_ours = used.authorizer == authorization.from && used.nonce == authorization.nonce;
+            return Some(Self::Used { payer: used.authorizer, is_ours });
+        }
+        let moved = Transfer::decode_log(log).ok()?;
+        let is_exact = moved.from == authorization.from
             && moved.to == authorization.to
             && moved.value == authorization.value
-            && moved.value > U256::ZERO
-    })
+            && moved.value > U256::ZERO;
+        Some(Self::Moved { from: moved.from, is_exact, log_index })
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +181,11 @@ mod tests {
         assert_eq!((prove(7, &both), prove(8, &both)), (Some(1), Some(3)));
         let only_first = [used(7), moved(ASSET, PAYEE, 10), used(8)];
         assert_eq!((prove(7, &only_first), prove(8, &only_first)), (Some(1), None));
+        // A token that moves first and says so afterwards.
+        let reverse = [moved(ASSET, PAYEE, 10), used(7), moved(ASSET, PAYEE, 10), used(8)];
+        assert_eq!((prove(7, &reverse), prove(8, &reverse)), (Some(0), Some(2)));
+        let only_first = [moved(ASSET, PAYEE, 10), used(7), used(8)];
+        assert_eq!((prove(7, &only_first), prove(8, &only_first)), (Some(0), None));
         let only_second = [used(7), used(8), moved(ASSET, PAYEE, 10)];
         assert_eq!((prove(7, &only_second), prove(8, &only_second)), (None, Some(2)));
     }

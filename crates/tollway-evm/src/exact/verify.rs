@@ -1,7 +1,7 @@
 //! Every rule that needs no chain, cheapest first, the signature last. This is where a signature is checked.
 
 use alloy_primitives::{Address, Signature, U256};
-use tollway_core::model::{Accepted, PaymentPayload, PaymentRequirements};
+use tollway_core::model::{Accepted, PaymentFlow, PaymentPayload, PaymentRequirements};
 use tollway_core::{
     Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
 };
@@ -155,6 +155,11 @@ fn check_kind(payment: &PaymentPayload, offer: &PaymentRequirements) -> Result<(
     if payment.network() != &offer.network {
         let rule = format!("must be {}, not {}", offer.network, payment.network());
         return Err(Refusal::new(ErrorCode::INVALID_EXACT_EVM_NETWORK_MISMATCH, field("network"), rule));
+    }
+    if !matches!(offer.payment_flow(), Some(PaymentFlow::Authorization | PaymentFlow::Upfront)) {
+        let rule = "must be \"authorization\" or \"upfront\"";
+        let field = "paymentRequirements.extra.paymentFlow";
+        return Err(Refusal::new(ErrorCode::UNSUPPORTED_PAYMENT_FLOW, field, rule));
     }
     match offer.extra_str("assetTransferMethod") {
         None | Some("eip3009") => Ok(()),
@@ -391,6 +396,12 @@ mod tests {
                 })
                 .is_err()
             );
+        }
+        for flow in ["escrow", "zzz"] {
+            let refused = altered(&|offer| {
+                offer.extra.insert("paymentFlow".to_owned(), flow.into());
+            });
+            assert_eq!(refused.unwrap_err().code, ErrorCode::UNSUPPORTED_PAYMENT_FLOW, "{flow}");
         }
         assert!(
             altered(&|offer| {
