@@ -1,9 +1,10 @@
 //! A facilitator over HTTP (specification v2, section 7). Everything is bounded: waits, sizes, attempts.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, Response, StatusCode};
 use serde_json::Value;
 use tollway_core::model::{FacilitatorRequest, SettleResponse, SupportedResponse, VerifyResponse};
 use tollway_core::wire::{self, WireError};
@@ -29,7 +30,7 @@ const MAX_RETRY_AFTER_SECONDS: u64 = 5;
 #[derive(Clone, Debug)]
 pub struct HttpFacilitator {
     base: String,
-    client: reqwest::Client,
+    client: Client,
     timeout: Duration,
     bearer: Option<Bearer>,
 }
@@ -76,16 +77,10 @@ impl HttpFacilitator {
     /// ```
     pub fn new(url: &str) -> Result<Self, FacilitatorUrlError> {
         let parsed = parse(url)?;
-        let is_local = match parsed.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if parsed.scheme() == "http" && !is_local {
+        if parsed.scheme() == "http" && !is_loopback(&parsed) {
             return Err(FacilitatorUrlError::Insecure);
         }
-        Self::at(&parsed)
+        Self::at(&parsed, Client::builder())
     }
 
     /// The facilitator at `url`, even over plain http: for networks that are private by other means.
@@ -98,7 +93,7 @@ impl HttpFacilitator {
     /// assert!(HttpFacilitator::over_plain_http("http://10.0.0.7:4021").is_ok());
     /// ```
     pub fn over_plain_http(url: &str) -> Result<Self, FacilitatorUrlError> {
-        Self::at(&parse(url)?)
+        Self::at(&parse(url)?, Client::builder())
     }
 
     /// Sets how long an answer may take: 90 s by default. Where it is longer than the paywall's own wait
@@ -129,12 +124,16 @@ impl HttpFacilitator {
         self
     }
 
-    fn at(url: &Url) -> Result<Self, FacilitatorUrlError> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| FacilitatorUrlError::Client(error.to_string()))?;
+    fn at(url: &Url, client: ClientBuilder) -> Result<Self, FacilitatorUrlError> {
+        let mut client = client.redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+        if url.scheme() == "http" && is_loopback(url) {
+            // Plaintext is allowed because it stays on this machine: so no proxy sees it, and `localhost` is
+            // not for a name server to say.
+            let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            let here = here.map(|address| SocketAddr::new(address, 0));
+            client = client.no_proxy().resolve_to_addrs("localhost", &here);
+        }
+        let client = client.build().map_err(|error| FacilitatorUrlError::Client(error.to_string()))?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         Ok(Self { base, client, timeout: TIMEOUT, bearer: None })
     }
@@ -242,7 +241,9 @@ impl Answer {
                 code: ErrorCode::from_wire(code),
                 detail: excerpt(&said.join(": ")),
             }),
-            (429 | 503, _) => Err(FacilitatorError::Busy(format!("status {status}"))),
+            (429 | 503, error) => Err(FacilitatorError::Busy(status_with(status, error))),
+            // Whoever stands in front of the facilitator gave up waiting: what it did meanwhile is not known.
+            (408 | 504, error) => Err(FacilitatorError::NoAnswer(status_with(status, error))),
             _ => {
                 let detail = match said.as_slice() {
                     [] => excerpt(&String::from_utf8_lossy(&self.body)),
@@ -266,6 +267,16 @@ fn parse(url: &str) -> Result<Url, FacilitatorUrlError> {
     if is_decorated { Err(FacilitatorUrlError::Decorated) } else { Ok(parsed) }
 }
 
+/// Whether the host is this machine, by number or by the one name that is reserved for it.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// Only a failed connection proves that nothing was sent.
 fn send_error(error: reqwest::Error) -> FacilitatorError {
     let error = error.without_url();
@@ -282,6 +293,58 @@ fn send_error(error: reqwest::Error) -> FacilitatorError {
     }
 }
 
+/// The status, with the facilitator's own word for it where it has one.
+fn status_with(status: u16, error: Option<&str>) -> String {
+    match error.map(excerpt).filter(|error| !error.is_empty()) {
+        Some(error) => format!("status {status}: {error}"),
+        None => format!("status {status}"),
+    }
+}
+
 fn excerpt(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::Router;
+    use axum::routing::get;
+    use reqwest::{Client, Proxy};
+    use tollway_core::Facilitator;
+    use url::Url;
+
+    use super::HttpFacilitator;
+
+    const KINDS: &str = r#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:8453"}]}"#;
+    const NOBODY: &str = "http://127.0.0.1:9";
+
+    async fn facilitator_on_loopback() -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/supported", get(|| async { KINDS }));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_question_to_this_machine_passes_no_proxy() {
+        let address = facilitator_on_loopback().await;
+        for host in ["127.0.0.1", "localhost"] {
+            let url = Url::parse(&format!("http://{host}:{}", address.port())).unwrap();
+            let proxied = Client::builder().proxy(Proxy::all(NOBODY).unwrap());
+            let supported = HttpFacilitator::at(&url, proxied).unwrap().supported().await;
+            assert_eq!(supported.unwrap().kinds.len(), 1, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_to_localhost_stays_here_whatever_the_name_leads_to() {
+        let address = facilitator_on_loopback().await;
+        let url = Url::parse(&format!("http://localhost:{}", address.port())).unwrap();
+        let misled = Client::builder().no_proxy().resolve("localhost", "127.0.0.2:9".parse().unwrap());
+        let supported = HttpFacilitator::at(&url, misled).unwrap().supported().await;
+        assert_eq!(supported.unwrap().kinds.len(), 1);
+    }
 }

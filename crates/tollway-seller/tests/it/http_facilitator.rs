@@ -64,6 +64,25 @@ async fn other_answers_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_gave_up_waiting_is_no_answer() {
+    for status in [408, 504] {
+        let error = answering(status, "<html>").await.settle(request().await).await.unwrap_err();
+        assert!(matches!(error, FacilitatorError::NoAnswer(_)) && error.was_sent(), "{status}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn busy_and_silent_facilitators_are_quoted_in_bounds() {
+    let long = format!(r#"{{"error":"the node is down{}"}}"#, "!".repeat(5_000));
+    let long: &'static str = Box::leak(long.into_boxed_str());
+    for status in [429, 503, 408, 504] {
+        let error = answering(status, long).await.verify(request().await).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("status {status}: the node is down")), "{error}");
+        assert!(error.len() < 300, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     let hits = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&hits);
