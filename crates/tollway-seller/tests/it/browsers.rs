@@ -39,9 +39,9 @@ async fn a_preflight_is_answered_before_the_paywall() {
 }
 
 #[tokio::test]
-async fn every_answer_of_a_priced_route_shows_its_payment_headers() {
+async fn every_answer_of_a_priced_route_shows_its_payment_headers_and_when_to_retry() {
     let shop = Shop::open().await;
-    let unpaid = reqwest::get(&shop.url).await.unwrap();
+    let unpaid = shop.buyer.http.get(&shop.url).send().await.unwrap();
     let signed = shop.sign().await;
     let paid = shop.present(&signed).await;
     let used = shop.present(&signed).await;
@@ -50,7 +50,7 @@ async fn every_answer_of_a_priced_route_shows_its_payment_headers() {
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["access-control-allow-origin"], "*");
         let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap();
-        assert_eq!(exposed, "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE");
+        assert_eq!(exposed, "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After");
     }
 }
 

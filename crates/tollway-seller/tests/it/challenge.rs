@@ -13,7 +13,7 @@ async fn an_unpaid_request_is_answered_for_both_versions_at_once() {
     })
     .await;
     let url = format!("{}?q=a%20b", shop.url);
-    let response = reqwest::get(&url).await.unwrap();
+    let response = shop.buyer.http.get(&url).send().await.unwrap();
     assert_eq!(response.status(), 402);
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.headers()["cache-control"], "no-store");
