@@ -16,6 +16,7 @@ use tollway_core::{
 use tollway_evm::exact::ExactPayment;
 
 use crate::evm_network::{EvmNetwork, NetworkSetup};
+use crate::health::{HealthCheck, NetworkHealth};
 use crate::journal::{Journal, Progress, Row};
 use crate::lane::LaneHandle;
 use crate::limits::Limits;
@@ -39,6 +40,7 @@ struct Inner {
     limits: Limits,
     /// Bounds the simulations under way: whoever waits for one holds memory.
     simulations: Arc<Semaphore>,
+    health: HealthCheck,
 }
 
 /// Puts an [`Engine`] together.
@@ -91,19 +93,9 @@ impl Engine {
         self.inner.journal.open_count()
     }
 
-    /// What each network says about itself, for `/health`.
-    pub(crate) async fn health(&self) -> Vec<NetworkHealth> {
-        let mut all = Vec::new();
-        for network in &self.inner.networks {
-            let mut lanes = Vec::new();
-            for lane in &network.lanes {
-                let balance = network.chain.balance(lane.address()).await.ok();
-                lanes.push((lane.address().to_checksum(None), lane.queued(), balance));
-            }
-            let head = network.chain.head().await.map(|head| head.number).ok();
-            all.push(NetworkHealth { network: network.network().to_string(), head, lanes });
-        }
-        all
+    /// How the networks are, for `/health`.
+    pub(crate) async fn health(&self) -> Arc<Vec<NetworkHealth>> {
+        self.inner.health.check(&self.inner.networks).await
     }
 
     async fn verify_payment(
@@ -275,15 +267,6 @@ impl Facilitator for Engine {
     }
 }
 
-/// What `/health` tells of one network.
-#[derive(Clone, Debug)]
-pub(crate) struct NetworkHealth {
-    pub(crate) network: String,
-    pub(crate) head: Option<u64>,
-    /// Address, payments queued, native balance in wei.
-    pub(crate) lanes: Vec<(String, usize, Option<alloy_primitives::U256>)>,
-}
-
 impl EngineBuilder {
     /// Adds a network. Each may be added once.
     ///
@@ -377,6 +360,15 @@ impl EngineBuilder {
             })
             .collect();
         let simulations = Arc::new(Semaphore::new(limits.simulations));
-        Ok(Engine { inner: Arc::new(Inner { networks, journal, clock, limits, simulations }) })
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                networks,
+                journal,
+                clock,
+                limits,
+                simulations,
+                health: HealthCheck::default(),
+            }),
+        })
     }
 }

@@ -19,6 +19,7 @@ use tollway_core::wire::{self, WireError};
 use tollway_core::{ErrorCode, Facilitator, FacilitatorError, JsonObject};
 
 use crate::engine::Engine;
+use crate::health::NetworkHealth;
 use crate::phase::decode::decode;
 
 /// The longest request body read. A payment with every extension is a few kilobytes.
@@ -75,20 +76,12 @@ async fn supported(State(engine): State<Arc<Engine>>) -> Response {
 
 async fn health(State(engine): State<Arc<Engine>>) -> Response {
     let networks = engine.health().await;
-    let up = networks.iter().all(|network| network.head.is_some());
-    let networks: Vec<Value> = networks
-        .into_iter()
-        .map(|network| {
-            let lane = |(address, queued, balance): (String, usize, Option<_>)| {
-                let balance = balance.map(|wei: tollway_evm::U256| wei.to_string());
-                json!({ "address": address, "queued": queued, "balanceWei": balance })
-            };
-            let lanes: Vec<Value> = network.lanes.into_iter().map(lane).collect();
-            json!({ "network": network.network, "head": network.head, "lanes": lanes })
-        })
-        .collect();
-    let (status, word) =
-        if up { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
+    let (status, word) = if networks.iter().all(NetworkHealth::is_ok) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "degraded")
+    };
+    let networks: Vec<Value> = networks.iter().map(NetworkHealth::to_json).collect();
     let body = json!({
         "status": word, "openPayments": engine.open_payments(), "networks": networks,
     });

@@ -18,6 +18,7 @@
 
 mod engine;
 mod evm_network;
+mod health;
 mod http;
 mod journal;
 mod lane;

@@ -98,3 +98,44 @@ async fn a_facilitator_runs_from_one_file_and_tells_every_fault_of_a_wrong_one()
     assert!(!output.status.success() && text.contains("networks[1].keys[0]"), "{text}");
     assert!(!text.contains("0xkey"), "a key is never repeated: {text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_error_repeats_a_secret() {
+    let key = tollway_devnet::ACCOUNTS[5].secret_key.to_string();
+    let output = tollway().args(["pay", "--key", &key, "http://127.0.0.1:1/"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("env:NAME") && !text.contains(&key[4..20]), "{text}");
+    let file = std::env::temp_dir().join(format!("tollway-secret-{}.toml", std::process::id()));
+    let config = "[[networks]]\nnetwork = \"eip155:31337\"\nkeys = [\"env:LANE_KEY\"]\n\
+                  rpc_url = \"http://user:SECRET@127.0.0.1:1/SECRET?k=SECRET\"\n";
+    std::fs::write(&file, config).unwrap();
+    for level in ["info", "trace"] {
+        let mut command = tollway();
+        command
+            .args(["facilitator", "--check", "--config"])
+            .arg(&file)
+            .env("LANE_KEY", &key)
+            .env("RUST_LOG", format!("tollway={level}"));
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains("eth_chainId"), "{text}");
+        assert!(!text.contains("SECRET") && !text.contains(&key[4..20]), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn pay_does_not_need_a_key_to_ask_nor_lose_money_for_a_file() {
+    let market = Market::open().await;
+    let mut ask = tollway();
+    ask.args(["pay", "--json", "--dry-run", &market.url("/data")]).env_remove("TOLLWAY_KEY");
+    let (code, lines) = run(ask).await;
+    assert_eq!((code, lines[0]["offers"][0]["allowed"].as_bool()), (Some(0), Some(true)));
+    let mut buy = tollway();
+    buy.args(["pay", "--json", &market.url("/data")]).env_remove("TOLLWAY_KEY");
+    let (code, lines) = run(buy).await;
+    let message = lines[0]["message"].as_str().unwrap_or_default();
+    assert!(code == Some(3) && message.contains("TOLLWAY_KEY"), "{lines:?}");
+    let (code, lines) = run(pay(&market, &["--json", "-o", "/nonexistent/file", &market.url("/data")])).await;
+    assert_eq!((code, lines[0]["error"].as_str()), (Some(1), Some("failed")));
+    assert_eq!((market.received().await, market.handled()), (0, 0));
+}

@@ -48,3 +48,11 @@ async fn the_demo_serves_foreign_clients_until_interrupted() {
     assert_eq!(stats["routes"]["/weather"], json!({ "handled": 1, "paid": 1 }));
     assert_eq!(demo.interrupt(), Some(0));
 }
+
+#[tokio::test]
+async fn the_demo_runs_on_the_id_of_a_real_network() {
+    let mut command = tollway();
+    command.args(["demo", "--json", "--chain-id", "84532"]);
+    let (code, lines) = run(command).await;
+    assert_eq!((code, &lines.last().unwrap()["summary"]["ok"]), (Some(0), &json!(true)));
+}

@@ -54,8 +54,8 @@ fn required(offer: &PaymentRequirements) -> PaymentRequired {
 
 /// A settle request with every signed field chosen: what a hostile payer's own program makes.
 async fn crafted(market: &Market, authorization: &Authorization, signer: &LocalSigner) -> String {
-    let amount = u64::try_from(authorization.value).unwrap();
-    let (offer, known) = offer(market, &authorization.to.to_string(), amount);
+    let (mut offer, known) = offer(market, &authorization.to.to_string(), 1);
+    offer.amount = Amount::from_atomic(authorization.value);
     let asset = known.find(&offer.network, genesis::USDC).unwrap();
     let preimage = Domain::of(asset).unwrap().preimage(&authorization.message());
     let signature = signer.sign(&preimage).await.unwrap();
@@ -122,6 +122,8 @@ async fn a_lane_without_gas_answers_503_and_the_payment_settles_once_it_is_funde
     control(&market, "anvil_setBalance", json!([lane(), "0x0"])).await;
     let (status, answer) = settle(&market, &payment).await;
     assert_eq!((status, market.received().await, market.engine.open_payments()), (503, 0, 0), "{answer}");
+    let health = reqwest::get(format!("{}/health", market.facilitator_url)).await.unwrap();
+    assert_eq!(health.status(), 503, "a lane that cannot pay is no health");
     control(&market, "anvil_setBalance", json!([lane(), "0xde0b6b3a7640000"])).await;
     let (_, settled) = settle(&market, &payment).await;
     assert_eq!((&settled["success"], market.received().await), (&json!(true), 1_000), "{settled}");
@@ -218,17 +220,21 @@ async fn two_payments_racing_for_one_balance_end_as_one_settled_and_one_failed()
 
 #[tokio::test]
 async fn a_transaction_that_reverts_is_a_failure_and_no_payment() {
-    let market = Market::open_with(Limits { settle_deadline: Duration::from_secs(5), ..quick() }).await;
+    let market = Market::open_with(quick()).await;
     let payment = body(&market, account(PAYER), 1_000).await;
     market.node.devnet().faults().inject(Fault::Hold);
-    let drain = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let slot = genesis::balance_slot(ACCOUNTS[PAYER].address);
-        let zero = format!("0x{}", "0".repeat(64));
-        control(&market, "anvil_setStorageAt", json!([genesis::USDC, slot, zero])).await;
-        market.node.devnet().faults().inject(Fault::Release);
-    };
-    let ((_, answer), ()) = tokio::join!(settle(&market, &payment), drain);
+    let (_, mut answer) = settle(&market, &payment).await;
+    assert_eq!(answer["errorReason"], "settlement_pending", "it is out");
+    let slot = genesis::balance_slot(ACCOUNTS[PAYER].address);
+    let zero = format!("0x{}", "0".repeat(64));
+    control(&market, "anvil_setStorageAt", json!([genesis::USDC, slot, zero])).await;
+    market.node.devnet().faults().inject(Fault::Release);
+    for _ in 0..20 {
+        if answer["errorReason"] != "settlement_pending" {
+            break;
+        }
+        answer = settle(&market, &payment).await.1;
+    }
     assert_eq!(
         (&answer["success"], &answer["errorReason"]),
         (&json!(false), &json!("invalid_transaction_state"))
