@@ -10,7 +10,7 @@ use tollway_core::{ErrorCode, FacilitatorError, JsonObject, Refusal};
 
 use crate::body::{self, PaidBody};
 use crate::cache;
-use crate::denial::Denial;
+use crate::denial::{Denial, field_and_rule};
 use crate::offers::Offers;
 use crate::phase::Receipt;
 
@@ -25,8 +25,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The 402 to a request without a payment.
 pub(crate) fn unpaid(offers: &Offers, url: &str) -> Response<PaidBody> {
-    let url = offers.about.url.as_deref().unwrap_or(url);
-    let (header, body) = offers.challenge.render(url);
+    let (header, body) = offers.challenge.render(offers.about.announced(url));
     let mut response = json(StatusCode::PAYMENT_REQUIRED, body);
     if let Some(header) = header {
         response.headers_mut().insert(PAYMENT_REQUIRED, header);
@@ -100,7 +99,6 @@ pub(crate) fn receipt(headers: &mut HeaderMap, receipt: &Receipt) {
 }
 
 fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&str>) -> Response<PaidBody> {
-    let url = offers.about.url.as_deref().unwrap_or(url);
     let object = |version| {
         let required = offers.payment_required(version, url, Some(&refusal.code));
         wire::encode_payment_required(&required, version)
@@ -130,11 +128,11 @@ fn settle_failed(
     url: &str,
     version: X402Version,
 ) -> Response<PaidBody> {
-    let url = offers.about.url.as_deref().unwrap_or(url);
     let required = offers.payment_required(X402Version::V1, url, settlement.error_reason.as_ref());
     let mut body = wire::encode_payment_required(&required, X402Version::V1);
-    let rule = settlement.error_message.as_deref().filter(|text| !text.is_empty());
-    explain(&mut body, denial.code(), "payload", rule.unwrap_or("did not settle, nobody was charged"));
+    let message = settlement.error_message.as_deref().filter(|text| !text.is_empty());
+    let (field, rule) = field_and_rule(message.unwrap_or("did not settle, nobody was charged"));
+    explain(&mut body, denial.code(), field, rule);
     let mut response = json(StatusCode::PAYMENT_REQUIRED, serialize(body));
     settlement_header(response.headers_mut(), settlement, version);
     response

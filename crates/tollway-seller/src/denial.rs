@@ -1,8 +1,13 @@
 //! Why a request is not served, free of transport. How it looks over HTTP is in [`crate::answer`].
 
+use std::fmt;
+
 use tollway_core::model::SettleResponse;
 use tollway_core::wire::WireError;
 use tollway_core::{ErrorCode, FacilitatorError, Refusal};
+
+/// The longest path of a field that is told on in a facilitator's name.
+const MAX_PATH_BYTES: usize = 128;
 
 /// Why a request is not served. Every variant leaves the payment in a defined state.
 #[derive(Clone, Debug)]
@@ -81,6 +86,43 @@ impl Denial {
     }
 }
 
+/// For logs, in one line. What the buyer is told is not this text.
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code();
+        match self {
+            Self::Malformed(error) => write!(f, "malformed payment: {code}: {error}"),
+            Self::Refused(refusal) => write!(f, "payment refused: {code}: {refusal}"),
+            Self::AlreadyUsed { refusal, .. } => write!(f, "payment already used: {code}: {refusal}"),
+            Self::InProgress => f.write_str("the same payment for the same request is being served"),
+            Self::Full => f.write_str("the table of reservations is full"),
+            Self::Pending(response) => write!(f, "settlement pending: transaction {}", response.transaction),
+            Self::SettleFailed(response) => {
+                let message = response.error_message.as_deref().unwrap_or("no reason given");
+                write!(f, "settlement failed: {code}: {message}")
+            }
+            Self::Facilitator { error, held: true } => write!(f, "{error}; the payment is held"),
+            Self::Facilitator { error, held: false } => write!(f, "{error}"),
+            Self::Internal(fault) => write!(f, "the seller's own fault: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for Denial {}
+
+/// A facilitator's message as the field it names and the rule, where it has the form `path.to.field: rule`. Any
+/// other message is a rule on the whole payment.
+pub(crate) fn field_and_rule(message: &str) -> (&str, &str) {
+    let is_path = |text: &str| {
+        (1..=MAX_PATH_BYTES).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.[]-".contains(&byte))
+    };
+    match message.split_once(": ") {
+        Some((path, rule)) if is_path(path) && !rule.is_empty() => (path, rule),
+        _ => ("payload", message),
+    }
+}
+
 impl From<WireError> for Denial {
     fn from(error: WireError) -> Self {
         Self::Malformed(error)
@@ -90,5 +132,37 @@ impl From<WireError> for Denial {
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollway_core::{ErrorCode, FacilitatorError, Refusal};
+
+    use super::{Denial, field_and_rule};
+
+    #[test]
+    fn a_denial_is_an_error_that_says_why() {
+        let refusal = Refusal::new(ErrorCode::INVALID_SCHEME, "accepted.scheme", "must be exact");
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(Denial::from(refusal));
+        assert_eq!(boxed.to_string(), "payment refused: invalid_scheme: accepted.scheme: must be exact");
+        let lost = Denial::unknown(FacilitatorError::NoAnswer("status 504".to_owned()));
+        assert_eq!(lost.to_string(), "facilitator did not answer: status 504; the payment is held");
+    }
+
+    #[test]
+    fn a_message_names_a_field_only_if_it_begins_with_a_path() {
+        for (message, field, rule) in [
+            ("payload.authorization.value: must be enough", "payload.authorization.value", "must be enough"),
+            ("accepts[0].extra.my-key_2: a: b", "accepts[0].extra.my-key_2", "a: b"),
+        ] {
+            assert_eq!(field_and_rule(message), (field, rule));
+        }
+        let long = format!("{}: too long a path", "a".repeat(129));
+        for whole in
+            ["no money", "execution reverted: no money", ": no path", "a:no space", "a: ", "é: no", &long]
+        {
+            assert_eq!(field_and_rule(whole), ("payload", whole));
+        }
     }
 }

@@ -41,6 +41,13 @@ pub(crate) struct About {
     pub(crate) extensions: JsonObject,
 }
 
+impl About {
+    /// The URL that buyers are told for the request to `url`.
+    pub(crate) fn announced<'a>(&'a self, url: &'a str) -> &'a str {
+        self.url.as_deref().unwrap_or(url)
+    }
+}
+
 /// A way to be paid, fixed when the paywall starts.
 #[derive(Clone, Debug)]
 pub(crate) struct Rail {
@@ -75,7 +82,7 @@ pub enum PriceError {
     #[error("{0} is not accepted by this paywall: add it with accept()")]
     NotAccepted(String),
     /// An amount of an asset, and several networks it could be on.
-    #[error("an amount of an asset needs its network, as several are accepted: use price_on()")]
+    #[error("an amount of an asset needs its network, as several networks are accepted: use price_on()")]
     WhichNetwork,
     /// `also` on a dynamic price.
     #[error("a dynamic price returns all of its prices itself")]
@@ -97,9 +104,8 @@ impl Offers {
             }
         }
         let error = Some(PAYMENT_REQUIRED_TEXT.to_owned());
-        let url = about.url.clone().unwrap_or_default();
-        let v2 = payment_required(&list, &about, X402Version::V2, &url, error.clone());
-        let v1 = payment_required(&list, &about, X402Version::V1, &url, error);
+        let v2 = payment_required(&list, &about, X402Version::V2, "", error.clone());
+        let v1 = payment_required(&list, &about, X402Version::V1, "", error);
         let challenge = Challenge::new(&v2, &v1);
         Self { list, flow, about, challenge }
     }
@@ -135,9 +141,10 @@ impl Offers {
         self.flow
     }
 
-    /// The `PaymentRequired` (specification v2, section 5.1) for the resource at `url`, with `code` naming
-    /// why if a payment was refused. For v1 buyers it holds the offers that they can read and the
-    /// facilitator settles for them.
+    /// The `PaymentRequired` (specification v2, section 5.1) for the resource at `url`, or at the one that
+    /// [`Priced::resource_url`](crate::Priced::resource_url) names instead, with `code` naming why if a
+    /// payment was refused. For v1 buyers it holds the offers that they can read and the facilitator settles
+    /// for them.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
@@ -160,7 +167,7 @@ impl Offers {
         payment_required(&self.list, &self.about, version, url, Some(error))
     }
 
-    /// How the resource at `url` is described.
+    /// How the resource of the request to `url` is described.
     pub(crate) fn resource(&self, url: &str) -> ResourceInfo {
         resource(&self.about, url)
     }
@@ -171,9 +178,6 @@ pub(crate) fn offers_of_tags(rails: &[Rail], tags: &[Tag]) -> Result<Vec<Offer>,
     let mut list: Vec<Offer> = Vec::new();
     for tag in tags {
         for offer in offers_of_tag(rails, tag)? {
-            if offer.requirements.amount == Amount::ZERO {
-                return Err(PriceError::Zero);
-            }
             if !list.iter().any(|known| known.requirements == offer.requirements) {
                 list.push(offer);
             }
@@ -188,8 +192,13 @@ fn offers_of_tag(rails: &[Rail], tag: &Tag) -> Result<Vec<Offer>, PriceError> {
     if let (Some(network), []) = (&tag.network, rails.as_slice()) {
         return Err(PriceError::NotAccepted(network.to_string()));
     }
-    if matches!(tag.price, Price::Asset { .. }) && rails.len() > 1 {
+    // One network accepted twice, for two payees, is no question: both are offered.
+    let several = rails.windows(2).any(|pair| pair[0].terms.network != pair[1].terms.network);
+    if matches!(tag.price, Price::Asset { .. }) && several {
         return Err(PriceError::WhichNetwork);
+    }
+    if is_zero(&tag.price) {
+        return Err(PriceError::Zero);
     }
     // A token by symbol need not exist everywhere; dollars must.
     let may_miss =
@@ -198,6 +207,7 @@ fn offers_of_tag(rails: &[Rail], tag: &Tag) -> Result<Vec<Offer>, PriceError> {
     let mut offers = Vec::new();
     for rail in rails {
         match rail.scheme.offer(&tag.price, &rail.terms) {
+            Ok(requirements) if requirements.amount == Amount::ZERO => return Err(PriceError::Zero),
             Ok(requirements) => {
                 let scheme = Arc::clone(&rail.scheme);
                 offers.push(Offer { requirements, scheme, takes_v1: rail.takes_v1 });
@@ -218,9 +228,22 @@ fn offers_of_tag(rails: &[Rail], tag: &Tag) -> Result<Vec<Offer>, PriceError> {
     }
 }
 
+/// A price of nothing, whatever asset it comes to.
+fn is_zero(price: &Price) -> bool {
+    match price {
+        Price::Money(money) => money.to_atomic(0) == Ok(Amount::ZERO),
+        Price::Asset { amount, .. } => *amount == Amount::ZERO,
+        _ => false,
+    }
+}
+
 fn resource(about: &About, url: &str) -> ResourceInfo {
     let description = about.description.clone();
-    ResourceInfo { description, mime_type: about.mime_type.clone(), ..ResourceInfo::new(url) }
+    ResourceInfo {
+        description,
+        mime_type: about.mime_type.clone(),
+        ..ResourceInfo::new(about.announced(url))
+    }
 }
 
 fn payment_required(

@@ -102,7 +102,8 @@ impl Paywall {
         Priced::fixed(&self.core, Tag { network: None, price: price.into_price()? })
     }
 
-    /// A layer that asks `price` on one accepted network, a CAIP-2 identifier.
+    /// A layer that asks `price` on one accepted network, a CAIP-2 identifier. Where it was accepted for
+    /// several payees, each is offered.
     ///
     /// # Errors
     /// [`PriceError`]: the network is not accepted, or the price is no price there.

@@ -5,7 +5,7 @@ use tollway_core::model::FacilitatorRequest;
 use tollway_core::{Checked, ErrorCode, FacilitatorError, Refusal};
 
 use super::select::same_account;
-use crate::denial::Denial;
+use crate::denial::{Denial, field_and_rule};
 use crate::paywall::Core;
 
 /// Asks the facilitator. No error leaves a reservation behind: nothing was settled.
@@ -30,9 +30,10 @@ pub(crate) async fn verify(
     if !answer.is_valid {
         let code = answer.invalid_reason.unwrap_or(ErrorCode::UNEXPECTED_VERIFY_ERROR);
         tracing::info!(%code, payer = checked.payer, "the facilitator refused a payment");
-        let rule =
+        let message =
             answer.invalid_message.unwrap_or_else(|| format!("was refused by the facilitator: {code}"));
-        return Err(Denial::Refused(Refusal::new(code, "payload", rule).by(checked.payer.clone())));
+        let (field, rule) = field_and_rule(&message);
+        return Err(Denial::Refused(Refusal::new(code, field, rule).by(checked.payer.clone())));
     }
     match &answer.payer {
         Some(payer) if !same_account(&request.requirements.network, payer, &checked.payer) => {

@@ -98,10 +98,45 @@ async fn an_amount_of_an_unlisted_asset_is_a_price_on_a_named_network() {
 }
 
 #[tokio::test]
+async fn a_network_accepted_for_two_payees_is_offered_for_both() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let other = "0x000000000000000000000000000000000000dEaD";
+    let paywall = builder(&facilitator).accept(BASE, other).start().await.unwrap();
+    let asset = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913".to_owned();
+    let extra: JsonObject = [("name", "USD Coin"), ("version", "2")]
+        .map(|(name, text)| (name.to_owned(), text.into()))
+        .into_iter()
+        .collect();
+    for price in
+        [Price::Money("$0.01".parse().unwrap()), Price::Asset { amount: Amount::from(10_000), asset, extra }]
+    {
+        let priced = paywall.price_on(BASE, price).unwrap();
+        let url = format!(
+            "{}/data",
+            serve(Router::new().route("/data", get(|| async { "x" }).layer(priced))).await
+        );
+        let buyer = Buyer::new();
+        for version in [X402Version::V2, X402Version::V1] {
+            let required = buyer.offers(&url, version).await;
+            let payees: Vec<_> = required.accepts.iter().map(|offer| offer.pay_to.as_str()).collect();
+            assert_eq!(payees, [PAY_TO, other]);
+            for index in 0..2 {
+                let signed = buyer.sign_offer(&required, index).await;
+                assert_eq!(buyer.get(&url, &signed).await.status(), 200);
+                let settled = facilitator.last_settle.lock().unwrap().clone().unwrap().requirements;
+                assert_eq!(settled.pay_to, payees[index]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_price_is_an_error_when_the_route_is_made() {
     let (_, paywall) = two_networks().await;
     assert!(matches!(paywall.price("cheap"), Err(PriceError::Money(_))));
     assert!(matches!(paywall.price("$0"), Err(PriceError::Zero)));
+    assert!(matches!(paywall.price("0.00 EURC"), Err(PriceError::Zero)));
+    assert!(matches!(paywall.price("$1").unwrap().also("$0"), Err(PriceError::Zero)));
     assert!(matches!(paywall.price("$0.0000001"), Err(PriceError::Offer { .. })));
     assert!(matches!(paywall.price("1 DOGE"), Err(PriceError::Offer { .. })));
     assert!(matches!(paywall.price_on("eip155:1", "$1"), Err(PriceError::NotAccepted(_))));

@@ -85,6 +85,25 @@ async fn a_refusal_by_the_facilitator_is_402_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_names_a_field_is_told_with_that_field() {
+    let shop = Shop::open().await;
+    let signed = shop.sign().await;
+    let message = "payload.authorization.value: must be covered: by the balance";
+    let refusal = VerifyResponse {
+        invalid_reason: Some(ErrorCode::INSUFFICIENT_FUNDS),
+        invalid_message: Some(message.to_owned()),
+        ..VerifyResponse::default()
+    };
+    shop.facilitator.then_verify(Ok(refusal));
+    let expected = (402, "payload.authorization.value", "must be covered: by the balance");
+    let (status, _, field, rule) = explained(shop.present(&signed).await).await;
+    assert_eq!((status, field.as_str(), rule.as_str()), expected);
+    shop.facilitator.then_settle(Ok(SettleResponse::failed(base(), None, message)));
+    let (status, _, field, rule) = explained(shop.present(&signed).await).await;
+    assert_eq!((status, field.as_str(), rule.as_str()), expected);
+}
+
+#[tokio::test]
 async fn an_outage_at_verify_is_5xx_and_holds_nothing() {
     let shop = Shop::open().await;
     let signed = shop.sign().await;
