@@ -1,6 +1,7 @@
 //! The tower service: one HTTP request through the phases. Everything about payments is decided in
 //! [`crate::phase`]; everything about how answers look in [`crate::answer`].
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,9 @@ use crate::paywall::Core;
 use crate::phase::{Charge, Ticket, admit, read};
 use crate::priced::{BoxError, Pricing};
 use crate::{answer, cache, overrides};
+
+/// The longest URL that is put into a 402, a header that buyers must be able to read.
+const MAX_URL_BYTES: usize = 4096;
 
 /// What [`Priced`](crate::Priced) makes of a service: it answers 402 until it is paid.
 #[derive(Clone, Debug)]
@@ -79,14 +83,15 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        if let Some(response) = self.gate.at_once(&parts) {
-            return Either::Left(ready(Ok(response)));
-        }
+        let url = match self.gate.at_once(&parts) {
+            ControlFlow::Break(response) => return Either::Left(ready(Ok(response))),
+            ControlFlow::Continue(url) => url,
+        };
         // The service that was polled ready is the one to call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let gate = Arc::clone(&self.gate);
-        Either::Right(Box::pin(async move { gate.serve(inner, parts, body).await }))
+        Either::Right(Box::pin(async move { gate.serve(inner, parts, body, url).await }))
     }
 }
 
@@ -102,20 +107,24 @@ impl Gate {
         Self { core, pricing }
     }
 
-    /// What is answered without waiting: preflights, and unpaid requests at a fixed price.
-    fn at_once(&self, parts: &Parts) -> Option<Response<PaidBody>> {
+    /// What is answered without waiting: preflights, URLs that fit no 402, and unpaid requests at a fixed
+    /// price. For all others, the URL of the resource.
+    fn at_once(&self, parts: &Parts) -> ControlFlow<Response<PaidBody>, String> {
         if parts.method == Method::OPTIONS {
             let mut response = self.core.cors.preflight(&parts.headers);
             cache::vary(response.headers_mut());
-            return Some(response);
+            return ControlFlow::Break(response);
         }
-        match &self.pricing {
-            Pricing::Fixed(offers) if !read::is_present(&parts.headers) => {
-                let response = answer::unpaid(offers, &self.resource_url(parts));
-                Some(self.finish(response, parts.headers.get(ORIGIN)))
+        let url = self.resource_url(parts);
+        let response = match &self.pricing {
+            _ if url.len() > MAX_URL_BYTES => {
+                let rule = format!("must be at most {MAX_URL_BYTES} bytes long");
+                answer::fault(StatusCode::URI_TOO_LONG, "url_too_long", "url", &rule)
             }
-            _ => None,
-        }
+            Pricing::Fixed(offers) if !read::is_present(&parts.headers) => answer::unpaid(offers, &url),
+            _ => return ControlFlow::Continue(url),
+        };
+        ControlFlow::Break(self.finish(response, parts.headers.get(ORIGIN)))
     }
 
     async fn serve<S, B, R>(
@@ -123,6 +132,7 @@ impl Gate {
         mut inner: S,
         mut parts: Parts,
         body: B,
+        url: String,
     ) -> Result<Response<PaidBody>, S::Error>
     where
         S: Service<Request<PaidBody>, Response = Response<R>>,
@@ -132,7 +142,7 @@ impl Gate {
         R::Error: Into<BoxError>,
     {
         let origin = parts.headers.get(ORIGIN).cloned();
-        let response = match self.enter(&mut parts, body).await {
+        let response = match self.enter(&mut parts, body, url).await {
             Entry::Denied(response) => response,
             Entry::Free(body) => {
                 let mut response = inner.call(Request::from_parts(parts, body)).await?;
@@ -149,7 +159,7 @@ impl Gate {
     }
 
     /// From a request to its right to be served: price, payment, body, decision.
-    async fn enter<B>(&self, parts: &mut Parts, body: B) -> Entry
+    async fn enter<B>(&self, parts: &mut Parts, body: B, url: String) -> Entry
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -162,7 +172,6 @@ impl Gate {
                 return Entry::Denied(answer::internal());
             }
         };
-        let url = self.resource_url(parts);
         if !read::is_present(&parts.headers) {
             return Entry::Denied(answer::unpaid(&offers, &url));
         }

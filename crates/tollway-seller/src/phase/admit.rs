@@ -34,7 +34,9 @@ pub(crate) fn check(
     resource_url: &str,
 ) -> Result<CheckedPayment, Denial> {
     echo::check(&offers.about.extensions, &payment.extensions)?;
-    let (offer, checked) = check_offers(core, offers, &payment).map_err(denial)?;
+    let candidates = select::select(&payment, &offers.list)?;
+    echo::check_resource(offers.about.announced(resource_url), payment.resource.as_ref())?;
+    let (offer, checked) = check_offers(core, candidates, &payment).map_err(denial)?;
     if payment.resource.is_none() {
         // v1 payments do not name the resource; a facilitator's request does.
         payment.resource = Some(offers.resource(resource_url));
@@ -75,10 +77,9 @@ fn denial(refusal: Refusal) -> Denial {
 /// The offer the payment answers, and what its scheme found: signature, amount, time, recipient.
 fn check_offers<'a>(
     core: &Core,
-    offers: &'a Offers,
+    candidates: Vec<&'a Offer>,
     payment: &PaymentPayload,
 ) -> Result<(&'a Offer, Checked), Refusal> {
-    let candidates = select::select(payment, &offers.list)?;
     let now = core.clock.now();
     let mut first_refusal = None;
     for offer in candidates {
@@ -129,12 +130,15 @@ fn reserve(
         Claim::Again(hold) => Ok((hold, true)),
         Claim::Running => Err(Denial::InProgress),
         Claim::Full => Err(Denial::Full),
-        Claim::Elsewhere => {
-            Err(Denial::Refused(used(payment, checked, "has been used for another request: sign a new one")))
-        }
+        Claim::Elsewhere => Err(Denial::Refused(used(
+            payment,
+            checked,
+            "is bound to another request, and can buy that one only",
+        ))),
         Claim::Settled(transaction) => {
-            let refusal = used(payment, checked, "has been used for this request already: sign a new one");
-            Err(Denial::AlreadyUsed { refusal, transaction })
+            // No word of a new payment: this one is paid and delivered, and another would pay twice.
+            let rule = format!("has bought this request already, in transaction {transaction}");
+            Err(Denial::AlreadyUsed { refusal: used(payment, checked, &rule), transaction })
         }
     }
 }

@@ -1,9 +1,23 @@
-//! Phase three: what the buyer echoes of our extensions must be what we declared.
+//! Phase three: what the buyer echoes of the 402, its resource and its extensions, must be what we said there.
 
 use serde_json::Value;
-use tollway_core::{ErrorCode, JsonObject, Refusal};
+use tollway_core::model::ResourceInfo;
+use tollway_core::{ErrorCode, JsonObject, Refusal, canonical_url};
+use url::Url;
 
 use super::select::contains;
+
+/// Holds the resource that the payment is for against the one announced. Nobody signs it, but a buyer who was
+/// asked to pay for something else must not pay for this. v1 payments name none: that is fine.
+pub(crate) fn check_resource(announced: &str, echoed: Option<&ResourceInfo>) -> Result<(), Refusal> {
+    let Some(ResourceInfo { url, .. }) = echoed else { return Ok(()) };
+    let canonical = |url: &str| Url::parse(url).ok().map(|url| canonical_url(&url));
+    if url == announced || canonical(url).is_some_and(|url| canonical(announced) == Some(url)) {
+        return Ok(());
+    }
+    let rule = format!("must be {announced}, as the 402 has it");
+    Err(Refusal::new(ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "resource.url", rule))
+}
 
 /// Holds the echo against the declaration. An extension that is not echoed was not used: that is fine. An
 /// extension that was not declared is no business of the paywall's.

@@ -43,7 +43,7 @@ enum Field {
 }
 
 /// The first field in which `theirs` is not our offer. Our `extra` must be contained in theirs: a scheme
-/// may have added to it on the buyer's side.
+/// may have added to it on the buyer's side. When the money moves is not for the buyer to add.
 fn first_difference(ours: &PaymentRequirements, theirs: &PaymentRequirements) -> Option<Field> {
     let same = |one: &str, other: &str| same_account(&ours.network, one, other);
     let checks = [
@@ -53,7 +53,7 @@ fn first_difference(ours: &PaymentRequirements, theirs: &PaymentRequirements) ->
         (Field::Amount, ours.amount == theirs.amount),
         (Field::PayTo, same(&ours.pay_to, &theirs.pay_to)),
         (Field::MaxTimeoutSeconds, ours.max_timeout_seconds == theirs.max_timeout_seconds),
-        (Field::Extra, contains(&theirs.extra, &ours.extra)),
+        (Field::Extra, contains(&theirs.extra, &ours.extra) && ours.payment_flow() == theirs.payment_flow()),
     ];
     checks.into_iter().find(|(_, is_same)| !is_same).map(|(field, _)| field)
 }
@@ -94,6 +94,14 @@ fn diagnose(list: &[Offer], theirs: &PaymentRequirements) -> Refusal {
         Field::Amount => must_be(terms, "accepted.amount", ours.amount),
         Field::PayTo => must_be(terms, "accepted.payTo", &ours.pay_to),
         Field::MaxTimeoutSeconds => must_be(terms, "accepted.maxTimeoutSeconds", ours.max_timeout_seconds),
+        Field::Extra if contains(&theirs.extra, &ours.extra) => {
+            let flow = ours.payment_flow().unwrap_or_default().as_str();
+            Refusal::new(
+                terms,
+                "accepted.extra",
+                format!("must keep the paymentFlow offered, which is {flow}"),
+            )
+        }
         Field::Extra => {
             let rule = format!("must contain {}", Value::Object(ours.extra.clone()));
             Refusal::new(terms, "accepted.extra", rule)

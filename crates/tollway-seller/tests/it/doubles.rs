@@ -32,7 +32,9 @@ pub(crate) struct ScriptedFacilitator {
     pub(crate) verifies: AtomicUsize,
     pub(crate) settles: AtomicUsize,
     pub(crate) last_settle: Mutex<Option<FacilitatorRequest>>,
-    /// Settlements wait here; 1000 may pass unless a test takes them away.
+    /// Verifications wait here; 1000 may pass unless a test takes them away.
+    pub(crate) verify_gate: Semaphore,
+    /// Settlements wait here, likewise.
     pub(crate) settle_gate: Semaphore,
 }
 
@@ -45,6 +47,7 @@ impl Default for ScriptedFacilitator {
             verifies: AtomicUsize::new(0),
             settles: AtomicUsize::new(0),
             last_settle: Mutex::default(),
+            verify_gate: Semaphore::new(1000),
             settle_gate: Semaphore::new(1000),
         }
     }
@@ -83,7 +86,10 @@ impl Facilitator for ScriptedFacilitator {
     fn verify(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>> {
         self.verifies.fetch_add(1, Ordering::SeqCst);
         let scripted = self.verify_script.lock().unwrap().pop_front();
-        Box::pin(async move { scripted.unwrap_or_else(|| Ok(VerifyResponse::valid(payer(&request)))) })
+        Box::pin(async move {
+            let _passed = self.verify_gate.acquire().await.unwrap();
+            scripted.unwrap_or_else(|| Ok(VerifyResponse::valid(payer(&request))))
+        })
     }
 
     fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {

@@ -1,11 +1,12 @@
 //! Bad input: a 4xx that names the field and the rule, before the facilitator is asked or anything reserved.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::get;
 use serde_json::{Value, json};
-use tollway_core::model::{Accepted, PaymentPayload, PaymentRequirements, X402Version};
+use tollway_core::model::{Accepted, PaymentPayload, PaymentRequirements, ResourceInfo, X402Version};
 use tollway_core::{Amount, SchemeName, wire};
 
 use crate::doubles::{Buyer, ScriptedFacilitator, Shop, Signed, explained, paywall, serve};
@@ -104,6 +105,112 @@ async fn letter_case_of_addresses_and_more_extra_make_no_other_offer() {
         offer.extra.insert("theirs".into(), json!(1));
     });
     assert_eq!(shop.present(&same).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_payment_flow_that_was_not_offered_is_refused() {
+    let shop = Shop::open().await;
+    let good = shop.sign().await;
+    for flow in [json!("upfront"), json!("escrow"), json!("barter"), json!(1)] {
+        let changed = change(&good, |offer| drop(offer.extra.insert("paymentFlow".into(), flow)));
+        refused(&shop, &changed, (402, "invalid_payment_requirements", "accepted.extra")).await;
+        assert!(explained(shop.present(&changed).await).await.3.contains("which is authorization"));
+    }
+    let spelt = change(&good, |offer| drop(offer.extra.insert("paymentFlow".into(), json!("authorization"))));
+    assert_eq!(shop.present(&spelt).await.status(), 200, "the default, spelt out");
+
+    let upfront = Shop::open_with(ScriptedFacilitator::default(), |priced| priced.upfront()).await;
+    let good = upfront.sign().await;
+    let changed = change(&good, |offer| drop(offer.extra.remove("paymentFlow")));
+    refused(&upfront, &changed, (402, "invalid_payment_requirements", "accepted.extra")).await;
+    assert_eq!(upfront.present(&good).await.status(), 200);
+}
+
+fn naming(signed: &Signed, resource: Option<&str>) -> Signed {
+    let mut payment = signed.payment.clone();
+    payment.resource = resource.map(ResourceInfo::new);
+    Signed::of(payment)
+}
+
+#[tokio::test]
+async fn a_payment_for_another_resource_is_refused() {
+    let shop = Shop::open().await;
+    let good = shop.sign().await;
+    for other in [
+        "https://api.example.com/other",
+        "https://api.example.com/data?x=1",
+        "http://api.example.com/data",
+        "https://evil.example/data",
+        "/data",
+        "no URL",
+        "",
+    ] {
+        let expected = (402, "invalid_payment_requirements", "resource.url");
+        refused(&shop, &naming(&good, Some(other)), expected).await;
+    }
+    assert_eq!(shop.present(&good).await.status(), 200, "the control is served");
+}
+
+#[tokio::test]
+async fn a_payment_may_name_its_resource_in_other_words_or_not_at_all() {
+    let shop = Shop::open().await;
+    for same in [Some("HTTPS://API.example.com:443/./d%61ta#top"), None] {
+        assert_eq!(shop.present(&naming(&shop.sign().await, same)).await.status(), 200, "{same:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_resource_url_of_a_price_is_announced_and_held_against_payments() {
+    let named = "https://example.com/weather";
+    let shop = Shop::open_with(ScriptedFacilitator::default(), |priced| priced.resource_url(named)).await;
+    for version in [X402Version::V2, X402Version::V1] {
+        let signed = shop.buyer.sign(&shop.url, version).await;
+        assert_eq!(shop.present(&signed).await.status(), 200);
+        let asked = shop.facilitator.last_settle.lock().unwrap().clone().unwrap();
+        assert_eq!(asked.payment.resource.unwrap().url, named, "{version:?}");
+        let offers = shop.paywall.price("$0.01").unwrap().resource_url(named).offers().unwrap();
+        let required = offers.payment_required(version, "https://api.example.com/data", None);
+        assert_eq!(required.resource.unwrap().url, named, "{version:?}");
+    }
+    let own = naming(&shop.sign().await, Some("https://api.example.com/data"));
+    let (status, _, field, _) = explained(shop.present(&own).await).await;
+    assert_eq!((status, field.as_str()), (402, "resource.url"));
+}
+
+#[tokio::test]
+async fn a_url_that_fits_no_402_is_414_before_anything_is_priced() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = paywall(&facilitator).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let dynamic = paywall.dynamic(move |_: &axum::http::request::Parts| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(None) }
+    });
+    let app = Router::new()
+        .route("/data", get(|| async { "x" }).layer(paywall.price("$0.01").unwrap()))
+        .route("/free", get(|| async { "x" }).layer(dynamic));
+    let origin = serve(app).await;
+    let buyer = Buyer::new();
+    let signed = buyer.sign(&format!("{origin}/data"), X402Version::V2).await;
+    // The URL that is announced counts: the public one.
+    let query =
+        |path: &str, bytes: usize| "x".repeat(bytes - "https://api.example.com".len() - path.len() - 1);
+    for path in ["/data", "/free"] {
+        let long = format!("{origin}{path}?{}", query(path, 4097));
+        for request in [buyer.http.get(&long), buyer.http.get(&long).header(signed.name, &signed.value)] {
+            let response = request.send().await.unwrap();
+            assert!(!response.headers().contains_key("payment-required"));
+            let (status, code, field, rule) = explained(response).await;
+            assert_eq!((status, code.as_str(), field.as_str()), (414, "url_too_long", "url"));
+            assert!(rule.contains("4096"), "{rule}");
+        }
+    }
+    assert_eq!((asked.load(Ordering::SeqCst), facilitator.calls()), (0, (0, 0)));
+    assert_eq!(paywall.reservation_count(), 0);
+    let fits = format!("{origin}/data?{}", query("/data", 4096));
+    let signed = buyer.sign(&fits, X402Version::V2).await;
+    assert_eq!(buyer.get(&fits, &signed).await.status(), 200, "the longest is paid and served");
 }
 
 fn edit(signed: &Signed, field: &str, value: Value) -> Signed {

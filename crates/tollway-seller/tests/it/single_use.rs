@@ -46,6 +46,21 @@ async fn a_used_payment_is_refused_by_name_with_its_transaction() {
 }
 
 #[tokio::test]
+async fn no_answer_to_a_used_payment_invites_to_pay_twice() {
+    let shop = Shop::open().await;
+    let signed = shop.sign().await;
+    assert_eq!(shop.present(&signed).await.status(), 200);
+    let again = explained(shop.present(&signed).await).await.3;
+    assert_eq!(again, format!("has bought this request already, in transaction 0x{:064x}", 0));
+    let other = shop.buyer.http.post(&shop.url).header(signed.name, &signed.value).send().await.unwrap();
+    let other = explained(other).await.3;
+    assert!(other.contains("another request"), "{other}");
+    for rule in [again, other] {
+        assert!(!rule.contains("sign") && !rule.contains("new"), "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn another_spelling_of_the_same_authorization_is_the_same() {
     let shop = Shop::open().await;
     let signed = shop.sign().await;
@@ -78,6 +93,12 @@ async fn a_payment_for_one_resource_buys_no_other() {
         assert_eq!(buyer.get(&url_a, &signed).await.status(), 200, "the control is accepted");
         for other in [url_b.clone(), format!("{url_a}?x=1")] {
             let (status, _, field, rule) = explained(buyer.get(&other, &signed).await).await;
+            assert_eq!((status, field.as_str()), (402, "resource.url"));
+            assert!(rule.contains("as the 402 has it"), "{rule}");
+            // Nobody signs the resource: without it, the reservation still knows.
+            let mut silent = signed.payment.clone();
+            silent.resource = None;
+            let (status, _, field, rule) = explained(buyer.get(&other, &Signed::of(silent)).await).await;
             assert_eq!((status, field.as_str()), (402, "payload.authorization.nonce"));
             assert!(rule.contains("another request"), "{rule}");
         }
@@ -199,13 +220,24 @@ async fn a_full_table_denies_with_503() {
 #[tokio::test]
 async fn more_verifies_than_allowed_are_turned_away_with_503() {
     let facilitator = Arc::new(ScriptedFacilitator::default());
-    let paywall = crate::doubles::builder(&facilitator).max_verifies(0).start().await.unwrap();
+    let paywall = crate::doubles::builder(&facilitator).max_verifies(1).start().await.unwrap();
     let app = Router::new().route("/data", get(|| async { "x" }).layer(paywall.price("$0.01").unwrap()));
     let url = format!("{}/data", serve(app).await);
     let buyer = Buyer::new();
-    let signed = buyer.sign(&url, X402Version::V2).await;
-    assert_eq!(explained(buyer.get(&url, &signed).await).await.0, 503);
-    assert_eq!((facilitator.calls(), paywall.reservation_count()), ((0, 0), 0));
+    let (first, second) = (buyer.sign(&url, X402Version::V2).await, buyer.sign(&url, X402Version::V2).await);
+    let gate = facilitator.verify_gate.acquire_many(1000).await.unwrap();
+    let turned_away = async {
+        while facilitator.calls().0 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (status, code, ..) = explained(buyer.get(&url, &second).await).await;
+        assert_eq!((status, code.as_str()), (503, "facilitator_unavailable"));
+        assert_eq!((facilitator.calls(), paywall.reservation_count()), ((1, 0), 1));
+        drop(gate);
+    };
+    let (first, ()) = futures_util::future::join(buyer.get(&url, &first), turned_away).await;
+    assert_eq!(first.status(), 200);
+    assert_eq!(buyer.get(&url, &second).await.status(), 200, "it stayed good");
 }
 
 #[tokio::test]
