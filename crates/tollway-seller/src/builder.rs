@@ -12,7 +12,7 @@ use crate::cors::Cors;
 use crate::paywall::{Limits, RequestUri};
 
 /// What a buyer may take by default, as the published sellers have it.
-const MAX_TIMEOUT_SECONDS: u64 = 300;
+pub(crate) const MAX_TIMEOUT_SECONDS: u64 = 300;
 
 /// A paywall being configured: see [`Paywall::builder`](crate::Paywall::builder).
 #[derive(Debug)]
@@ -206,7 +206,7 @@ impl PaywallBuilder {
         self
     }
 
-    /// Limits how many payments are remembered: 100 000 by default. A full table denies, with 503: a
+    /// Limits how many payments are remembered: 100 000 by default, at least 1. A full table denies, with 503: a
     /// payment that is not remembered could be used twice.
     ///
     /// ```
@@ -224,14 +224,18 @@ impl PaywallBuilder {
         self
     }
 
-    /// Limits how many payments are verified at once: 1024 by default. More are answered with 503.
+    /// Limits how many payments are verified at once: 1024 by default, at least 1. More are answered with 503.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let paywall = builder().max_verifies(0).start().await?;
-    /// assert_eq!(ticket(&paywall).await.unwrap_err().code(), "facilitator_unavailable");
+    /// let paywall = builder().facilitator(Clerk::Silent).max_verifies(1).start().await?;
+    /// tokio::select! {
+    ///     biased;
+    ///     _ = ticket(&paywall) => unreachable!("the facilitator is silent"),
+    ///     second = ticket(&paywall) => assert_eq!(second.unwrap_err().code(), "facilitator_unavailable"),
+    /// }
     /// # Ok(()) }
     /// ```
     pub const fn max_verifies(mut self, count: usize) -> Self {

@@ -12,7 +12,7 @@ use tollway_core::{
 use tollway_evm::exact::ExactSeller;
 
 use crate::base_url::PublicBase;
-use crate::builder::{Accept, PaywallBuilder};
+use crate::builder::{Accept, MAX_TIMEOUT_SECONDS, PaywallBuilder};
 use crate::offers::Rail;
 use crate::paywall::{Core, Paywall};
 use crate::reservation::Reservations;
@@ -92,9 +92,13 @@ impl PaywallBuilder {
         if self.accepts.is_empty() {
             faults.push("nothing is accepted: add a network with accept()".to_owned());
         }
-        if self.max_timeout_seconds == 0 {
-            faults.push("max_timeout_seconds: must be more than 0".to_owned());
-        }
+        let needed = [
+            ("max_timeout_seconds", self.max_timeout_seconds == 0),
+            ("max_reservations", self.max_reservations == 0),
+            ("max_verifies", self.max_verifies == 0),
+        ];
+        let zero = needed.iter().filter(|(_, is_zero)| *is_zero);
+        faults.extend(zero.map(|(name, _)| format!("{name}: must be more than 0")));
         let rails = self.accepts.iter().map(|accept| self.rail(accept));
         rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect()
     }
@@ -112,8 +116,12 @@ impl PaywallBuilder {
         let Some(scheme) = self.schemes.iter().chain([&exact]).find(fits) else {
             return Err(format!("{named}: no scheme {} for this network is built in", accept.scheme));
         };
-        let terms =
-            Terms { network, pay_to: accept.pay_to.clone(), max_timeout_seconds: self.max_timeout_seconds };
+        // A timeout of 0 has its own fault, and must hide no other.
+        let max_timeout_seconds = match self.max_timeout_seconds {
+            0 => MAX_TIMEOUT_SECONDS,
+            seconds => seconds,
+        };
+        let terms = Terms { network, pay_to: accept.pay_to.clone(), max_timeout_seconds };
         probe(scheme.as_ref(), &terms).map_err(|fault| format!("{named}: {fault}"))?;
         Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false })
     }

@@ -37,6 +37,19 @@ async fn every_fault_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn limits_under_which_nothing_is_ever_served_are_faults() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = builder(&facilitator).max_verifies(0).max_reservations(0).max_body_bytes(0);
+    let error = paywall.start().await.unwrap_err();
+    assert_eq!(
+        error.faults,
+        ["max_reservations", "max_verifies"].map(|n| format!("{n}: must be more than 0"))
+    );
+    let smallest = builder(&facilitator).max_verifies(1).max_reservations(1).max_body_bytes(0);
+    assert!(smallest.start().await.is_ok());
+}
+
+#[tokio::test]
 async fn an_unreachable_facilitator_is_a_fault_after_a_bounded_wait() {
     let started = std::time::Instant::now();
     let facilitator = HttpFacilitator::new("http://127.0.0.1:9").unwrap();
