@@ -17,6 +17,7 @@ use url::Url;
 use crate::config::{read_bounded, read_key};
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
 use crate::output::{Output, raw, start_logging};
+use crate::serving::stop_signal;
 
 /// The longest answer, and the longest request body, that is held in memory.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -106,7 +107,10 @@ async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         return Ok(tell_quote(output, &args.url, quote.status.as_u16(), &quote.offers));
     }
     output.progress(&format!("requesting {} …", args.url));
-    let answered = request.send().await;
+    let answered = tokio::select! {
+        answered = request.send() => answered,
+        () = stop_signal() => return Ok(interrupted(output, args, &wallet)),
+    };
     output.progress_done();
     match answered {
         Ok(response) => tell_answer(output, args, response).await,
@@ -115,6 +119,20 @@ async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
             None => Err(error.into()),
         },
     }
+}
+
+/// Stopped by the user, with a payment out or not.
+fn interrupted(output: Output, args: &Args, wallet: &Wallet) -> ExitCode {
+    output.progress_done();
+    let is_signed = !wallet.spent().is_empty();
+    let (word, message, code) = if is_signed {
+        ("unresolved", "interrupted after a payment was signed: money may have moved, do not buy anew", 4)
+    } else {
+        ("failed", "interrupted before anything was signed", 1)
+    };
+    output.machine(&json!({ "url": args.url.as_str(), "error": word, "message": message }));
+    crate::output::complain(&format!("{word}: {message}"));
+    ExitCode::from(code)
 }
 
 fn wallet(args: &Args) -> anyhow::Result<Wallet> {

@@ -139,3 +139,16 @@ async fn pay_does_not_need_a_key_to_ask_nor_lose_money_for_a_file() {
     assert_eq!((code, lines[0]["error"].as_str()), (Some(1), Some("failed")));
     assert_eq!((market.received().await, market.handled()), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_a_payment_is_told_that_money_may_have_moved() {
+    let market = Market::open().await;
+    market.node.devnet().faults().inject(tollway_devnet::Fault::Hold);
+    let mut command = pay(&market, &["--json", &market.url("/data")]);
+    let buying = Background::start(&mut command);
+    // The handler runs once the payment is verified: then it is out.
+    while market.handled() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(buying.interrupt(), Some(4));
+}
