@@ -22,6 +22,7 @@ use crate::lane::LaneHandle;
 use crate::limits::Limits;
 use crate::phase::reserve::Reserved;
 use crate::phase::{check, matching, reserve, simulate};
+use crate::verified::Verified;
 
 /// How long a lane that has claimed a payment may take to sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ struct Inner {
     limits: Limits,
     /// Bounds the simulations under way: whoever waits for one holds memory.
     simulations: Arc<Semaphore>,
+    verified: Verified,
     health: HealthCheck,
 }
 
@@ -114,7 +116,11 @@ impl Engine {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let _turn = inner.simulations.try_acquire().map_err(|_| too_many())?;
-        Ok(first_simulation(network, &payment).await?.map(|()| payment))
+        let verdict = first_simulation(network, &payment).await?;
+        if verdict.is_ok() {
+            inner.verified.insert(&payment);
+        }
+        Ok(verdict.map(|()| payment))
     }
 
     async fn settle_payment(&self, request: &FacilitatorRequest) -> Result<SettleResponse, FacilitatorError> {
@@ -143,9 +149,9 @@ impl Engine {
                 // In a task of its own: a caller who hangs up cannot leave a reservation behind.
                 let (journal, network, row) =
                     (Arc::clone(&inner.journal), Arc::clone(network), Arc::clone(&row));
-                let ours = Arc::clone(&row);
+                let (ours, is_verified) = (Arc::clone(&row), inner.verified.contains(&payment));
                 tokio::spawn(async move {
-                    start_settlement(&journal, &network, ours).await;
+                    start_settlement(&journal, &network, ours, is_verified).await;
                     drop(turn);
                 });
                 row
@@ -187,9 +193,13 @@ async fn first_simulation(
     Ok(verdicts.into_iter().next().unwrap_or(Ok(())))
 }
 
-/// Simulates a reserved payment and hands it to a lane.
-async fn start_settlement(journal: &Journal, network: &EvmNetwork, row: Arc<Row>) {
-    let ended = match first_simulation(network, &row.payment).await {
+/// Simulates a reserved payment, unless it was verified a moment ago, and hands it to a lane.
+async fn start_settlement(journal: &Journal, network: &EvmNetwork, row: Arc<Row>, is_verified: bool) {
+    let verdict = match is_verified {
+        true => Ok(Ok(())),
+        false => first_simulation(network, &row.payment).await,
+    };
+    let ended = match verdict {
         Ok(Ok(())) if network.enqueue(&row) => return,
         Ok(Ok(())) => Progress::Abandoned { message: "every lane's queue is full".to_owned() },
         Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
@@ -367,6 +377,7 @@ impl EngineBuilder {
                 clock,
                 limits,
                 simulations,
+                verified: Verified::default(),
                 health: HealthCheck::default(),
             }),
         })

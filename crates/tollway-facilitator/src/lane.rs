@@ -2,6 +2,7 @@
 //! at most one transaction that is not included, so a gap cannot arise; what queues up meanwhile goes into the
 //! next transaction together.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use crate::phase::prove::{Followed, follow};
 use crate::phase::send::{NotSent, send};
 use crate::phase::simulate::simulate;
 
+/// How long what a transfer takes is believed.
+const GAS_AGE: Duration = Duration::from_secs(60);
 /// How long suggested fees are believed.
 const FEES_AGE: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,8 @@ pub(crate) struct Lane {
     clock: Arc<dyn Clock>,
     nonce: Option<u64>,
     fees: Option<(Instant, Fees)>,
+    /// By asset: how much gas a transfer takes, in hundredths of what it is known to need.
+    gas_shares: HashMap<Address, (Instant, u64)>,
     /// What the next transaction must offer at least, to displace one that holds its nonce.
     floor: Fees,
 }
@@ -72,6 +77,7 @@ impl LaneHandle {
             clock: Arc::clone(clock),
             nonce: None,
             fees: None,
+            gas_shares: HashMap::new(),
             floor: Fees::default(),
         };
         let task = tokio::spawn(lane.run(rows, Arc::clone(&queued))).abort_handle();
@@ -200,6 +206,17 @@ impl Lane {
     /// Asks the node for the nonce next time.
     pub(crate) const fn forget_nonce(&mut self) {
         self.nonce = None;
+    }
+
+    /// How much gas a transfer of `asset` takes, if it was asked for lately.
+    pub(crate) fn gas_share(&self, asset: Address) -> Option<u64> {
+        let (at, share) = self.gas_shares.get(&asset)?;
+        (at.elapsed() < GAS_AGE).then_some(*share)
+    }
+
+    /// Remembers it. Only allowlisted assets get here: there are few.
+    pub(crate) fn set_gas_share(&mut self, asset: Address, share: u64) {
+        self.gas_shares.insert(asset, (Instant::now(), share));
     }
 
     /// What to offer for gas: twice the base fee, so that it stays good for six full blocks, and the tip.

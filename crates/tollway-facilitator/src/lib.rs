@@ -24,6 +24,7 @@ mod journal;
 mod lane;
 mod limits;
 mod phase;
+mod verified;
 
 pub use engine::{Engine, EngineBuilder, StartError};
 pub use evm_network::NetworkSetup;

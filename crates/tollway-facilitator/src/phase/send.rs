@@ -58,7 +58,7 @@ pub(crate) enum NotSent {
 /// Sends the transaction that settles `rows`.
 pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Sent, NotSent> {
     let call = call_for(rows);
-    let gas_limit = gas_limit(lane, &call, rows.len()).await?;
+    let gas_limit = gas_limit(lane, &call, rows).await?;
     for _ in 0..ATTEMPTS {
         let fees = lane.fees().await?;
         let nonce = lane.next_nonce().await?;
@@ -146,10 +146,15 @@ async fn is_included(lane: &Lane, signed: &SignedTransaction) -> bool {
     !matches!(lane.chain.receipt(signed.hash).await, Ok(None))
 }
 
-/// What the node estimates, with room, and at least what the call is known to need: an estimate of a batch may
-/// let members fail, and on some networks data costs gas that only the node knows of.
-async fn gas_limit(lane: &Lane, call: &Call, payments: usize) -> Result<u64, NotSent> {
-    let needed = GAS_ALONE + GAS_EACH * (u64::try_from(payments).unwrap_or(u64::MAX) - 1);
+/// What the call is known to need, or more where the node says so: on some networks data costs gas that only the
+/// node knows of. A token's share is asked for once a minute, on a transaction as it is: not every time, and not
+/// trusted for less, because an estimate of a batch may let members fail.
+async fn gas_limit(lane: &mut Lane, call: &Call, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
+    let needed = GAS_ALONE + GAS_EACH * (u64::try_from(rows.len()).unwrap_or(u64::MAX) - 1);
+    let known: Option<Vec<u64>> = rows.iter().map(|row| lane.gas_share(row.payment.asset)).collect();
+    if let Some(share) = known.and_then(|shares| shares.into_iter().max()) {
+        return Ok(needed.saturating_mul(share).div_ceil(100).min(GAS_MOST));
+    }
     let estimated = match lane.chain.estimate_gas(lane.signer.address(), call).await {
         Ok(estimated) => estimated,
         Err(error) => match error.rejection() {
@@ -157,7 +162,11 @@ async fn gas_limit(lane: &Lane, call: &Call, payments: usize) -> Result<u64, Not
             None => return Err(error.into()),
         },
     };
-    Ok((estimated.saturating_mul(13) / 10).clamp(needed, GAS_MOST))
+    let share = (estimated.saturating_mul(130) / needed).max(100);
+    for row in rows {
+        lane.set_gas_share(row.payment.asset, share);
+    }
+    Ok(needed.saturating_mul(share).div_ceil(100).min(GAS_MOST))
 }
 
 fn call_for(rows: &[Arc<Row>]) -> Call {

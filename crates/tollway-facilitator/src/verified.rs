@@ -1,0 +1,90 @@
+//! Payments that were found good a moment ago. A seller asks to settle soon after it asked to verify; the node need
+//! not be asked the same again before the payment may queue. The lane asks once more before it signs.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tollway_core::AuthorizationKey;
+use tollway_evm::exact::{Authorization, ExactPayment};
+
+/// How long a verdict is good for.
+const AGE: Duration = Duration::from_secs(10);
+/// How many are remembered; the oldest make room.
+const MOST: usize = 16_384;
+
+/// A bounded memory of good verdicts.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    by_key: HashMap<AuthorizationKey, (Instant, Authorization)>,
+    oldest: VecDeque<AuthorizationKey>,
+}
+
+impl Verified {
+    /// Remembers that `payment` would settle.
+    pub(crate) fn insert(&self, payment: &ExactPayment) {
+        let mut memory = self.memory.lock();
+        let key = payment.key();
+        let entry = (Instant::now(), payment.authorization.clone());
+        if memory.by_key.insert(key.clone(), entry).is_none() {
+            memory.oldest.push_back(key);
+        }
+        if memory.by_key.len() > MOST
+            && let Some(oldest) = memory.oldest.pop_front()
+        {
+            memory.by_key.remove(&oldest);
+        }
+    }
+
+    /// Whether this very authorization was found good a moment ago.
+    pub(crate) fn contains(&self, payment: &ExactPayment) -> bool {
+        let memory = self.memory.lock();
+        memory
+            .by_key
+            .get(&payment.key())
+            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == payment.authorization)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256, Signature, U256};
+    use tollway_core::Network;
+    use tollway_evm::exact::{Authorization, ExactPayment};
+
+    use super::{MOST, Verified};
+
+    fn payment(nonce: usize, value: u64) -> ExactPayment {
+        ExactPayment {
+            authorization: Authorization {
+                from: Address::repeat_byte(1),
+                to: Address::repeat_byte(2),
+                value: U256::from(value),
+                valid_after: U256::ZERO,
+                valid_before: U256::MAX,
+                nonce: B256::from(U256::from(nonce)),
+            },
+            signature: Signature::test_signature(),
+            asset: Address::repeat_byte(3),
+            network: Network::evm(1),
+        }
+    }
+
+    #[test]
+    fn only_the_very_authorization_is_remembered_and_the_memory_is_bounded() {
+        let verified = Verified::default();
+        verified.insert(&payment(0, 5));
+        assert!(verified.contains(&payment(0, 5)));
+        assert!(!verified.contains(&payment(0, 6)), "another one under the same nonce");
+        for nonce in 1..=MOST {
+            verified.insert(&payment(nonce, 5));
+        }
+        assert!(!verified.contains(&payment(0, 5)), "the oldest made room");
+        assert_eq!(verified.memory.lock().by_key.len(), MOST);
+    }
+}
