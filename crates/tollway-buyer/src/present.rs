@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tollway_core::Clock;
 
 use crate::error::PaymentError;
+use crate::settlement;
 use crate::sign::SignedPayment;
 
 /// How long the wallet waits for a seller to make up its mind.
@@ -67,14 +68,16 @@ pub(crate) async fn present(
         let copy = with_payment(&request, payment)?;
         let answer_by = deadline.min(after(patience.answer));
         let (pause, failure) = match attempt(client, copy, answer_by).await {
-            // The payment whose answer was lost may be the very reason why it is refused now.
-            Attempt::Answered(response)
-                if losses > 0 && response.status() == StatusCode::PAYMENT_REQUIRED =>
-            {
-                let lost = seen.unwrap_or_default();
-                return Err(unresolved(payment, format!("{lost}; presented again, it was refused")));
-            }
-            Attempt::Answered(response) => return Ok(response),
+            Attempt::Answered(response) => match seen {
+                // The payment that may have settled meanwhile may be the very reason why it is refused now.
+                Some(seen)
+                    if response.status() == StatusCode::PAYMENT_REQUIRED
+                        && !settlement::says_failed(payment, &response) =>
+                {
+                    return Err(unresolved(payment, format!("{seen}; presented again, it was refused")));
+                }
+                _ => return Ok(response),
+            },
             Attempt::Pending { status, pause } => {
                 seen = Some(format!("the seller answered {status} and asked to wait"));
                 (pause, None)

@@ -1,8 +1,9 @@
 //! Reading the settlement, and holding it against what was signed.
 
+use http::StatusCode;
 use tollway_core::model::{Outcome, SettleResponse};
 use tollway_core::wire::{self, WireError};
-use tollway_core::{Amount, OfferedValue, UnixTime, model::PaymentRequirements};
+use tollway_core::{Amount, ErrorCode, OfferedValue, UnixTime, model::PaymentRequirements};
 
 use crate::origin::clip;
 use crate::sign::{PaymentHeader, SignedPayment};
@@ -23,7 +24,8 @@ pub struct Paid {
     pub signed_at: UnixTime,
     /// The payment, to be presented again should the response break off: never buy anew for that.
     pub header: PaymentHeader,
-    /// How the settlement contradicts what was signed. The seller may be in error, or lie.
+    /// How the settlement contradicts what was signed, or that the paid request was answered by a redirect,
+    /// which was not followed: what was paid for is not in the response. The seller may be in error, or lie.
     pub suspicious: Option<String>,
 }
 
@@ -51,13 +53,31 @@ pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
     if served && settlement.is_none() {
         tracing::warn!(url = %response.url().path(), "paid and served, but without a readable settlement");
     }
-    let suspicious =
+    let contradicted =
         unreadable.or_else(|| settlement.as_ref().and_then(|told| contradiction(&payment, told, served)));
+    let faults: Vec<String> = contradicted.into_iter().chain(redirected(response.status())).collect();
+    let suspicious = (!faults.is_empty()).then(|| faults.join("; "));
     if let Some(suspicious) = &suspicious {
-        tracing::warn!(suspicious, "the settlement contradicts the payment");
+        tracing::warn!(suspicious, "the answer does not fit the payment");
     }
     let SignedPayment { header, offer, value, payer, signed_at } = payment;
     response.extensions_mut().insert(Paid { offer, value, payer, settlement, signed_at, header, suspicious });
+}
+
+/// Whether `response` says that this very payment failed and moved nothing. That its authorization is used up
+/// says no such thing: this payment may be what used it.
+pub(crate) fn says_failed(payment: &SignedPayment, response: &reqwest::Response) -> bool {
+    let used_up = [ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED, ErrorCode::DUPLICATE_SETTLEMENT];
+    let Ok(Some(told)) = read(payment, response) else { return false };
+    told.outcome() == Outcome::Failed
+        && !told.error_reason.as_ref().is_some_and(|code| used_up.contains(code))
+        && contradiction(payment, &told, false).is_none()
+}
+
+/// What is wrong with a redirect as the answer to a paid request. "Not modified" leads nowhere else.
+fn redirected(status: StatusCode) -> Option<String> {
+    (status.is_redirection() && status != StatusCode::NOT_MODIFIED)
+        .then(|| format!("the paid request was answered by a redirect ({status}) that was not followed"))
 }
 
 fn read(payment: &SignedPayment, response: &reqwest::Response) -> Result<Option<SettleResponse>, WireError> {

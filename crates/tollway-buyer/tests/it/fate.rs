@@ -124,6 +124,78 @@ async fn a_refusal_after_a_lost_answer_does_not_say_that_no_money_moved() {
 }
 
 #[tokio::test]
+async fn a_refusal_after_a_pending_answer_does_not_say_that_no_money_moved() {
+    for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT] {
+        let shop = shop(move |seen| {
+            Some(match seen.paid_before {
+                0 => retry_later(status, 0),
+                _ => challenge(&seen.bill(vec![usdc(1)])),
+            })
+        })
+        .await;
+        let purse = Purse::default();
+        let result = purse.get(&shop.url("/data")).await;
+        let PaymentError::Unresolved { cause, .. } = error_of(&result) else { panic!("{result:?}") };
+        assert!(cause.contains(status.as_str()) && cause.contains("refused"), "{cause}");
+        assert_eq!((shop.payments().len(), shop.distinct_payments(), purse.signatures()), (2, 1, 1));
+    }
+}
+
+/// The answer that says that a payment failed, and why.
+fn failed_as(told: &SettleResponse) -> Response {
+    let mut response = settled_as(told);
+    *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
+    response
+}
+
+#[tokio::test]
+async fn a_payment_that_failed_after_a_pending_or_a_lost_answer_is_not_called_unresolved() {
+    for is_lost in [false, true] {
+        let shop = shop(move |seen| match (seen.paid_before, is_lost) {
+            (0, true) => None,
+            (0, false) => Some(retry_later(StatusCode::SERVICE_UNAVAILABLE, 0)),
+            _ => {
+                let code = ErrorCode::from_wire("insufficient_funds");
+                Some(failed_as(&SettleResponse::failed(Network::evm(31337), Some(code), "no money")))
+            }
+        })
+        .await;
+        let response = Purse::default().get(&shop.url("/data")).await.unwrap();
+        assert_eq!((response.status(), shop.payments().len()), (StatusCode::PAYMENT_REQUIRED, 2));
+        let settlement = paid(&response).unwrap().settlement.clone().unwrap();
+        assert_eq!(settlement.error_reason.unwrap().as_str(), "insufficient_funds");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_may_be_anothers_or_our_own_success_leaves_the_payment_unresolved() {
+    let here = Network::evm(31337);
+    let no_money = Some(ErrorCode::from_wire("insufficient_funds"));
+    let mut of_another = SettleResponse::failed(here.clone(), no_money.clone(), "");
+    of_another.payer = Some(UNKNOWN.to_owned());
+    let used = Some(ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED);
+    for told in [
+        of_another,
+        SettleResponse::failed(Network::evm(1), no_money, ""),
+        SettleResponse::failed(here.clone(), used, ""),
+        SettleResponse::failed(here.clone(), Some(ErrorCode::DUPLICATE_SETTLEMENT), ""),
+        SettleResponse::pending(here, "", "0x1"),
+    ] {
+        let why = format!("{told:?}");
+        let shop = shop(move |seen| {
+            Some(match seen.paid_before {
+                0 => retry_later(StatusCode::SERVICE_UNAVAILABLE, 0),
+                _ => failed_as(&told),
+            })
+        })
+        .await;
+        let result = Purse::default().get(&shop.url("/data")).await;
+        assert!(result.is_err(), "{why}");
+        assert!(matches!(error_of(&result), PaymentError::Unresolved { .. }), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_promises_nothing_is_returned_as_it_is() {
     let shop = shop(|_| Some(plain(StatusCode::SERVICE_UNAVAILABLE, "broken"))).await;
     let response = Purse::default().get(&shop.url("/data")).await.unwrap();

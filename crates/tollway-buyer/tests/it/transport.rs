@@ -122,6 +122,44 @@ async fn a_redirect_of_the_paid_request_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_paid_request_answered_by_a_redirect_is_suspicious() {
+    for (status, has_receipt) in [(303, false), (307, true), (308, false)] {
+        let shop = Shop::open(move |seen| {
+            let mut response = sell(seen, || challenge(&seen.bill(vec![usdc(1)])));
+            if seen.payment().is_some() {
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response.headers_mut().insert("location", "/elsewhere".parse().unwrap());
+                if !has_receipt {
+                    response.headers_mut().remove(wire::PAYMENT_RESPONSE);
+                }
+            }
+            Some(response)
+        })
+        .await;
+        let response = Purse::default().get(&shop.url("/data")).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        let paid = paid(&response).unwrap();
+        assert_eq!(paid.settlement.is_some(), has_receipt);
+        let suspicious = paid.suspicious.as_deref().unwrap();
+        assert!(suspicious.contains("redirect") && suspicious.contains("not followed"), "{suspicious}");
+    }
+}
+
+#[tokio::test]
+async fn a_paid_answer_that_is_not_modified_is_no_redirect() {
+    let shop = Shop::open(|seen| {
+        let mut response = sell(seen, || challenge(&seen.bill(vec![usdc(1)])));
+        if seen.payment().is_some() {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        Some(response)
+    })
+    .await;
+    let response = Purse::default().get(&shop.url("/data")).await.unwrap();
+    assert_eq!((response.status().as_u16(), paid(&response).unwrap().suspicious.as_ref()), (304, None));
+}
+
+#[tokio::test]
 async fn a_caller_that_brings_a_payment_is_not_paid_for_and_not_redirected() {
     let other = Shop::open(|_| Some(plain(StatusCode::OK, "thanks"))).await;
     let away = other.url("/data");
