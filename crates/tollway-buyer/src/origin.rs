@@ -45,8 +45,7 @@ pub(crate) fn check_resource(
     // A relative reference stays at home; `//elsewhere/` does not, and joining tells which it is.
     let named = requested.join(&resource.url).ok();
     let accepted = named.as_ref().is_some_and(|named| {
-        let trusted = named.host_str().is_some_and(|host| policy.trusts_resource_host(host));
-        trusted || (named.host().is_some() && is_same_seller(named, requested))
+        policy.trusts_resource_host(named) || (named.host().is_some() && is_same_seller(named, requested))
     });
     if accepted {
         return Ok(());
@@ -173,5 +172,19 @@ mod tests {
         let policy = Policy::default().trust_resource_host("Origin.example.net");
         assert!(check_resource(&names("http://origin.example.net:8080/x"), &url, &policy).is_ok());
         assert!(check_resource(&names("http://other.example.net/x"), &url, &policy).is_err());
+    }
+
+    #[test]
+    fn a_resource_host_trusted_on_a_port_is_trusted_there_only() {
+        let url = "https://api.example.com/".parse().unwrap();
+        let policy =
+            Policy::default().trust_resource_host("origin.example.net:8080").trust_resource_host("::1");
+        for (resource, expected) in [
+            ("http://origin.example.net:8080/x", true),
+            ("http://origin.example.net/x", false),
+            ("http://[::1]:9/x", true),
+        ] {
+            assert_eq!(check_resource(&names(resource), &url, &policy).is_ok(), expected, "{resource}");
+        }
     }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use tollway_core::model::{PaymentFlow, PaymentRequirements};
 use tollway_core::{Amount, Money, Network, OfferedValue};
-use url::Url;
+use url::{Host, Url};
 
 /// The rules a wallet pays by.
 ///
@@ -31,9 +32,16 @@ pub struct Policy {
     cap: Option<Money>,
     asset_caps: BTreeMap<(Network, String), Amount>,
     networks: Option<BTreeSet<Network>>,
-    hosts: Option<BTreeSet<String>>,
-    resource_hosts: BTreeSet<String>,
+    hosts: Option<BTreeSet<HostRule>>,
+    resource_hosts: BTreeSet<HostRule>,
     max_timeout_seconds: u64,
+}
+
+/// A host as URLs spell it, on any port or on one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct HostRule {
+    host: String,
+    port: Option<u16>,
 }
 
 /// Whether an offer may be paid.
@@ -184,8 +192,11 @@ impl Policy {
         self
     }
 
-    /// Allows requests to `host`, any port. With the first call every other host is denied; subdomains are
-    /// other hosts.
+    /// Allows requests to `host`. With the first call every other host is denied; subdomains are other hosts.
+    ///
+    /// The host is spelt as in URLs or as people do: letter case, `bücher.example` and `::1` without brackets
+    /// do not matter. With a port, as in `api.example.com:8443` or `[::1]:3000`, it is that host on that port
+    /// only; without one, on any. What is no host, such as a whole URL, matches nothing.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
@@ -198,12 +209,12 @@ impl Policy {
     /// ```
     #[must_use]
     pub fn allow_host(mut self, host: &str) -> Self {
-        self.hosts.get_or_insert_default().insert(host.to_ascii_lowercase());
+        self.hosts.get_or_insert_default().insert(HostRule::parse(host));
         self
     }
 
     /// Accepts a 402 that names a resource at `host` although the request went to another: for sellers whose
-    /// program knows itself by another name than the world does.
+    /// program knows itself by another name than the world does. Spelt as for [`Self::allow_host`].
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
@@ -218,7 +229,7 @@ impl Policy {
     /// ```
     #[must_use]
     pub fn trust_resource_host(mut self, host: &str) -> Self {
-        self.resource_hosts.insert(host.to_ascii_lowercase());
+        self.resource_hosts.insert(HostRule::parse(host));
         self
     }
 
@@ -241,9 +252,9 @@ impl Policy {
         self
     }
 
-    /// Whether a 402 from elsewhere may name a resource at `host`.
-    pub(crate) fn trusts_resource_host(&self, host: &str) -> bool {
-        self.resource_hosts.contains(&host.to_ascii_lowercase())
+    /// Whether a 402 from elsewhere may name the resource at `url`.
+    pub(crate) fn trusts_resource_host(&self, url: &Url) -> bool {
+        self.resource_hosts.iter().any(|rule| rule.matches(url))
     }
 
     /// Decides on one offer, made in answer to a request to `url`. `value` is what the wallet itself knows the
@@ -287,9 +298,10 @@ impl Policy {
     }
 
     fn host_rule(&self, url: &Url) -> Result<(), Reason> {
-        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
         match &self.hosts {
-            Some(hosts) if !hosts.contains(&host) => Err(Reason::Host { host }),
+            Some(hosts) if !hosts.iter().any(|rule| rule.matches(url)) => {
+                Err(Reason::Host { host: url.host_str().unwrap_or_default().to_owned() })
+            }
             _ => Ok(()),
         }
     }
@@ -335,6 +347,31 @@ impl Policy {
             return Err(Reason::AboveCap { cap: cap.to_string() });
         }
         Ok(())
+    }
+}
+
+impl HostRule {
+    /// Reads `text` the way URLs are read. What is no host is kept as it is, and then equals none.
+    fn parse(text: &str) -> Self {
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Self { host: Host::<String>::Ipv6(address).to_string(), port: None };
+        }
+        let (name, port) = match text.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
+            Some((name, Ok(port))) => (name, Some(port)),
+            _ => (text, None),
+        };
+        match Host::parse(name) {
+            Ok(host) => Self { host: host.to_string(), port },
+            Err(error) => {
+                tracing::warn!(host = text, %error, "this is no host: the policy's rule for it matches nothing");
+                Self { host: text.to_owned(), port: None }
+            }
+        }
+    }
+
+    fn matches(&self, url: &Url) -> bool {
+        url.host_str() == Some(&*self.host)
+            && self.port.is_none_or(|port| url.port_or_known_default() == Some(port))
     }
 }
 

@@ -147,3 +147,51 @@ fn a_cap_that_is_no_dollar_sum_or_too_fine_allows_nothing() {
     assert_eq!(decide("5 EURC"), Decision::Deny(Reason::NoDollarCap));
     assert!(matches!(decide("$1.0000001"), Decision::Deny(Reason::UnusableCap { .. })));
 }
+
+/// Whether a policy with `host` on its list allows a request to `url`.
+fn allows(host: &str, url: &str) -> bool {
+    let value =
+        OfferedValue { symbol: "USDC".to_owned(), decimals: 6, amount: Amount::from(1), is_usd: true };
+    let decision =
+        Policy::default().allow_host(host).decide(&offer(USDC, 1), Some(&value), &url.parse().unwrap());
+    assert!(decision.is_allow() || matches!(decision, Decision::Deny(Reason::Host { .. })), "{decision}");
+    decision.is_allow()
+}
+
+#[test]
+fn a_host_is_the_same_in_every_spelling() {
+    for (host, url) in [
+        ("EXAMPLE.com", "https://example.COM/x"),
+        ("b\u{fc}cher.example", "https://xn--bcher-kva.example:8443/"),
+        ("xn--bcher-kva.example", "https://b\u{fc}cher.example/"),
+        ("::1", "http://[::1]:3000/"),
+        ("[::1]", "http://[::1]/"),
+        ("0:0::1", "http://[::1]/"),
+        ("127.0.0.1", "http://127.1:3000/"),
+    ] {
+        assert!(allows(host, url), "{host}: {url}");
+        assert!(!allows(host, "https://evil.example/"), "{host}");
+    }
+}
+
+#[test]
+fn a_host_with_a_port_is_that_host_on_that_port() {
+    for (host, url, expected) in [
+        ("example.com:443", "https://example.com/", true),
+        ("example.com:443", "http://example.com:443/", true),
+        ("example.com:443", "https://example.com:8443/", false),
+        ("example.com:443", "http://example.com/", false),
+        ("Example.com:8443", "https://example.com:8443/", true),
+        ("[::1]:3000", "http://[::1]:3000/", true),
+        ("[::1]:3000", "http://[::1]:3001/", false),
+    ] {
+        assert_eq!(allows(host, url), expected, "{host}: {url}");
+    }
+}
+
+#[test]
+fn what_is_no_host_allows_nothing() {
+    for host in ["", "https://example.com", "example.com/x", "example.com:", "example.com:99999", "*"] {
+        assert!(!allows(host, "https://example.com/x"), "{host}");
+    }
+}
