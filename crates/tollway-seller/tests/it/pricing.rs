@@ -120,11 +120,11 @@ async fn a_network_accepted_for_two_payees_is_offered_for_both() {
             let required = buyer.offers(&url, version).await;
             let payees: Vec<_> = required.accepts.iter().map(|offer| offer.pay_to.as_str()).collect();
             assert_eq!(payees, [PAY_TO, other]);
-            for index in 0..2 {
+            for (index, payee) in payees.into_iter().enumerate() {
                 let signed = buyer.sign_offer(&required, index).await;
                 assert_eq!(buyer.get(&url, &signed).await.status(), 200);
                 let settled = facilitator.last_settle.lock().unwrap().clone().unwrap().requirements;
-                assert_eq!(settled.pay_to, payees[index]);
+                assert_eq!(settled.pay_to, payee);
             }
         }
     }
