@@ -3,8 +3,9 @@
 //! A 402 proves nothing about who wrote it beyond the connection it came over. So what is paid for is the
 //! request's own origin, or nothing.
 
+use tollway_core::is_loopback;
 use tollway_core::model::PaymentRequired;
-use url::{Host, Url};
+use url::Url;
 
 use crate::error::PaymentError;
 use crate::policy::Policy;
@@ -65,16 +66,6 @@ fn is_same_seller(named: &Url, requested: &Url) -> bool {
         && requested.port().is_none()
         && named.host() == requested.host();
     behind_tls || named.origin() == requested.origin()
-}
-
-/// Whether the host is this machine, by number or by the one name that is reserved for it.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// The URL as it may stand in an error: keys are passed in queries and before the `@`.

@@ -8,8 +8,8 @@ use reqwest::{Client, ClientBuilder, Method, Response, StatusCode};
 use serde_json::Value;
 use tollway_core::model::{FacilitatorRequest, SettleResponse, SupportedResponse, VerifyResponse};
 use tollway_core::wire::{self, WireError};
-use tollway_core::{BoxFuture, ErrorCode, Facilitator, FacilitatorError};
-use url::{Host, Url};
+use tollway_core::{BoxFuture, ErrorCode, Facilitator, FacilitatorError, is_loopback};
+use url::Url;
 
 /// What the published sellers wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -265,16 +265,6 @@ fn parse(url: &str) -> Result<Url, FacilitatorUrlError> {
         || !parsed.username().is_empty()
         || parsed.password().is_some();
     if is_decorated { Err(FacilitatorUrlError::Decorated) } else { Ok(parsed) }
-}
-
-/// Whether the host is this machine, by number or by the one name that is reserved for it.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// Only a failed connection proves that nothing was sent.
