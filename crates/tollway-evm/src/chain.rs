@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use alloy_json_rpc::{RpcError, RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
-use alloy_rpc_client::RpcClient;
+use alloy_rpc_client::{BatchRequest, RpcClient, Waiter};
 use alloy_rpc_types_eth::{
-    Block, BlockNumberOrTag, TransactionInput, TransactionReceipt, TransactionRequest,
+    Block, BlockNumberOrTag, Filter, Log, TransactionInput, TransactionReceipt, TransactionRequest,
 };
 use alloy_transport::{IntoBoxTransport, TransportError, TransportErrorKind};
+use futures_util::future::try_join_all;
 use serde_json::Value;
 use tollway_core::Network;
 
@@ -268,29 +269,42 @@ impl Chain {
         accounts: &[Address],
     ) -> Result<(CallOutcome, Vec<bool>), ChainError> {
         let request = (transaction_request(sender, call, Some(gas)), BlockNumberOrTag::Latest);
+        let (first, rest) = accounts.split_at(accounts.len().min(BATCH_REQUESTS - 1));
+        let asked = self.call_batch(&request, first);
+        let others = rest.chunks(BATCH_REQUESTS).map(|chunk| self.code_batch(chunk));
+        let ((answer, mut codes), others) = tokio::try_join!(asked, try_join_all(others))?;
+        codes.extend(others.into_iter().flatten());
+        Ok((answer, codes))
+    }
+
+    /// The call, and the first accounts beside it.
+    async fn call_batch(
+        &self,
+        request: &(TransactionRequest, BlockNumberOrTag),
+        accounts: &[Address],
+    ) -> Result<(CallOutcome, Vec<bool>), ChainError> {
         if accounts.is_empty() {
-            let answer = self.request::<_, Bytes>("eth_call", request).await;
-            return Ok((outcome(answer)?, Vec::new()));
+            return Ok((outcome(self.request::<_, Bytes>("eth_call", request).await)?, Vec::new()));
         }
-        let failed = |error| ChainError::Rpc { method: "eth_call".to_owned(), error: NodeError(error) };
         let mut batch = self.client.new_batch();
-        let call = batch.add_call::<_, Bytes>("eth_call", &request).map_err(failed)?;
-        let mut codes = Vec::with_capacity(accounts.len());
-        for account in accounts {
-            let params = (account, BlockNumberOrTag::Latest);
-            codes.push(batch.add_call::<_, Bytes>("eth_getCode", &params).map_err(failed)?);
-        }
+        let call = batch.add_call::<_, Bytes>("eth_call", request).map_err(call_failed)?;
+        let codes = add_codes(&mut batch, accounts)?;
         let answers = self.within("eth_call", async {
             batch.send().await?;
-            let answer = call.await;
-            let mut have_code = Vec::with_capacity(codes.len());
-            for code in codes {
-                have_code.push(!code.await?.is_empty());
-            }
-            Ok((answer, have_code))
+            Ok((call.await, have_code(codes).await?))
         });
-        let (answer, have_code) = answers.await?;
-        Ok((outcome(answer.map_err(failed))?, have_code))
+        let (answer, codes) = answers.await?;
+        Ok((outcome(answer.map_err(call_failed))?, codes))
+    }
+
+    async fn code_batch(&self, accounts: &[Address]) -> Result<Vec<bool>, ChainError> {
+        let mut batch = self.client.new_batch();
+        let codes = add_codes(&mut batch, accounts)?;
+        self.within("eth_getCode", async {
+            batch.send().await?;
+            have_code(codes).await
+        })
+        .await
     }
 
     /// How much gas a call needs, as the node sees it.
@@ -492,6 +506,14 @@ impl Chain {
         self.request("eth_getTransactionReceipt", (hash,)).await
     }
 
+    /// The logs that match a filter (`eth_getLogs`).
+    ///
+    /// # Errors
+    /// No answer; a range that the node finds too wide is told as a rejection.
+    pub(crate) async fn logs(&self, filter: &Filter) -> Result<Vec<Log>, ChainError> {
+        self.request("eth_getLogs", (filter,)).await
+    }
+
     /// Whether the node knows the transaction, included or not.
     ///
     /// # Errors
@@ -564,6 +586,26 @@ impl Chain {
             Err(_) => Err(ChainError::Timeout { method: method(), deadline_ms: self.deadline.as_millis() }),
         }
     }
+}
+
+/// The most requests in one JSON-RPC batch: what the stricter of public nodes take.
+const BATCH_REQUESTS: usize = 10;
+
+fn call_failed(error: TransportError) -> ChainError {
+    ChainError::Rpc { method: "eth_call".to_owned(), error: NodeError(error) }
+}
+
+fn add_codes(batch: &mut BatchRequest<'_>, accounts: &[Address]) -> Result<Vec<Waiter<Bytes>>, ChainError> {
+    let add = |account| batch.add_call::<_, Bytes>("eth_getCode", &(account, BlockNumberOrTag::Latest));
+    accounts.iter().map(add).collect::<Result<_, _>>().map_err(call_failed)
+}
+
+async fn have_code(codes: Vec<Waiter<Bytes>>) -> Result<Vec<bool>, TransportError> {
+    let mut answers = Vec::with_capacity(codes.len());
+    for code in codes {
+        answers.push(!code.await?.is_empty());
+    }
+    Ok(answers)
 }
 
 fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> TransactionRequest {

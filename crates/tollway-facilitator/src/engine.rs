@@ -20,12 +20,13 @@ use crate::health::{HealthCheck, NetworkHealth};
 use crate::journal::{Journal, Progress, Row};
 use crate::lane::LaneHandle;
 use crate::limits::Limits;
+use crate::phase::late::{self, Fate};
 use crate::phase::reserve::Reserved;
 use crate::phase::{check, matching, reserve, simulate};
 use crate::verified::Verified;
 
-/// How long a lane that has claimed a payment may take to sign: then the transaction's hash is known.
-const CLAIM_GRACE: Duration = Duration::from_secs(5);
+/// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
+const CLAIM_GRACE: Duration = Duration::from_secs(10);
 
 /// Verifies and settles. Cheap to clone; the lanes end when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -131,7 +132,8 @@ impl Engine {
             let payment = check::check_at_any_time(request)?;
             // Who asks again is told the fate, also after the authorization has expired.
             let known = reserve::known(&inner.journal, &payment)?;
-            if known.is_none() {
+            // What was sent for it before may have settled it since, in time.
+            if known.is_none() && !reserve::was_sent(&inner.journal, &payment) {
                 check::window(&payment, &inner.limits, now)?;
             }
             Ok((network, payment, known))
@@ -147,19 +149,63 @@ impl Engine {
         let row = match reserve::reserve(&inner.journal, &payment, now)? {
             Ok(Reserved::Ours(row)) => {
                 // In a task of its own: a caller who hangs up cannot leave a reservation behind.
-                let (journal, network, row) =
-                    (Arc::clone(&inner.journal), Arc::clone(network), Arc::clone(&row));
-                let (ours, is_verified) = (Arc::clone(&row), inner.verified.contains(&payment));
+                let (engine, network, ours) = (self.clone(), Arc::clone(network), Arc::clone(&row));
                 tokio::spawn(async move {
-                    start_settlement(&journal, &network, ours, is_verified).await;
+                    engine.start_settlement(&network, ours).await;
                     drop(turn);
                 });
                 row
             }
-            Ok(Reserved::Theirs(row)) => row,
+            Ok(Reserved::Theirs(row)) => {
+                drop(turn);
+                row
+            }
             Err(refusal) => return Ok(failure(request, refusal)),
         };
         self.await_fate(request, &row).await
+    }
+
+    /// Hands a reserved payment to a lane, if it would settle.
+    async fn start_settlement(&self, network: &EvmNetwork, row: Arc<Row>) {
+        let journal = &self.inner.journal;
+        if !row.transactions().is_empty() && !self.is_unused_still(network, &row).await {
+            return;
+        }
+        // What was verified a moment ago need not be asked for again before it queues.
+        let verdict = match self.inner.verified.contains(&row.payment) {
+            true => Ok(Ok(())),
+            false => first_simulation(network, &row.payment).await,
+        };
+        let ended = match verdict {
+            Ok(Ok(())) if network.enqueue(&row) => return,
+            Ok(Ok(())) => Progress::Abandoned { message: "every lane's queue is full".to_owned() },
+            Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
+            Err(error) => Progress::abandoned(&error),
+        };
+        journal.finish(&row, ended);
+    }
+
+    /// Before a payment for which something was sent earlier starts anew: whether that has settled it. False: it has
+    /// ended, or is being watched.
+    async fn is_unused_still(&self, network: &EvmNetwork, row: &Arc<Row>) -> bool {
+        let inner = &self.inner;
+        match late::fate(&network.chain, row).await {
+            Ok(Fate::Unused) => match check::window(&row.payment, &inner.limits, inner.clock.now()) {
+                Ok(()) => return true,
+                Err(refusal) => {
+                    let ended = Progress::Failed { message: refusal.to_string(), code: refusal.code };
+                    inner.journal.finish(row, ended);
+                }
+            },
+            Ok(Fate::Settled { transaction, log_index }) => {
+                inner.journal.finish(row, Progress::Settled { transaction, log_index });
+            }
+            Ok(Fate::Unproved) | Err(_) => {
+                row.resume();
+                late::watch(&network.chain, &inner.journal, row, inner.limits.rebroadcast_every);
+            }
+        }
+        false
     }
 
     /// Waits for the fate of a reserved payment, at most the settle deadline.
@@ -191,21 +237,6 @@ async fn first_simulation(
     let sender = network.lane().map(LaneHandle::address).unwrap_or_default();
     let verdicts = simulate::simulate(&network.chain, sender, &[payment]).await?;
     Ok(verdicts.into_iter().next().unwrap_or(Ok(())))
-}
-
-/// Simulates a reserved payment, unless it was verified a moment ago, and hands it to a lane.
-async fn start_settlement(journal: &Journal, network: &EvmNetwork, row: Arc<Row>, is_verified: bool) {
-    let verdict = match is_verified {
-        true => Ok(Ok(())),
-        false => first_simulation(network, &row.payment).await,
-    };
-    let ended = match verdict {
-        Ok(Ok(())) if network.enqueue(&row) => return,
-        Ok(Ok(())) => Progress::Abandoned { message: "every lane's queue is full".to_owned() },
-        Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
-        Err(error) => Progress::abandoned(&error),
-    };
-    journal.finish(&row, ended);
 }
 
 fn failure(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {

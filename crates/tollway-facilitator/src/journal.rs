@@ -13,6 +13,8 @@ use tollway_evm::exact::ExactPayment;
 
 /// How long an ended payment is remembered beyond its expiry: for those who ask late.
 const REMEMBER_SECONDS: u64 = 3_600;
+/// How many signed transactions of one payment are remembered.
+const MOST_SIGNED: usize = 16;
 
 /// Every payment that was accepted for settlement and is not yet forgotten.
 #[derive(Debug)]
@@ -112,7 +114,7 @@ impl Journal {
                 return Reservation::Existing(Arc::clone(row));
             }
             signed = row.signed.lock().clone();
-        } else if rows.by_key.len() >= self.capacity {
+        } else if rows.by_key.len() >= self.capacity && !rows.make_room(now) {
             return Reservation::Full;
         }
         rows.ended.remove(&(remembered_until(payment), key.clone()));
@@ -191,12 +193,31 @@ impl Row {
 
     /// Writes down a signed transaction. From here on it may be out.
     pub(crate) fn record_sent(&self, signed: &SignedTransaction) {
-        self.signed.lock().push(signed.clone());
+        let mut all = self.signed.lock();
+        if all.iter().all(|known| known.hash != signed.hash) {
+            // The latest are the ones that may still be out.
+            if all.len() == MOST_SIGNED {
+                all.remove(0);
+            }
+            all.push(signed.clone());
+        }
+        drop(all);
         let sent = Progress::Sent { transaction: signed.hash };
         self.advance(sent, |progress| !progress.is_terminal());
     }
 
-    /// The transactions that were ever signed for it.
+    /// Pending again, by the latest transaction that was signed for it earlier.
+    pub(crate) fn resume(&self) {
+        let Some(transaction) = self.signed.lock().last().map(|signed| signed.hash) else { return };
+        self.advance(Progress::Sent { transaction }, |progress| !progress.is_terminal());
+    }
+
+    /// A node rejected the transaction for good: it is not out.
+    pub(crate) fn forget_sent(&self, signed: &SignedTransaction) {
+        self.signed.lock().retain(|known| known.hash != signed.hash);
+    }
+
+    /// The transactions that were signed for it and may be out.
     pub(crate) fn transactions(&self) -> Vec<B256> {
         self.signed.lock().iter().map(|signed| signed.hash).collect()
     }
@@ -213,6 +234,15 @@ impl Row {
 }
 
 impl Rows {
+    /// Forgets the ended row that expired first, before its time: remembering it was a courtesy.
+    fn make_room(&mut self, now: UnixTime) -> bool {
+        let Some((until, _)) = self.ended.first() else { return false };
+        if *until > now.plus_seconds(REMEMBER_SECONDS) {
+            return false;
+        }
+        self.ended.pop_first().is_some_and(|(_, key)| self.by_key.remove(&key).is_some())
+    }
+
     fn forget_until(&mut self, now: UnixTime) {
         while let Some((until, _)) = self.ended.first() {
             if *until > now {
@@ -233,7 +263,7 @@ mod tests {
     use tollway_evm::SignedTransaction;
     use tollway_evm::exact::{Authorization, ExactPayment};
 
-    use super::{Journal, Progress, REMEMBER_SECONDS, Reservation, Row};
+    use super::{Journal, MOST_SIGNED, Progress, Reservation, Row};
 
     const NOW: UnixTime = UnixTime(0);
 
@@ -320,6 +350,19 @@ mod tests {
     }
 
     #[test]
+    fn a_payment_remembers_a_bounded_number_of_transactions_that_may_be_out() {
+        let journal = Journal::new(10);
+        let row = new(&journal, &payment(1, 5));
+        for hash in 0..40 {
+            row.record_sent(&signed(hash));
+            row.record_sent(&signed(hash));
+        }
+        assert_eq!((row.transactions().len(), row.transactions()[0]), (MOST_SIGNED, B256::repeat_byte(24)));
+        row.forget_sent(&signed(39));
+        assert!(!row.transactions().contains(&B256::repeat_byte(39)), "rejected for good");
+    }
+
+    #[test]
     fn an_outcome_never_changes() {
         let journal = Journal::new(10);
         let row = new(&journal, &payment(1, 5));
@@ -342,12 +385,15 @@ mod tests {
         assert!(matches!(journal.reservation_insert(&payment(3, 5), NOW), Reservation::Full));
         journal.finish(&sent, settled());
         let expired = UnixTime(100);
+        let before = UnixTime(expired.0 - 1);
         assert!(
-            matches!(journal.reservation_insert(&payment(3, 5), expired), Reservation::Full),
-            "remembered"
+            matches!(journal.reservation_insert(&payment(3, 5), before), Reservation::Full),
+            "still valid"
         );
-        let later = expired.plus_seconds(REMEMBER_SECONDS);
-        assert!(matches!(journal.reservation_insert(&payment(3, 5), later), Reservation::New(_)));
+        assert!(
+            matches!(journal.reservation_insert(&payment(3, 5), expired), Reservation::New(_)),
+            "makes room"
+        );
         assert_eq!(
             (open.progress(), journal.open_count()),
             (Progress::Reserved, 2),

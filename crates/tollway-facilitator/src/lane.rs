@@ -10,16 +10,19 @@ use std::time::{Duration, Instant};
 use alloy_primitives::Address;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tollway_core::Clock;
+use tollway_core::{Clock, ErrorCode, Refusal};
 use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, ChainError, Signer};
 
 use crate::journal::{Journal, Progress, Row};
 use crate::limits::Limits;
+use crate::phase::late::{self, Fate};
 use crate::phase::prove::{Followed, follow};
 use crate::phase::send::{NotSent, send};
 use crate::phase::simulate::simulate;
 
+/// How often what is left of a batch is simulated again after members were dropped.
+const SIMULATIONS: usize = 3;
 /// How long what a transfer takes is believed.
 const GAS_AGE: Duration = Duration::from_secs(60);
 /// How long suggested fees are believed.
@@ -35,14 +38,14 @@ pub(crate) struct Lane {
     clock: Arc<dyn Clock>,
     nonce: Option<u64>,
     fees: Option<(Instant, Fees)>,
-    /// By asset: how much gas a transfer takes, in hundredths of what it is known to need.
-    gas_shares: HashMap<Address, (Instant, u64)>,
-    /// What the next transaction must offer at least, to displace one that holds its nonce.
-    floor: Fees,
+    /// By asset, alone or in a batch: how much gas a transfer takes, in hundredths of what it is known to need.
+    gas_shares: HashMap<(Address, bool), (Instant, u64)>,
+    /// What a transaction with this nonce must offer at least, to displace one that holds it.
+    floor: Option<(u64, Fees)>,
 }
 
 /// What a transaction offers for gas, wei.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Fees {
     pub(crate) max_fee_per_gas: u128,
     pub(crate) max_priority_fee_per_gas: u128,
@@ -78,7 +81,7 @@ impl LaneHandle {
             nonce: None,
             fees: None,
             gas_shares: HashMap::new(),
-            floor: Fees::default(),
+            floor: None,
         };
         let task = tokio::spawn(lane.run(rows, Arc::clone(&queued))).abort_handle();
         Self { queue, queued, address, task }
@@ -137,30 +140,56 @@ impl Lane {
         for row in rows {
             match exact::check_window(&row.payment, self.clock.now()) {
                 Ok(()) => open.push(Arc::clone(row)),
-                Err(refusal) => self.journal.finish(row, failed(refusal)),
+                Err(refusal) => self.refuse(row, refusal).await,
             }
         }
-        if open.is_empty() {
-            return open;
-        }
-        let payments: Vec<&ExactPayment> = open.iter().map(|row| &row.payment).collect();
-        let verdicts = match simulate(&self.chain, self.signer.address(), &payments).await {
-            Ok(verdicts) => verdicts,
-            Err(error) => {
-                for row in &open {
-                    self.journal.finish(row, Progress::abandoned(&error));
+        // Those behind a dropped one are judged again: it may have spent what they were refused for, or left what
+        // they were passed for.
+        for _ in 0..SIMULATIONS {
+            if open.is_empty() {
+                break;
+            }
+            let payments: Vec<&ExactPayment> = open.iter().map(|row| &row.payment).collect();
+            let verdicts = match simulate(&self.chain, self.signer.address(), &payments).await {
+                Ok(verdicts) => verdicts,
+                Err(error) => {
+                    open.iter().for_each(|row| self.journal.finish(row, Progress::abandoned(&error)));
+                    return Vec::new();
                 }
-                return Vec::new();
+            };
+            if verdicts.iter().all(Result::is_ok) {
+                return open;
             }
-        };
-        let mut ready = Vec::with_capacity(open.len());
-        for (row, verdict) in open.into_iter().zip(verdicts) {
-            match verdict {
-                Ok(()) => ready.push(row),
-                Err(refusal) => self.journal.finish(&row, failed(refusal)),
+            let mut left = Vec::with_capacity(open.len());
+            for (row, verdict) in open.into_iter().zip(verdicts) {
+                match verdict {
+                    Ok(()) => left.push(row),
+                    Err(refusal) => self.refuse(&row, refusal).await,
+                }
+            }
+            open = left;
+        }
+        open
+    }
+
+    /// A reserved payment that will not settle by this lane. It was unused when it was reserved: if it is used now,
+    /// the money may be where it should be.
+    async fn refuse(&self, row: &Arc<Row>, refusal: Refusal) {
+        let is_used = refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
+        let failed = Progress::Failed { message: refusal.to_string(), code: refusal.code };
+        if !is_used && row.transactions().is_empty() {
+            return self.journal.finish(row, failed);
+        }
+        match late::fate(&self.chain, row).await {
+            Ok(Fate::Unused) => self.journal.finish(row, failed),
+            Ok(Fate::Settled { transaction, log_index }) => {
+                self.journal.finish(row, Progress::Settled { transaction, log_index });
+            }
+            Ok(Fate::Unproved) | Err(_) => {
+                row.resume();
+                late::watch(&self.chain, &self.journal, row, self.limits.rebroadcast_every);
             }
         }
-        ready
     }
 
     async fn settle(&mut self, rows: &[Arc<Row>]) {
@@ -171,14 +200,11 @@ impl Lane {
         let (network, transaction) = (self.chain.network(), sent.signed.hash);
         tracing::info!(%network, %transaction, payments = rows.len(), "sent");
         match follow(self, rows, &sent).await {
-            Followed::Used => {
-                self.nonce = Some(sent.nonce + 1);
-                self.floor = Fees::default();
-            }
+            Followed::Used => self.nonce = Some(sent.nonce + 1),
             Followed::Unknown => self.forget_nonce(),
             Followed::Free => {
                 self.nonce = Some(sent.nonce);
-                self.raise_floor();
+                self.raise_floor(sent.nonce);
             }
         }
     }
@@ -208,48 +234,65 @@ impl Lane {
         self.nonce = None;
     }
 
-    /// How much gas a transfer of `asset` takes, if it was asked for lately.
-    pub(crate) fn gas_share(&self, asset: Address) -> Option<u64> {
-        let (at, share) = self.gas_shares.get(&asset)?;
+    /// How much gas a transfer of `asset` takes, alone or in a batch, if it was asked for lately.
+    pub(crate) fn gas_share(&self, asset: Address, is_batch: bool) -> Option<u64> {
+        let (at, share) = self.gas_shares.get(&(asset, is_batch))?;
         (at.elapsed() < GAS_AGE).then_some(*share)
     }
 
     /// Remembers it. Only allowlisted assets get here: there are few.
-    pub(crate) fn set_gas_share(&mut self, asset: Address, share: u64) {
-        self.gas_shares.insert(asset, (Instant::now(), share));
+    pub(crate) fn set_gas_share(&mut self, asset: Address, is_batch: bool, share: u64) {
+        self.gas_shares.insert((asset, is_batch), (Instant::now(), share));
     }
 
-    /// What to offer for gas: twice the base fee, so that it stays good for six full blocks, and the tip.
-    pub(crate) async fn fees(&mut self) -> Result<Fees, NotSent> {
-        if let Some((at, fees)) = self.fees
-            && at.elapsed() < FEES_AGE
-        {
-            return Ok(fees);
-        }
+    /// What to offer for gas with `nonce`: twice the base fee, so that it stays good for six full blocks, and the
+    /// tip; more if another transaction holds the nonce.
+    pub(crate) async fn fees(&mut self, nonce: u64) -> Result<Fees, NotSent> {
+        let suggested = match self.fees {
+            Some((at, fees)) if at.elapsed() < FEES_AGE => fees,
+            _ => self.suggested_fees().await?,
+        };
+        let limit = self.limits.max_fee_per_gas;
+        Ok(match self.floor {
+            Some((held, floor)) if held == nonce => Fees {
+                max_fee_per_gas: suggested.max_fee_per_gas.max(floor.max_fee_per_gas).min(limit),
+                max_priority_fee_per_gas: suggested
+                    .max_priority_fee_per_gas
+                    .max(floor.max_priority_fee_per_gas)
+                    .min(limit),
+            },
+            _ => suggested,
+        })
+    }
+
+    async fn suggested_fees(&mut self) -> Result<Fees, NotSent> {
         let (head, tip) = tokio::join!(self.chain.head(), self.chain.priority_fee());
-        let (base_fee, tip) = (head?.base_fee, tip?.max(self.floor.max_priority_fee_per_gas));
+        let (base_fee, tip) = (head?.base_fee, tip?);
         let (limit, price) = (self.limits.max_fee_per_gas, base_fee.saturating_add(tip));
         if price > limit {
             return Err(NotSent::TooDear { price, limit });
         }
-        let generous = base_fee.saturating_mul(2).saturating_add(tip).max(self.floor.max_fee_per_gas);
+        let generous = base_fee.saturating_mul(2).saturating_add(tip);
         let fees = Fees { max_fee_per_gas: generous.min(limit), max_priority_fee_per_gas: tip };
         self.fees = Some((Instant::now(), fees));
         Ok(fees)
     }
 
-    /// A pool gives a nonce to another transaction only for an eighth more.
-    fn raise_floor(&mut self) {
-        if let Some((_, fees)) = self.fees.take() {
-            let more = |fee: u128| fee.saturating_add(fee / 8).saturating_add(1);
-            self.floor = Fees {
-                max_fee_per_gas: more(fees.max_fee_per_gas),
-                max_priority_fee_per_gas: more(fees.max_priority_fee_per_gas),
-            };
-        }
+    /// A pool gives `nonce` to another transaction only for a tenth more; an eighth is surely enough. Not without
+    /// end: beyond ten times what is usual, whoever holds the nonce may keep it.
+    pub(crate) fn raise_floor(&mut self, nonce: u64) {
+        let Some((_, usual)) = self.fees else { return };
+        let held = match self.floor {
+            Some((held, floor)) if held == nonce => floor,
+            _ => usual,
+        };
+        let more = |fee: u128, usual: u128| {
+            fee.saturating_add(fee / 8).saturating_add(1).min(usual.saturating_mul(10).saturating_add(1))
+        };
+        let floor = Fees {
+            max_fee_per_gas: more(held.max_fee_per_gas, usual.max_fee_per_gas),
+            max_priority_fee_per_gas: more(held.max_priority_fee_per_gas, usual.max_priority_fee_per_gas),
+        };
+        self.floor = Some((nonce, floor));
     }
-}
-
-fn failed(refusal: tollway_core::Refusal) -> Progress {
-    Progress::Failed { message: refusal.to_string(), code: refusal.code }
 }

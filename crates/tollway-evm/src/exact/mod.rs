@@ -18,7 +18,7 @@ mod verify;
 pub use offer::ExactSeller;
 pub use prove::{TransferProof, prove_transfer};
 #[cfg(feature = "rpc")]
-pub use settle::{is_used, simulate, transfer_call};
+pub use settle::{find_use, is_used, simulate, transfer_call};
 pub use sign::ExactBuyer;
 pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check, check_at_any_time, check_window};
 

@@ -1,9 +1,13 @@
 //! The facilitator's side on chain: simulate the transfer, build the call that makes it.
 
-use alloy_primitives::{Address, U256};
-use alloy_sol_types::{SolCall, SolValue, sol};
+use std::collections::BTreeSet;
+
+use alloy_primitives::{Address, B256, U256};
+use alloy_rpc_types_eth::Filter;
+use alloy_sol_types::{SolCall, SolEvent, SolValue, sol};
 use tollway_core::{ErrorCode, Refusal};
 
+use super::prove::AuthorizationUsed;
 use super::{Authorization, ExactPayment};
 use crate::chain::{Chain, ChainError};
 use crate::multicall::{self, Call, Returned};
@@ -53,7 +57,9 @@ pub fn transfer_call(payment: &ExactPayment) -> Call {
 /// explains a failure: the nonce, the payer's balance, and the payee's balance before and after. In the same
 /// round the node is asked whether a payer has code.
 ///
-/// The inner result of each payment is a refusal if its transfer would not move exactly the value.
+/// The inner result of each payment is a refusal if its transfer would not move exactly the value. Those behind a
+/// refused one that ran all the same (a payer with code, a fee on the transfer) are judged on a state that the real
+/// transactions will not have; who sends several simulates what is left again.
 ///
 /// # Errors
 /// The node gave no answer, which says nothing about any payment.
@@ -87,13 +93,17 @@ pub async fn simulate(
     payments: &[&ExactPayment],
 ) -> Result<Vec<Result<(), Refusal>>, ChainError> {
     let calls: Vec<Call> = payments.iter().flat_map(|payment| probes(payment)).collect();
-    let payers: Vec<Address> = payments.iter().map(|payment| payment.authorization.from).collect();
+    let payers: BTreeSet<Address> = payments.iter().map(|payment| payment.authorization.from).collect();
+    let payers: Vec<Address> = payers.into_iter().collect();
     let (returned, codes) = multicall::call_with_codes(chain, sender, &calls, &payers).await?;
-    let judged =
-        payments.iter().zip(returned.chunks(PROBES)).zip(codes).map(|((payment, returned), has_code)| {
-            let verdict = if has_code { Err(account_with_code()) } else { judge(payment, returned) };
-            verdict.map_err(|refusal| refusal.by(payment.authorization.from.to_checksum(None)))
-        });
+    let with_code: BTreeSet<Address> =
+        payers.into_iter().zip(codes).filter(|(_, has_code)| *has_code).map(|(payer, _)| payer).collect();
+    let judged = payments.iter().zip(returned.chunks(PROBES)).map(|(payment, returned)| {
+        let payer = payment.authorization.from;
+        let verdict =
+            if with_code.contains(&payer) { Err(account_with_code()) } else { judge(payment, returned) };
+        verdict.map_err(|refusal| refusal.by(payer.to_checksum(None)))
+    });
     Ok(judged.collect())
 }
 
@@ -127,6 +137,27 @@ pub async fn is_used(chain: &Chain, payments: &[&ExactPayment]) -> Result<Vec<bo
         .iter()
         .map(|state| bool::abi_decode(&state.data).ok().filter(|_| state.success).ok_or(ChainError::NoState))
         .collect()
+}
+
+/// How many blocks back a use is looked for: what public nodes answer in one request.
+const LOOK_BACK_BLOCKS: u64 = 5_000;
+
+/// The transactions, whosever they are, in which the authorization was used lately: anybody who sees an authorization
+/// may send it (EIP-3009, security considerations). What they hold is for [`prove_transfer`](super::prove_transfer) to say.
+///
+/// # Errors
+/// The node gave no answer.
+pub async fn find_use(chain: &Chain, payment: &ExactPayment) -> Result<Vec<B256>, ChainError> {
+    let Authorization { from, nonce, .. } = payment.authorization;
+    let head = chain.head().await?.number;
+    let filter = Filter::new()
+        .address(payment.asset)
+        .event_signature(AuthorizationUsed::SIGNATURE_HASH)
+        .topic1(from)
+        .topic2(nonce)
+        .from_block(head.saturating_sub(LOOK_BACK_BLOCKS));
+    let logs = chain.logs(&filter).await?;
+    Ok(logs.into_iter().filter_map(|log| log.transaction_hash).collect())
 }
 
 /// How many calls simulate one payment.

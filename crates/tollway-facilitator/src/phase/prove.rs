@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{B256, Log};
 use alloy_rpc_types_eth::TransactionReceipt;
 use tokio::time::{Instant, sleep};
 use tollway_core::{ErrorCode, UnixTime};
-use tollway_evm::exact::{self, ExactPayment, TransferProof, prove_transfer};
 
+use super::late::{self, Fate};
 use super::send::{Offered, Sent, offer};
 use crate::journal::{Progress, Row};
 use crate::lane::Lane;
@@ -31,12 +30,13 @@ pub(crate) enum Followed {
     Free,
 }
 
-/// What is known of a transaction without a receipt.
+/// The signs that speak against an inclusion, each by how often in a row it was seen.
 #[derive(Debug, Default)]
 struct Signs {
     nonce_used: u32,
     nonce_ahead: u32,
-    unknown: u32,
+    refused: u32,
+    expired: u32,
 }
 
 /// Follows a transaction until its fate is known, and writes it into every row it carries. A transaction that a node
@@ -59,107 +59,107 @@ pub(crate) async fn follow(lane: &Lane, rows: &[Arc<Row>], sent: &Sent) -> Follo
         wait = (wait * 3 / 2).min(LAST_POLL);
         if Instant::now() >= look_at {
             look_at = Instant::now() + lane.limits.rebroadcast_every;
-            if let Some(followed) = signs.look(lane, rows, sent).await {
-                return followed;
+            if let Some((why, followed)) = signs.look(lane, rows, sent).await {
+                return give_up(lane, rows, sent, why, followed).await;
             }
         }
     }
 }
 
+/// Why a transaction counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    NonceUsed,
+    NonceAhead,
+    Refused,
+    Expired,
+}
+
 impl Signs {
-    /// Sends again, and asks what speaks against an inclusion. Every end needs the token's word that the
-    /// authorizations are unused; where it says they are used, the receipt is waited for.
-    async fn look(&mut self, lane: &Lane, rows: &[Arc<Row>], sent: &Sent) -> Option<Followed> {
+    /// Sends again, and asks what speaks against an inclusion.
+    async fn look(&mut self, lane: &Lane, rows: &[Arc<Row>], sent: &Sent) -> Option<(Lost, Followed)> {
         let offered = offer(lane, &sent.signed.raw).await;
         let nonce = lane.chain.nonce(lane.signer.address()).await.ok()?;
         let head = lane.chain.head().await.ok()?;
-        let knows = lane.chain.knows(sent.signed.hash).await.ok()?;
-        let is_refused = matches!(offered, Offered::Doubted | Offered::Rejected(_)) && !knows;
-        self.nonce_used = if nonce > sent.nonce { self.nonce_used + 1 } else { 0 };
-        self.nonce_ahead = if nonce < sent.nonce { self.nonce_ahead + 1 } else { 0 };
-        self.unknown = if is_refused && nonce <= sent.nonce { self.unknown + 1 } else { 0 };
-        let is_expired =
-            rows.iter().all(|row| row.payment.authorization.expires() <= UnixTime(head.timestamp));
-        let (why, followed) = if is_expired && nonce <= sent.nonce {
-            ("the authorization expired before it was included", Followed::Free)
-        } else if self.nonce_used >= MISSES {
-            ("its nonce is used by another transaction of the lane's key", Followed::Used)
-        } else if self.nonce_ahead >= MISSES {
+        let is_known = lane.chain.knows(sent.signed.hash).await.ok()?;
+        let is_expired = |row: &Arc<Row>| row.payment.authorization.expires() <= UnixTime(head.timestamp);
+        let is_waiting = nonce <= sent.nonce;
+        count(&mut self.nonce_used, nonce > sent.nonce);
+        count(&mut self.nonce_ahead, nonce < sent.nonce);
+        count(&mut self.refused, is_waiting && !is_known && offered != Offered::Taken);
+        count(&mut self.expired, is_waiting && rows.iter().all(is_expired));
+        let signs = [
+            (self.nonce_used, Lost::NonceUsed, Followed::Used),
             // The chain has lost what came before: another node, or a development chain begun anew.
-            ("its nonce is ahead of the account's", Followed::Unknown)
-        } else if self.unknown >= MISSES {
-            ("no node takes it", Followed::Free)
-        } else {
-            return None;
-        };
-        let payments: Vec<&ExactPayment> = rows.iter().map(|row| &row.payment).collect();
-        let used = exact::is_used(&lane.chain, &payments).await.ok()?;
-        if used.contains(&true) {
-            return None;
-        }
-        let message = format!("transaction {} was not included: {why}", sent.signed.hash);
-        for row in rows {
-            // Only the expiry is the payment's own; the rest is between the lane and its node.
-            let ended = if is_expired {
-                Progress::Failed { code: ErrorCode::INVALID_TRANSACTION_STATE, message: message.clone() }
-            } else {
-                Progress::Abandoned { message: message.clone() }
-            };
-            end(lane, row, ended);
-        }
-        Some(followed)
+            (self.nonce_ahead, Lost::NonceAhead, Followed::Unknown),
+            (self.expired, Lost::Expired, Followed::Free),
+            (self.refused, Lost::Refused, Followed::Unknown),
+        ];
+        let (_, why, followed) = signs.into_iter().find(|(seen, ..)| *seen >= MISSES)?;
+        Some((why, followed))
     }
+}
+
+fn count(seen: &mut u32, is_seen: bool) {
+    *seen = if is_seen { *seen + 1 } else { 0 };
+}
+
+/// Ends the rows of a transaction that counts as lost, each by what the token says of it.
+async fn give_up(lane: &Lane, rows: &[Arc<Row>], sent: &Sent, why: Lost, mut followed: Followed) -> Followed {
+    let text = match why {
+        Lost::NonceUsed => "its nonce is used by another transaction of the lane's key",
+        Lost::NonceAhead => "its nonce is ahead of the account's",
+        Lost::Refused => "no node takes it",
+        Lost::Expired => "the authorization expired before it was included",
+    };
+    let message = format!("transaction {} was not included: {text}", sent.signed.hash);
+    for row in rows {
+        // Only the expiry is the payment's own; the rest is between the lane and its node.
+        let unused = match why {
+            Lost::Expired => {
+                Progress::Failed { code: ErrorCode::INVALID_TRANSACTION_STATE, message: message.clone() }
+            }
+            _ => Progress::Abandoned { message: message.clone() },
+        };
+        if !end(lane, row, unused).await {
+            followed = if why == Lost::NonceUsed { Followed::Used } else { Followed::Unknown };
+        }
+    }
+    followed
 }
 
 async fn conclude(lane: &Lane, rows: &[Arc<Row>], receipt: &TransactionReceipt) {
-    let logs = logs_of(receipt);
     let transaction = receipt.transaction_hash;
     for row in rows {
-        let proof = receipt.status().then(|| prove(&row.payment, &logs)).flatten();
-        let progress = match proof {
-            Some(proof) => Progress::Settled { transaction, log_index: proof.log_index },
-            None => match prove_by_others(lane, row, transaction).await {
-                Some(settled) => settled,
-                None => unproved(transaction, receipt.status()),
-            },
-        };
-        end(lane, row, progress);
-    }
-}
-
-fn unproved(transaction: B256, is_success: bool) -> Progress {
-    if is_success {
-        let message = format!("transaction {transaction} holds no transfer of this payment");
-        Progress::Failed { code: ErrorCode::INVALID_EXACT_EVM_TRANSFER_EVENT_MISMATCH, message }
-    } else {
-        let message = format!("transaction {transaction} reverted");
-        Progress::Failed { code: ErrorCode::INVALID_TRANSACTION_STATE, message }
-    }
-}
-
-/// An earlier transaction for the same payment, counted as not included, may have been after all.
-async fn prove_by_others(lane: &Lane, row: &Row, but: B256) -> Option<Progress> {
-    for transaction in row.transactions().into_iter().filter(|hash| *hash != but) {
-        if let Ok(Some(receipt)) = lane.chain.receipt(transaction).await
-            && let Some(proof) = prove(&row.payment, &logs_of(&receipt))
-        {
-            return Some(Progress::Settled { transaction, log_index: proof.log_index });
+        if let Some(proof) = late::prove(&row.payment, receipt) {
+            let log_index = proof.log_index;
+            tracing::info!(network = %lane.chain.network(), key = %row.payment.key(), %transaction, "settled");
+            lane.journal.finish(row, Progress::Settled { transaction, log_index });
+            continue;
         }
+        let unused = if receipt.status() {
+            let message = format!("transaction {transaction} holds no transfer of this payment");
+            Progress::Failed { code: ErrorCode::INVALID_EXACT_EVM_TRANSFER_EVENT_MISMATCH, message }
+        } else {
+            let message = format!("transaction {transaction} reverted");
+            Progress::Failed { code: ErrorCode::INVALID_TRANSACTION_STATE, message }
+        };
+        end(lane, row, unused).await;
     }
-    None
 }
 
-fn prove(payment: &ExactPayment, logs: &[(u64, Log)]) -> Option<TransferProof> {
-    prove_transfer(payment, logs.iter().map(|(index, log)| (*index, log)))
-}
-
-/// The logs of a receipt, each with its index in the block.
-fn logs_of(receipt: &TransactionReceipt) -> Vec<(u64, Log)> {
-    let logs = receipt.inner.logs().iter().zip(0u64..);
-    logs.map(|(log, position)| (log.log_index.unwrap_or(position), log.inner.clone())).collect()
-}
-
-fn end(lane: &Lane, row: &Arc<Row>, progress: Progress) {
-    tracing::info!(network = %lane.chain.network(), key = %row.payment.key(), ?progress, "settlement ended");
-    lane.journal.finish(row, progress);
+/// Ends a row as `unused` if the token says that the authorization is unused, as settled if a proof is found, and
+/// otherwise leaves it pending with a watch of its own. Whether it was unused.
+async fn end(lane: &Lane, row: &Arc<Row>, unused: Progress) -> bool {
+    let (ended, is_unused) = match late::fate(&lane.chain, row).await {
+        Ok(Fate::Unused) => (unused, true),
+        Ok(Fate::Settled { transaction, log_index }) => (Progress::Settled { transaction, log_index }, false),
+        Ok(Fate::Unproved) | Err(_) => {
+            late::watch(&lane.chain, &lane.journal, row, lane.limits.rebroadcast_every);
+            return false;
+        }
+    };
+    tracing::info!(network = %lane.chain.network(), key = %row.payment.key(), ?ended, "settlement ended");
+    lane.journal.finish(row, ended);
+    is_unused
 }

@@ -37,6 +37,13 @@ pub(crate) fn known(journal: &Journal, payment: &ExactPayment) -> Result<Option<
     Ok(Some(row).filter(|row| !row.progress().may_be_retried()))
 }
 
+/// Whether this very authorization was in a transaction before.
+pub(crate) fn was_sent(journal: &Journal, payment: &ExactPayment) -> bool {
+    journal.row(payment).is_some_and(|row| {
+        row.payment.authorization == payment.authorization && !row.transactions().is_empty()
+    })
+}
+
 /// For `/verify`, which reserves nothing: whether a settlement of this authorization is known already.
 pub(crate) fn unused(journal: &Journal, payment: &ExactPayment) -> Result<(), Refusal> {
     let Some(row) = known(journal, payment)? else { return Ok(()) };

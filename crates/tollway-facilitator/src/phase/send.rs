@@ -60,8 +60,8 @@ pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Sent, Not
     let call = call_for(rows);
     let gas_limit = gas_limit(lane, &call, rows).await?;
     for _ in 0..ATTEMPTS {
-        let fees = lane.fees().await?;
         let nonce = lane.next_nonce().await?;
+        let fees = lane.fees(nonce).await?;
         let unsigned = Transaction {
             chain_id: lane.chain.chain_id(),
             nonce,
@@ -76,13 +76,21 @@ pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Sent, Not
             .unwrap_or_else(|_| Err(SignerError::Remote("no answer in time".to_owned())))?;
         record_sent(rows, &signed);
         match offer(lane, &signed.raw).await {
-            Offered::Rejected(reason) => return Err(NotSent::Rejected(reason)),
+            Offered::Rejected(reason) => {
+                rows.iter().for_each(|row| row.forget_sent(&signed));
+                return Err(NotSent::Rejected(reason));
+            }
+            // An older transaction of this key holds the nonce, from before a restart.
+            Offered::Underpriced => {
+                rows.iter().for_each(|row| row.forget_sent(&signed));
+                lane.raise_floor(nonce);
+            }
             // A proxy that delivered it twice hears of the second time only: then it is included.
             Offered::NonceUsed if !is_included(lane, &signed).await => lane.forget_nonce(),
             Offered::NonceUsed | Offered::Taken | Offered::Doubted => return Ok(Sent { signed, nonce }),
         }
     }
-    Err(NotSent::Rejected("the lane's key is in use elsewhere: its nonces keep moving".to_owned()))
+    Err(NotSent::Rejected("the lane's nonce is held or used by other transactions of its key".to_owned()))
 }
 
 /// What a node says to a raw transaction.
@@ -92,6 +100,8 @@ pub(crate) enum Offered {
     Taken,
     /// Its nonce is behind the account's: it is included already, or can never be.
     NonceUsed,
+    /// Refused, because another transaction holds the nonce and pays as much.
+    Underpriced,
     /// Refused for good.
     Rejected(String),
     /// Refused with words nobody knows: it may be out all the same.
@@ -123,6 +133,8 @@ fn understand(words: &str) -> Offered {
         Offered::Taken
     } else if says(&["nonce too low", "nonce is too low", "oldnonce", "nonce has already been used"]) {
         Offered::NonceUsed
+    } else if says(&["replacement", "could not replace existing"]) {
+        Offered::Underpriced
     } else if says(&[
         "insufficient funds",
         "insufficientfunds",
@@ -147,26 +159,35 @@ async fn is_included(lane: &Lane, signed: &SignedTransaction) -> bool {
 }
 
 /// What the call is known to need, or more where the node says so: on some networks data costs gas that only the
-/// node knows of. A token's share is asked for once a minute, on a transaction as it is: not every time, and not
-/// trusted for less, because an estimate of a batch may let members fail.
+/// node knows of. A token's share is asked for once a minute, not every time; and it is not trusted for less, because
+/// an estimate of a batch may let members fail.
 async fn gas_limit(lane: &mut Lane, call: &Call, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
     let needed = GAS_ALONE + GAS_EACH * (u64::try_from(rows.len()).unwrap_or(u64::MAX) - 1);
-    let known: Option<Vec<u64>> = rows.iter().map(|row| lane.gas_share(row.payment.asset)).collect();
-    if let Some(share) = known.and_then(|shares| shares.into_iter().max()) {
-        return Ok(needed.saturating_mul(share).div_ceil(100).min(GAS_MOST));
-    }
-    let estimated = match lane.chain.estimate_gas(lane.signer.address(), call).await {
-        Ok(estimated) => estimated,
-        Err(error) => match error.rejection() {
-            Some(words) => return Err(NotSent::Rejected(words.chars().take(160).collect())),
-            None => return Err(error.into()),
-        },
+    let is_batch = rows.len() > 1;
+    let known: Option<Vec<u64>> =
+        rows.iter().map(|row| lane.gas_share(row.payment.asset, is_batch)).collect();
+    let share = match known.and_then(|shares| shares.into_iter().max()) {
+        Some(share) => share,
+        None => {
+            let estimated = estimate(lane, call).await?;
+            let share = (estimated.saturating_mul(130) / needed).max(100);
+            rows.iter().for_each(|row| lane.set_gas_share(row.payment.asset, is_batch, share));
+            share
+        }
     };
-    let share = (estimated.saturating_mul(130) / needed).max(100);
-    for row in rows {
-        lane.set_gas_share(row.payment.asset, share);
+    let limit = needed.saturating_mul(share).div_ceil(100);
+    if limit > GAS_MOST {
+        return Err(NotSent::Rejected(format!("{limit} gas is more than one transaction may use")));
     }
-    Ok(needed.saturating_mul(share).div_ceil(100).min(GAS_MOST))
+    Ok(limit)
+}
+
+async fn estimate(lane: &Lane, call: &Call) -> Result<u64, NotSent> {
+    let estimated = lane.chain.estimate_gas(lane.signer.address(), call).await;
+    estimated.map_err(|error| match error.rejection() {
+        Some(words) => NotSent::Rejected(words.chars().take(160).collect()),
+        None => NotSent::Chain(error),
+    })
 }
 
 fn call_for(rows: &[Arc<Row>]) -> Call {
@@ -191,11 +212,12 @@ mod tests {
         for words in [
             "insufficient funds for gas * price + value",
             "tx fee (1.20 ether) exceeds the configured cap (1.00 ether)",
-            "replacement transaction underpriced",
+            "transaction underpriced: tip needed 1",
             "max fee per gas less than block base fee",
         ] {
             assert!(matches!(understand(words), Offered::Rejected(_)), "{words}");
         }
+        assert_eq!(understand("replacement transaction underpriced"), Offered::Underpriced);
         for words in ["", "internal error", "rate limit exceeded", "txpool is full", "timeout"] {
             assert_eq!(understand(words), Offered::Doubted, "{words}");
         }

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = FacilitatorConfig::load(args.config.as_deref())?;
     let limits = config.limits()?;
     // Whoever waits for a settlement gets an answer before the end.
-    let grace = limits.settle_deadline + Duration::from_secs(5);
+    let grace = limits.settle_deadline + Duration::from_secs(15);
     let mut builder = Engine::builder().limits(limits);
     for setup in config.networks()? {
         builder = builder.network(setup);

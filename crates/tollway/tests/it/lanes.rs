@@ -13,8 +13,8 @@ use tollway_core::{
 };
 use tollway_devnet::{ACCOUNTS, Fault, Grant, genesis};
 use tollway_evm::eip712::Domain;
-use tollway_evm::exact::{Authorization, ExactBuyer, ExactSeller};
-use tollway_evm::{AssetTable, B256, LocalSigner, Signer, U256};
+use tollway_evm::exact::{Authorization, ExactBuyer, ExactSeller, check_at_any_time, transfer_call};
+use tollway_evm::{AssetTable, B256, LocalSigner, Signer, Transaction, U256};
 use tollway_facilitator::Limits;
 
 use crate::facilitator_api::post;
@@ -408,4 +408,77 @@ async fn every_fault_of_a_setup_is_told_at_the_start() {
     for part in ["US Dollar", "given twice", "limits.lane_queue", "limits.batch"] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+/// A stranger sends the payment's own call before the lane's transaction gets through.
+async fn front_run(market: &Market, request: &str) -> String {
+    let request = wire::decode_facilitator_request(request.as_bytes()).unwrap();
+    let payment = check_at_any_time(&request.payment, &request.requirements).unwrap();
+    let call = transfer_call(&payment);
+    let rival = Transaction {
+        chain_id: market.node.chain_id,
+        nonce: 0,
+        to: call.to,
+        data: call.data,
+        gas_limit: 200_000,
+        max_fee_per_gas: 10_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+    };
+    let signed = rival.sign(&account(6)).await.unwrap();
+    market.chain.send_raw(&signed.raw).await.unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_payment_that_a_rival_sent_first_is_settled_once_and_proved_by_the_rivals_transaction() {
+    let settle_deadline = Duration::from_millis(300);
+    let market = Market::open_with(Limits { settle_deadline, ..Limits::default() }).await;
+    let payment = body(&market, account(PAYER), 1_000).await;
+    // The node loses our transaction, so that the stranger's comes first.
+    market.node.devnet().faults().inject(Fault::Drop { count: 1 });
+    let (_, mut answer) = settle(&market, &payment).await;
+    assert_eq!(answer["errorReason"], "settlement_pending");
+    let rival = front_run(&market, &payment).await;
+    for _ in 0..40 {
+        if answer["errorReason"] != "settlement_pending" {
+            break;
+        }
+        answer = settle(&market, &payment).await.1;
+    }
+    assert_eq!((&answer["success"], &answer["transaction"]), (&json!(true), &json!(rival)), "{answer}");
+    assert_eq!((market.received().await, market.engine.open_payments()), (1_000, 0));
+    let (_, again) = settle(&market, &payment).await;
+    assert_eq!(again, answer);
+}
+
+#[tokio::test]
+async fn an_authorization_used_before_it_came_here_is_refused_though_its_payee_was_paid() {
+    let market = Market::open().await;
+    let payment = body(&market, account(PAYER), 1_000).await;
+    front_run(&market, &payment).await;
+    let (_, answer) = settle(&market, &payment).await;
+    assert_eq!(
+        answer["errorReason"], "invalid_exact_evm_nonce_already_used",
+        "a replay is no payment: {answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_lane_begun_anew_displaces_what_its_key_left_in_the_pool() {
+    let market = Market::open_with(quick()).await;
+    market.node.devnet().faults().inject(Fault::Hold);
+    let (_, pending) = settle(&market, &body(&market, account(PAYER), 1_000).await).await;
+    assert_eq!(pending["errorReason"], "settlement_pending");
+    let setup = tollway_facilitator::NetworkSetup {
+        chain: market.chain.clone(),
+        assets: assets(market.node.chain_id),
+        signers: vec![Arc::new(account(LANE))],
+    };
+    let engine = tollway_facilitator::Engine::builder().network(setup).start().await.unwrap();
+    let request = body(&market, account(PAYER), 500).await;
+    let request = wire::decode_facilitator_request(request.as_bytes()).unwrap();
+    let settling = tokio::spawn(async move { tollway_core::Facilitator::settle(&engine, request).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    market.node.devnet().faults().inject(Fault::Release);
+    let answer = settling.await.unwrap().unwrap();
+    assert!(answer.success, "{answer:?}");
 }
