@@ -5,15 +5,17 @@
 //! of the protocol is 400, a facilitator that cannot judge now is 503.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::wire::{self, WireError};
 use tollway_core::{ErrorCode, Facilitator, FacilitatorError, JsonObject};
@@ -24,6 +26,8 @@ use crate::phase::decode::decode;
 
 /// The longest request body read. A payment with every extension is a few kilobytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How long a request body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The routes, to be served or nested.
 ///
@@ -39,12 +43,11 @@ pub fn router(engine: Engine) -> Router {
         .route("/settle", post(settle))
         .route("/supported", get(supported))
         .route("/health", get(health))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Arc::new(engine))
 }
 
-async fn verify(State(engine): State<Arc<Engine>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let request = match read(body) {
+async fn verify(State(engine): State<Arc<Engine>>, body: Body) -> Response {
+    let request = match read(body).await {
         Ok(request) => request,
         Err((status, error)) => return malformed(status, "isValid", "invalid", &error),
     };
@@ -54,8 +57,8 @@ async fn verify(State(engine): State<Arc<Engine>>, body: Result<Bytes, BytesReje
     }
 }
 
-async fn settle(State(engine): State<Arc<Engine>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let request = match read(body) {
+async fn settle(State(engine): State<Arc<Engine>>, body: Body) -> Response {
+    let request = match read(body).await {
         Ok(request) => request,
         Err((status, error)) => return malformed(status, "success", "error", &error),
     };
@@ -88,15 +91,23 @@ async fn health(State(engine): State<Arc<Engine>>) -> Response {
     respond(status, body.to_string())
 }
 
-fn read(body: Result<Bytes, BytesRejection>) -> Result<FacilitatorRequest, (StatusCode, WireError)> {
-    let body = body.map_err(|rejection| {
-        let rule = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => format!("must be at most {MAX_BODY_BYTES} bytes long"),
-            _ => "did not arrive whole".to_owned(),
-        };
-        (rejection.status(), WireError::new(ErrorCode::INVALID_PAYLOAD, "body", rule))
-    })?;
-    decode(&body).map_err(|error| (StatusCode::BAD_REQUEST, error))
+/// The body, bounded in size and time.
+async fn read(body: Body) -> Result<FacilitatorRequest, (StatusCode, WireError)> {
+    let wrong = |status, rule: String| (status, WireError::new(ErrorCode::INVALID_PAYLOAD, "body", rule));
+    let limited = Limited::new(body, MAX_BODY_BYTES);
+    let bytes = match timeout(BODY_DEADLINE, limited.collect()).await {
+        Ok(Ok(whole)) => whole.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let rule = format!("must be at most {MAX_BODY_BYTES} bytes long");
+            return Err(wrong(StatusCode::PAYLOAD_TOO_LARGE, rule));
+        }
+        Ok(Err(_)) => return Err(wrong(StatusCode::BAD_REQUEST, "did not arrive whole".to_owned())),
+        Err(_) => {
+            let rule = format!("must arrive within {} seconds", BODY_DEADLINE.as_secs());
+            return Err(wrong(StatusCode::REQUEST_TIMEOUT, rule));
+        }
+    };
+    decode(&bytes).map_err(|error| (StatusCode::BAD_REQUEST, error))
 }
 
 /// A 4xx in the shape of the endpoint's verdict, with the field and the rule.

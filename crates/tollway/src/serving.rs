@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -87,21 +87,16 @@ async fn accept(listener: &TcpListener, app: &Router, connections: &GracefulShut
     }
 }
 
-/// One connection, HTTP/1.1 or HTTP/2.
+/// One connection. HTTP/1.1 only: deciding between versions would wait for the first bytes without a deadline.
 fn connection(
     stream: TcpStream,
     app: Router,
-) -> hyper_util::server::conn::auto::UpgradeableConnection<
-    'static,
-    TokioIo<TcpStream>,
-    TowerToHyperService<Router>,
-    TokioExecutor,
-> {
+) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
     let _ = stream.set_nodelay(true);
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_DEADLINE);
-    builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app)).into_owned()
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
 }
 
 /// Waits for SIGINT or SIGTERM.

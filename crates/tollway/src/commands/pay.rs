@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use reqwest_middleware::RequestBuilder;
 use serde_json::{Value, json};
 use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Policy, Wallet, paid, payment_error};
 use tollway_core::{Amount, BoxFuture, Money, Network};
@@ -107,10 +108,14 @@ async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         return Ok(tell_quote(output, &args.url, quote.status.as_u16(), &quote.offers));
     }
     output.progress(&format!("requesting {} …", args.url));
-    let answered = tokio::select! {
-        answered = request.send() => answered,
-        () = stop_signal() => return Ok(interrupted(output, args, &wallet)),
-    };
+    tokio::select! {
+        done = buy(args, output, request) => done,
+        () = stop_signal() => Ok(interrupted(output, args, &wallet)),
+    }
+}
+
+async fn buy(args: &Args, output: Output, request: RequestBuilder) -> anyhow::Result<ExitCode> {
+    let answered = request.send().await;
     output.progress_done();
     match answered {
         Ok(response) => tell_answer(output, args, response).await,
@@ -243,16 +248,30 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
     if let Some(paid) = &payment {
         output_paid(args.json, paid);
     }
-    let body = read_body(response).await?;
     let mut object = json!({
         "url": args.url.as_str(), "status": status.as_u16(), "paid": payment.as_ref().map(paid_object),
     });
+    let reading = tokio::time::timeout(Duration::from_secs(args.timeout), read_body(response)).await;
+    let body = match reading.unwrap_or_else(|_| Err(anyhow::anyhow!("the answer did not end in time"))) {
+        Ok(body) => body,
+        Err(error) => {
+            // The money is spent: what was paid is told all the same.
+            object["error"] = "failed".into();
+            object["message"] = format!("{error:#}").into();
+            output.machine(&object);
+            crate::output::complain(&format!("error: the answer broke off: {error:#}"));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     match &args.output {
         Some(file) => {
             if let Err(error) = std::fs::write(file, &body) {
                 // The money is spent: what was paid is told all the same.
+                object["error"] = "failed".into();
+                object["message"] = format!("cannot write {}: {error}", file.display()).into();
                 output.machine(&object);
-                bail!("cannot write {}: {error}", file.display());
+                crate::output::complain(&format!("error: cannot write {}: {error}", file.display()));
+                return Ok(ExitCode::FAILURE);
             }
         }
         None if args.json => object["body"] = body_value(&body),
