@@ -147,6 +147,26 @@ const LOOK_BACK_BLOCKS: u64 = 5_000;
 ///
 /// # Errors
 /// The node gave no answer.
+///
+/// ```
+/// # use tollway_evm::exact;
+/// # use alloy_rpc_types_eth::Block;
+/// # use alloy_transport::mock::{Asserter, MockTransport};
+/// # use tollway_core::Network;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let node = Asserter::new();
+/// # node.push_success(&Block::<alloy_primitives::B256>::default());
+/// # node.push_success(&serde_json::json!([]));
+/// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+/// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+/// # let payment = exact::check_at_any_time(&request.payment, &request.requirements)?;
+/// assert!(exact::find_use(&chain, &payment).await?.is_empty()); // nobody used it lately
+/// # Ok(())
+/// # }
+/// ```
 pub async fn find_use(chain: &Chain, payment: &ExactPayment) -> Result<Vec<B256>, ChainError> {
     let Authorization { from, nonce, .. } = payment.authorization;
     let head = chain.head().await?.number;
