@@ -4,9 +4,11 @@
 //! - [`arrows`]: which crate may depend on which.
 //! - [`words`]: words that must not stand where they stand.
 //! - [`config`]: documented configuration keys.
+//! - [`examples`]: public functions shown at work.
 
 mod arrows;
 mod config;
+mod examples;
 mod layout;
 mod source;
 mod words;
@@ -44,6 +46,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     for file in &files {
         layout::check(file, &mut faults);
         words::check(file, &mut faults);
+        examples::check(file, &mut faults);
     }
     config::check(&files, &mut faults);
     arrows::check(&arrows::crates(root)?, &mut faults);
