@@ -24,6 +24,7 @@ const MAX_DECIMALS: u8 = 30;
 pub(crate) const DEFAULT_FILE: &str = include_str!("../config/facilitator.toml");
 
 /// The facilitator's configuration.
+// tidy: config crates/tollway/config/facilitator.toml
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FacilitatorConfig {
@@ -33,6 +34,7 @@ pub(crate) struct FacilitatorConfig {
     networks: Vec<NetworkConfig>,
 }
 
+// tidy: config crates/tollway/config/facilitator.toml
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitsConfig {
@@ -47,6 +49,7 @@ struct LimitsConfig {
     rebroadcast_ms: u64,
 }
 
+// tidy: config crates/tollway/config/facilitator.toml
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NetworkConfig {
@@ -59,6 +62,7 @@ struct NetworkConfig {
     tokens: Vec<TokenConfig>,
 }
 
+// tidy: config crates/tollway/config/facilitator.toml
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenConfig {
