@@ -1,7 +1,7 @@
-//! Every public configuration key stands in the default configuration file.
+//! Every configuration key stands in the default configuration file.
 //!
 //! A struct whose fields are keys is marked by a line above it, `// tidy: config <path of the file>`. Each of its
-//! public fields must then be in that file, as a key or as a table, commented out or not.
+//! fields must then be in that file, as a key or as a table, commented out or not.
 
 use super::{Fault, File};
 
@@ -25,17 +25,20 @@ pub(super) fn check(files: &[File], faults: &mut Vec<Fault>) {
     }
 }
 
-/// The public fields of the struct below line `mark`, up to its closing brace.
+/// The fields of the struct below line `mark`, up to its closing brace.
 fn fields(file: &File, mark: usize) -> impl Iterator<Item = (usize, &str)> {
-    file.lines()
-        .skip(mark)
-        .take_while(|(_, line)| *line != "}")
-        .filter_map(|(number, line)| Some((number, line.trim().strip_prefix("pub ")?.split_once(':')?.0)))
+    file.lines().skip(mark).take_while(|(_, line)| *line != "}").filter_map(|(number, line)| {
+        let line = line.trim();
+        let (name, _) =
+            line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line).split_once(':')?;
+        let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        is_name.then_some((number, name))
+    })
 }
 
 fn documents(text: &str, key: &str) -> bool {
     text.lines().map(|line| line.trim_start_matches(['#', ' '])).any(|line| {
-        let table = line.strip_prefix('[').map(|line| line.trim_start_matches('[').trim_end_matches(']'));
+        let table = line.strip_prefix('[').and_then(|line| line.trim_start_matches('[').split(']').next());
         match table {
             Some(table) => table.split('.').any(|step| step == key),
             None => line.split_once('=').is_some_and(|(name, _)| name.trim() == key),
@@ -50,7 +53,7 @@ mod tests {
 
     fn faults(config: &str) -> usize {
         let source = "// tidy: config a.toml\n#[derive(Debug)]\npub struct Config {\n    /// Where.\n    \
-                      pub listen: u16,\n    pub limits: Limits,\n    hidden: u8,\n}\npub struct Other {\n    \
+                      pub listen: u16,\n    pub limits: Limits,\n    keys: u8,\n}\npub struct Other {\n    \
                       pub free: u8,\n}\n";
         let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
         let mut faults = Vec::new();
@@ -59,9 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn public_fields_of_a_marked_struct_are_documented() {
-        assert_eq!(faults("# listen = 1\n\n[limits]\n"), 0);
-        assert_eq!(faults("# listen = 1\n"), 1);
-        assert_eq!(faults("listener = 1\n[facilitator.limits]\n"), 1);
+    fn the_fields_of_a_marked_struct_are_documented() {
+        assert_eq!(faults("# listen = 1\n\n[limits] # all of them\n# keys = []\n"), 0);
+        assert_eq!(faults("# listen = 1\n"), 2);
+        assert_eq!(faults("listener = 1\nkeys = 1\n[facilitator.limits]\n"), 1);
     }
 }
