@@ -82,6 +82,9 @@ pub(crate) fn watch(chain: &Chain, journal: &Arc<Journal>, row: &Arc<Row>, every
             tracing::info!(network = %chain.network(), key = %row.payment.key(), ?ended, "settlement ended late");
             return journal.finish(&row, ended);
         }
+        // Not failed: its transactions are remembered, and who asks again has it looked for anew.
+        let message = "no node tells its fate".to_owned();
+        journal.finish(&row, Progress::Abandoned { message });
     });
 }
 
