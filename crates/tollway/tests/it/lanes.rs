@@ -482,3 +482,29 @@ async fn a_lane_begun_anew_displaces_what_its_key_left_in_the_pool() {
     let answer = settling.await.unwrap().unwrap();
     assert!(answer.success, "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_transaction_that_succeeds_without_a_transfer_is_no_payment() {
+    let market = Market::open_with(quick()).await;
+    let payment = body(&market, account(PAYER), 1_000).await;
+    market.node.devnet().faults().inject(Fault::Hold);
+    let (_, mut answer) = settle(&market, &payment).await;
+    assert_eq!(answer["errorReason"], "settlement_pending");
+    // The token becomes one that says yes to everything and does nothing.
+    control(&market, "anvil_setCode", json!([genesis::USDC, "0x60206000f3"])).await;
+    market.node.devnet().faults().inject(Fault::Release);
+    for _ in 0..40 {
+        if answer["errorReason"] != "settlement_pending" {
+            break;
+        }
+        answer = settle(&market, &payment).await.1;
+    }
+    // Who asks after the end is refused by the simulation, for the same reason or for the balance.
+    let told = answer["errorReason"].as_str().unwrap_or_default();
+    assert!(answer["success"] == false && told.starts_with("invalid_exact_evm_"), "{answer}");
+    assert_eq!(
+        market.chain.nonce(ACCOUNTS[LANE].address).await.unwrap(),
+        1,
+        "it was included, and succeeded"
+    );
+}
