@@ -20,9 +20,8 @@ use crate::health::{HealthCheck, NetworkHealth};
 use crate::journal::{Journal, Progress, Row};
 use crate::lane::LaneHandle;
 use crate::limits::Limits;
-use crate::phase::late::{self, Fate};
 use crate::phase::reserve::Reserved;
-use crate::phase::{check, matching, reserve, simulate};
+use crate::phase::{check, late, matching, reserve, simulate};
 use crate::verified::Verified;
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
@@ -189,23 +188,12 @@ impl Engine {
     /// ended, or is being watched.
     async fn is_unused_still(&self, network: &EvmNetwork, row: &Arc<Row>) -> bool {
         let inner = &self.inner;
-        match late::fate(&network.chain, row).await {
-            Ok(Fate::Unused) => match check::window(&row.payment, &inner.limits, inner.clock.now()) {
-                Ok(()) => return true,
-                Err(refusal) => {
-                    let ended = Progress::Failed { message: refusal.to_string(), code: refusal.code };
-                    inner.journal.finish(row, ended);
-                }
-            },
-            Ok(Fate::Settled { transaction, log_index }) => {
-                inner.journal.finish(row, Progress::Settled { transaction, log_index });
-            }
-            Ok(Fate::Unproved) | Err(_) => {
-                row.resume();
-                late::watch(&network.chain, &inner.journal, row, inner.limits.rebroadcast_every);
-            }
-        }
-        false
+        let refused = check::window(&row.payment, &inner.limits, inner.clock.now()).err();
+        let may_go_on = refused.is_none();
+        let unused =
+            refused.map(|refusal| Progress::Failed { message: refusal.to_string(), code: refusal.code });
+        let every = inner.limits.rebroadcast_every;
+        late::end(&network.chain, &inner.journal, row, unused, every).await && may_go_on
     }
 
     /// Waits for the fate of a reserved payment, at most the settle deadline.

@@ -16,7 +16,7 @@ use tollway_evm::{Chain, ChainError, Signer};
 
 use crate::journal::{Journal, Progress, Row};
 use crate::limits::Limits;
-use crate::phase::late::{self, Fate};
+use crate::phase::late;
 use crate::phase::prove::{Followed, follow};
 use crate::phase::send::{NotSent, send};
 use crate::phase::simulate::simulate;
@@ -143,8 +143,8 @@ impl Lane {
                 Err(refusal) => self.refuse(row, refusal).await,
             }
         }
-        // Those behind a dropped one are judged again: it may have spent what they were refused for, or left what
-        // they were passed for.
+        // What is left is judged again without those that were dropped: some of them ran in the simulation all the
+        // same, and will not in the transaction.
         for _ in 0..SIMULATIONS {
             if open.is_empty() {
                 break;
@@ -180,16 +180,7 @@ impl Lane {
         if !is_used && row.transactions().is_empty() {
             return self.journal.finish(row, failed);
         }
-        match late::fate(&self.chain, row).await {
-            Ok(Fate::Unused) => self.journal.finish(row, failed),
-            Ok(Fate::Settled { transaction, log_index }) => {
-                self.journal.finish(row, Progress::Settled { transaction, log_index });
-            }
-            Ok(Fate::Unproved) | Err(_) => {
-                row.resume();
-                late::watch(&self.chain, &self.journal, row, self.limits.rebroadcast_every);
-            }
-        }
+        late::end(&self.chain, &self.journal, row, Some(failed), self.limits.rebroadcast_every).await;
     }
 
     async fn settle(&mut self, rows: &[Arc<Row>]) {

@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the chain says of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+enum Fate {
     /// The authorization is unused.
     Unused,
     /// Proved.
@@ -34,7 +34,7 @@ pub(crate) enum Fate {
 
 /// Asks the token whether the authorization is used, and if so for the proof: in our own transactions, then in
 /// whichever used it.
-pub(crate) async fn fate(chain: &Chain, row: &Row) -> Result<Fate, ChainError> {
+async fn fate(chain: &Chain, row: &Row) -> Result<Fate, ChainError> {
     if exact::is_used(chain, &[&row.payment]).await? != [true] {
         return Ok(Fate::Unused);
     }
@@ -50,9 +50,37 @@ pub(crate) async fn fate(chain: &Chain, row: &Row) -> Result<Fate, ChainError> {
     Ok(Fate::Unproved)
 }
 
+/// Ends a payment by what the chain says of it now: settled if a proof is found; as `unused` if the authorization is
+/// unused, or not at all if there is no such end; and otherwise left pending, with a watch of its own. Whether it is
+/// unused.
+pub(crate) async fn end(
+    chain: &Chain,
+    journal: &Arc<Journal>,
+    row: &Arc<Row>,
+    unused: Option<Progress>,
+    every: Duration,
+) -> bool {
+    let (ended, is_unused) = match fate(chain, row).await {
+        Ok(Fate::Unused) => (unused, true),
+        Ok(Fate::Settled { transaction, log_index }) => {
+            (Some(Progress::Settled { transaction, log_index }), false)
+        }
+        Ok(Fate::Unproved) | Err(_) => {
+            row.resume();
+            watch(chain, journal, row, every);
+            (None, false)
+        }
+    };
+    if let Some(ended) = ended {
+        tracing::info!(network = %chain.network(), key = %row.payment.key(), ?ended, "settlement ended");
+        journal.finish(row, ended);
+    }
+    is_unused
+}
+
 /// Follows a payment until the chain says what became of it; until then it is pending. In a task of its own: no lane
 /// waits for it.
-pub(crate) fn watch(chain: &Chain, journal: &Arc<Journal>, row: &Arc<Row>, every: Duration) {
+fn watch(chain: &Chain, journal: &Arc<Journal>, row: &Arc<Row>, every: Duration) {
     let (chain, journal, row) = (chain.clone(), Arc::clone(journal), Arc::clone(row));
     tokio::spawn(async move {
         let (mut pause, mut unproved) = (every.min(LONGEST_PAUSE), 0);

@@ -7,7 +7,7 @@ use alloy_rpc_types_eth::TransactionReceipt;
 use tokio::time::{Instant, sleep};
 use tollway_core::{ErrorCode, UnixTime};
 
-use super::late::{self, Fate};
+use super::late;
 use super::send::{Offered, Sent, offer};
 use crate::journal::{Progress, Row};
 use crate::lane::Lane;
@@ -148,18 +148,7 @@ async fn conclude(lane: &Lane, rows: &[Arc<Row>], receipt: &TransactionReceipt) 
     }
 }
 
-/// Ends a row as `unused` if the token says that the authorization is unused, as settled if a proof is found, and
-/// otherwise leaves it pending with a watch of its own. Whether it was unused.
+/// Ends a row as `unused` if the token says that its authorization is. Whether it is.
 async fn end(lane: &Lane, row: &Arc<Row>, unused: Progress) -> bool {
-    let (ended, is_unused) = match late::fate(&lane.chain, row).await {
-        Ok(Fate::Unused) => (unused, true),
-        Ok(Fate::Settled { transaction, log_index }) => (Progress::Settled { transaction, log_index }, false),
-        Ok(Fate::Unproved) | Err(_) => {
-            late::watch(&lane.chain, &lane.journal, row, lane.limits.rebroadcast_every);
-            return false;
-        }
-    };
-    tracing::info!(network = %lane.chain.network(), key = %row.payment.key(), ?ended, "settlement ended");
-    lane.journal.finish(row, ended);
-    is_unused
+    late::end(&lane.chain, &lane.journal, row, Some(unused), lane.limits.rebroadcast_every).await
 }
