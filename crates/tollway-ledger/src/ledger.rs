@@ -1,0 +1,166 @@
+//! The seam: what every store can do.
+
+use std::fmt;
+
+use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
+
+use crate::{
+    Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneLease,
+    LaneTransaction, LedgerError, Member, NewReservation, NewSettlement, Owed, Role, Sent, SentResult,
+    Settlement, SettlementId, SettlementQuery, TransactionChange,
+};
+
+/// What a store answers with.
+pub type LedgerFuture<'a, T> = BoxFuture<'a, Result<T, LedgerError>>;
+
+/// Durable state. Each call is one transaction; it is durable when the future is ready.
+pub trait Ledger: Send + Sync + fmt::Debug {
+    // Members.
+
+    /// Joins under `name`, which ends the membership of who had it before. Alive until `until`, and longer by
+    /// [`Self::member_renew`].
+    fn member_join<'a>(
+        &'a self,
+        role: Role,
+        name: &'a str,
+        now: UnixTime,
+        until: UnixTime,
+    ) -> LedgerFuture<'a, Member>;
+
+    /// Lives on until `until`. False: somebody joined under the same name, or took over after the member had been dead.
+    fn member_renew<'a>(
+        &'a self,
+        member: &'a Member,
+        now: UnixTime,
+        until: UnixTime,
+    ) -> LedgerFuture<'a, bool>;
+
+    /// Ends a membership: what it holds is free at once.
+    fn member_leave<'a>(&'a self, member: &'a Member) -> LedgerFuture<'a, ()>;
+
+    /// The living members of a role, by name.
+    fn member_list(&self, role: Role, now: UnixTime) -> LedgerFuture<'_, Vec<Member>>;
+
+    // Reservations.
+
+    /// Claims an authorization for a request, or tells its state.
+    ///
+    /// The same key and fingerprint: [`Claim::Running`] while a living member holds it; [`Claim::Again`] when it rests
+    /// with [`Fate::Pending`], [`Fate::Failed`] or [`Fate::Unpaid`], or its holder is dead; [`Claim::Delivered`] when it
+    /// rests with [`Fate::Delivered`] or [`Fate::Owed`]. What is past `keep_until` counts as not there, unless it is
+    /// held by the living or owed. A payment identifier is checked first.
+    ///
+    /// [`Fate::Pending`]: crate::Fate::Pending
+    /// [`Fate::Failed`]: crate::Fate::Failed
+    /// [`Fate::Unpaid`]: crate::Fate::Unpaid
+    /// [`Fate::Delivered`]: crate::Fate::Delivered
+    /// [`Fate::Owed`]: crate::Fate::Owed
+    fn reservation_insert(&self, new: NewReservation) -> LedgerFuture<'_, Claim>;
+
+    /// Ends the caller's right and writes down what is true.
+    fn reservation_finish(&self, finish: Finish) -> LedgerFuture<'_, Finished>;
+
+    /// Whether the key is reserved and did not come to an end: it runs, or rests with pending, failed or unpaid.
+    fn reservation_is_open<'a>(&'a self, key: &'a AuthorizationKey, now: UnixTime) -> LedgerFuture<'a, bool>;
+
+    /// Takes settlements that are owed and due: nobody else is given them before `retry_at`.
+    fn reservation_owed(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Owed>>;
+
+    /// How many are remembered, about.
+    fn reservation_count(&self) -> LedgerFuture<'_, u64>;
+
+    /// Forgets reservations that are past their time, at most `limit`; how many.
+    fn reservation_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
+
+    // Settlements.
+
+    /// Accepts a payment, or tells who did. An existing one that failed or was abandoned begins anew.
+    fn settlement_insert(&self, new: NewSettlement) -> LedgerFuture<'_, Inserted>;
+
+    /// Writes a signed transaction down, and that its payments are sent: all of them or none.
+    fn settlement_sent(&self, sent: Sent) -> LedgerFuture<'_, SentResult>;
+
+    /// Advances payments and transactions, all in one step; for each payment whether it was written. A payment is
+    /// written only with its current attempt and only if it has not ended ([`SettlementState::is_ended`]).
+    ///
+    /// [`SettlementState::is_ended`]: crate::SettlementState::is_ended
+    fn settlement_advance(
+        &self,
+        settlements: Vec<Advance>,
+        transactions: Vec<TransactionChange>,
+        now: UnixTime,
+    ) -> LedgerFuture<'_, Vec<bool>>;
+
+    /// One settlement.
+    fn settlement_get<'a>(&'a self, key: &'a AuthorizationKey) -> LedgerFuture<'a, Option<Settlement>>;
+
+    /// One settlement, by its public name.
+    fn settlement_find(&self, id: SettlementId) -> LedgerFuture<'_, Option<Settlement>>;
+
+    /// Settlements, newest first.
+    fn settlement_list(&self, query: SettlementQuery) -> LedgerFuture<'_, Vec<Settlement>>;
+
+    /// Takes over what dead members left open on a network ([`SettlementState::is_open`]), oldest first: it is the
+    /// caller's, with a new attempt. The members of a lane's open transactions are left to who takes the lane
+    /// ([`Self::lane_transactions`]).
+    ///
+    /// [`SettlementState::is_open`]: crate::SettlementState::is_open
+    fn settlement_adopt<'a>(
+        &'a self,
+        network: &'a Network,
+        member: &'a Member,
+        now: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Settlement>>;
+
+    /// Settled and not yet final on a network, oldest first, whoever wrote it, after `after` in the order of arrival.
+    fn settlement_unfinal<'a>(
+        &'a self,
+        network: &'a Network,
+        after: u64,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Settlement>>;
+
+    /// How many payments are open, in all networks.
+    fn settlement_open_count(&self) -> LedgerFuture<'_, u64>;
+
+    // Lanes.
+
+    /// Takes a lane that nobody alive has; the caller's own lease again if it has it already.
+    fn lane_acquire<'a>(
+        &'a self,
+        network: &'a Network,
+        address: &'a str,
+        member: &'a Member,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<LaneLease>>;
+
+    /// Gives a lane back.
+    fn lane_release<'a>(&'a self, lease: &'a LaneLease) -> LedgerFuture<'a, ()>;
+
+    /// The lane's transactions that are open or included, by nonce and then age, each with its payments. Payments that
+    /// are open become the caller's, with a new attempt. None if the lease no longer counts.
+    fn lane_transactions<'a>(
+        &'a self,
+        lease: &'a LaneLease,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Vec<(LaneTransaction, Vec<Settlement>)>>>;
+
+    // Deliveries.
+
+    /// Takes deliveries that are due: nobody else is given them before `retry_at`.
+    fn delivery_claim(
+        &self,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'_, Vec<Delivery>>;
+
+    /// Ends a try.
+    fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()>;
+
+    // Secrets.
+
+    /// The secret of this name; `fresh` if there is none yet. All who share the ledger share it.
+    fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]>;
+}
