@@ -148,13 +148,15 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     // Deliveries.
 
-    /// Takes deliveries that are due: nobody else is given them before `retry_at`.
-    fn delivery_claim(
-        &self,
+    /// Takes deliveries to one endpoint that are due, longest due first: nobody else is given them before `retry_at`.
+    /// One endpoint a call, so that what waits for a dead one stands in nobody's way.
+    fn delivery_claim<'a>(
+        &'a self,
+        endpoint: &'a str,
         now: UnixTime,
         retry_at: UnixTime,
         limit: u32,
-    ) -> LedgerFuture<'_, Vec<Delivery>>;
+    ) -> LedgerFuture<'a, Vec<Delivery>>;
 
     /// Ends a try.
     fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()>;
