@@ -57,13 +57,17 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// [`Fate::Owed`]: crate::Fate::Owed
     fn reservation_insert(&self, new: NewReservation) -> LedgerFuture<'_, Claim>;
 
-    /// Ends the caller's right and writes down what is true.
+    /// Ends the caller's right and writes down what is true. Who finished last may finish again with the same token, for
+    /// as long as nobody has claimed the reservation since or been given it by [`Self::reservation_owed`]: a finish whose
+    /// answer was lost is repeated or corrected, and [`Fate::Owed`] is settled by who wrote it.
+    ///
+    /// [`Fate::Owed`]: crate::Fate::Owed
     fn reservation_finish(&self, finish: Finish) -> LedgerFuture<'_, Finished>;
 
     /// Whether the key is reserved and did not come to an end: it runs, or rests with pending, failed or unpaid.
     fn reservation_is_open<'a>(&'a self, key: &'a AuthorizationKey, now: UnixTime) -> LedgerFuture<'a, bool>;
 
-    /// Takes settlements that are owed and due: nobody else is given them before `retry_at`.
+    /// Takes settlements that are owed and due: nobody else is given them before `retry_at`. Each has a new token.
     fn reservation_owed(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Owed>>;
 
     /// How many are remembered, about.

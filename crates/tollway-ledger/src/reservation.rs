@@ -100,9 +100,9 @@ pub struct Owed {
     pub amount: Amount,
     /// The request to the facilitator, as its wire writes it.
     pub request: String,
-    /// What to finish the reservation with. Set by the ledger.
+    /// What to finish the reservation with. Set by the ledger; until then it is the token of who wrote it.
     pub token: Token,
-    /// Not to be tried by others before this.
+    /// Not to be tried by others before this: a holder who settles at once gives itself the time to.
     pub next_try: UnixTime,
 }
 
@@ -124,7 +124,7 @@ pub struct Finish {
     pub token: Token,
     /// What is true of the payment from now on.
     pub fate: Fate,
-    /// The answer to keep with it.
+    /// The answer to keep with it. None keeps the one that was kept with [`Fate::Owed`], and no other.
     pub response: Option<StoredResponse>,
     /// Until when it is remembered. Ignored for [`Fate::Released`]; [`Fate::Owed`] is kept beyond it until settled.
     pub keep_until: UnixTime,
