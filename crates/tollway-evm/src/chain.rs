@@ -18,6 +18,7 @@ use serde_json::Value;
 use tollway_core::Network;
 
 use crate::multicall::Call;
+use crate::telemetry;
 
 /// A network behind one node.
 #[derive(Clone, Debug)]
@@ -131,6 +132,19 @@ impl ChainError {
         match self {
             Self::Rpc { error, .. } => error.0.as_error_resp().map(|error| error.message.as_ref()),
             _ => None,
+        }
+    }
+
+    /// One word for it, for who counts.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Rpc { error: NodeError(RpcError::ErrorResp(_)), .. } => "rejected",
+            Self::Rpc { error: NodeError(RpcError::Transport(TransportErrorKind::HttpError(_))), .. } => {
+                "http"
+            }
+            Self::Rpc { error: NodeError(RpcError::Transport(_)), .. } => "unreachable",
+            _ => "malformed",
         }
     }
 }
@@ -578,13 +592,18 @@ impl Chain {
         method: &str,
         call: impl IntoFuture<Output = Result<R, TransportError>>,
     ) -> Result<R, ChainError> {
-        let method = || method.to_owned();
-        match tokio::time::timeout(self.deadline, call).await {
+        let began = tokio::time::Instant::now();
+        let answer = match tokio::time::timeout(self.deadline, call).await {
             Ok(answer) => {
-                answer.map_err(|error| ChainError::Rpc { method: method(), error: NodeError(error) })
+                answer.map_err(|error| ChainError::Rpc { method: method.to_owned(), error: NodeError(error) })
             }
-            Err(_) => Err(ChainError::Timeout { method: method(), deadline_ms: self.deadline.as_millis() }),
-        }
+            Err(_) => {
+                let deadline_ms = self.deadline.as_millis();
+                Err(ChainError::Timeout { method: method.to_owned(), deadline_ms })
+            }
+        };
+        telemetry::called(&self.network, method, began, answer.as_ref().err().map(ChainError::kind));
+        answer
     }
 }
 

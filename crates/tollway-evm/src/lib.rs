@@ -22,6 +22,8 @@ mod recent;
 pub mod signature;
 mod signer;
 #[cfg(feature = "rpc")]
+pub mod telemetry;
+#[cfg(feature = "rpc")]
 mod transaction;
 
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};

@@ -24,6 +24,7 @@ mod journal;
 mod lane;
 mod limits;
 mod phase;
+pub mod telemetry;
 mod verified;
 
 pub use engine::{Engine, EngineBuilder, StartError};
