@@ -40,7 +40,7 @@ pub use builder::{WalletBuilder, WalletError};
 pub use error::{PaymentError, payment_error};
 pub use middleware::PayingMiddleware;
 pub use policy::{Decision, Policy, Reason};
-pub use present::Patience;
+pub use present::{Next, Patience, Presentation, Presented};
 pub use quote::Quote;
 pub use selection::JudgedOffer;
 pub use settlement::{Paid, paid};

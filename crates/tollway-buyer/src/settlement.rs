@@ -1,6 +1,6 @@
 //! Reading the settlement, and holding it against what was signed.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tollway_core::model::{Outcome, SettleResponse};
 use tollway_core::wire::{self, WireError};
 use tollway_core::{Amount, ErrorCode, OfferedValue, UnixTime, model::PaymentRequirements};
@@ -45,7 +45,7 @@ pub fn paid(response: &reqwest::Response) -> Option<&Paid> {
 
 /// Reads the settlement from `response` and notes there what was paid.
 pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
-    let (settlement, unreadable) = match read(&payment, response) {
+    let (settlement, unreadable) = match read(&payment, response.headers()) {
         Ok(settlement) => (settlement, None),
         Err(error) => (None, Some(error.to_string())),
     };
@@ -64,11 +64,11 @@ pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
     response.extensions_mut().insert(Paid { offer, value, payer, settlement, signed_at, header, suspicious });
 }
 
-/// Whether `response` says that this very payment failed and moved nothing. That its authorization is used up
+/// Whether the head of an answer says that this very payment failed and moved nothing. That its authorization is used up
 /// says no such thing: this payment may be what used it.
-pub(crate) fn says_failed(payment: &SignedPayment, response: &reqwest::Response) -> bool {
+pub(crate) fn says_failed(payment: &SignedPayment, headers: &HeaderMap) -> bool {
     let used_up = [ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED, ErrorCode::DUPLICATE_SETTLEMENT];
-    let Ok(Some(told)) = read(payment, response) else { return false };
+    let Ok(Some(told)) = read(payment, headers) else { return false };
     told.outcome() == Outcome::Failed
         && !told.error_reason.as_ref().is_some_and(|code| used_up.contains(code))
         && contradiction(payment, &told, false).is_none()
@@ -80,9 +80,9 @@ fn redirected(status: StatusCode) -> Option<String> {
         .then(|| format!("the paid request was answered by a redirect ({status}) that was not followed"))
 }
 
-fn read(payment: &SignedPayment, response: &reqwest::Response) -> Result<Option<SettleResponse>, WireError> {
+fn read(payment: &SignedPayment, headers: &HeaderMap) -> Result<Option<SettleResponse>, WireError> {
     let names = [wire::PAYMENT_RESPONSE, wire::X_PAYMENT_RESPONSE];
-    let found = names.into_iter().find_map(|name| Some((name, response.headers().get(name)?)));
+    let found = names.into_iter().find_map(|name| Some((name, headers.get(name)?)));
     let Some((name, value)) = found else { return Ok(None) };
     let json = wire::decode_header(name, value.as_bytes())?;
     wire::decode_settle_response(&json, &payment.offer.network).map(Some)
