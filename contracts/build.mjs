@@ -1,5 +1,6 @@
 // Compiles every contract under src/ with the pinned compiler and writes artifacts/<Name>.json for people and tools,
-// and artifacts/<Name>.bin, the bare runtime code that the devnet embeds.
+// and artifacts/<Name>.bin, the bare code that is embedded: the runtime code, or of a contract that is only ever run by
+// its constructor the creation code.
 // With --check it writes nothing and fails if a committed artifact is not what the sources compile to.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,43 +17,46 @@ const settings = {
   metadata: { bytecodeHash: "none", appendCBOR: false },
 };
 
+// Run on every chain there is, some of which are behind: for the oldest EVM that still has all they use.
+const DEPLOYLESS = { "TransferProbe.sol": { ...settings, evmVersion: "paris" } };
+
 const files = readdirSync(join(root, "src")).filter((file) => file.endsWith(".sol")).sort();
 const sources = Object.fromEntries(
   files.map((file) => [file, { content: readFileSync(join(root, "src", file), "utf8") }]),
 );
-const output = JSON.parse(
-  solc.compile(
-    JSON.stringify({
-      language: "Solidity",
-      sources,
-      settings: { ...settings, outputSelection: { "*": { "*": ["abi", "evm.deployedBytecode.object"] } } },
-    }),
-  ),
-);
 
-const problems = (output.errors ?? []).map((error) => error.formattedMessage);
-if (problems.length > 0) {
-  console.error(problems.join("\n"));
-  process.exit(1);
-}
-
+const deployed = Object.fromEntries(Object.entries(sources).filter(([file]) => !(file in DEPLOYLESS)));
 let stale = 0;
-for (const file of files) {
-  for (const [name, contract] of Object.entries(output.contracts[file])) {
-    const runtime = contract.evm.deployedBytecode.object;
-    // Interfaces and abstract contracts have no code of their own.
-    if (runtime === "") continue;
-    const artifact = {
-      contract: name,
-      compiler: { version: solc.version(), settings },
-      abi: contract.abi,
-      runtime: `0x${runtime}`,
-    };
-    emit(`${name}.json`, Buffer.from(`${JSON.stringify(artifact, null, 2)}\n`));
-    emit(`${name}.bin`, Buffer.from(runtime, "hex"));
-  }
+for (const [file, contracts] of Object.entries(compile(deployed, settings))) emitAll(file, contracts, settings);
+for (const [file, own] of Object.entries(DEPLOYLESS)) {
+  emitAll(file, compile({ [file]: sources[file] }, own)[file], own);
 }
 process.exit(stale === 0 ? 0 : 1);
+
+function compile(sources, settings) {
+  const outputSelection = { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } };
+  const input = { language: "Solidity", sources, settings: { ...settings, outputSelection } };
+  const output = JSON.parse(solc.compile(JSON.stringify(input)));
+  const problems = (output.errors ?? []).map((error) => error.formattedMessage);
+  if (problems.length > 0) {
+    console.error(problems.join("\n"));
+    process.exit(1);
+  }
+  return output.contracts;
+}
+
+function emitAll(file, contracts, settings) {
+  const [kind, part] = file in DEPLOYLESS ? ["creation", "bytecode"] : ["runtime", "deployedBytecode"];
+  for (const [name, contract] of Object.entries(contracts)) {
+    const code = contract.evm[part].object;
+    // Interfaces and abstract contracts have no code of their own.
+    if (code === "") continue;
+    const compiler = { version: solc.version(), settings };
+    const artifact = { contract: name, compiler, abi: contract.abi, [kind]: `0x${code}` };
+    emit(`${name}.json`, Buffer.from(`${JSON.stringify(artifact, null, 2)}\n`));
+    emit(`${name}.bin`, Buffer.from(code, "hex"));
+  }
+}
 
 function emit(name, content) {
   const path = join(root, "artifacts", name);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use alloy_json_rpc::{RpcError, RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
-use alloy_rpc_client::{BatchRequest, RpcClient, Waiter};
+use alloy_rpc_client::{RpcClient, Waiter};
 use alloy_rpc_types_eth::{
     Block, BlockNumberOrTag, Filter, Log, TransactionInput, TransactionReceipt, TransactionRequest,
 };
@@ -69,6 +69,11 @@ pub enum ChainError {
     /// A token does not tell the state of an authorization.
     #[error("an asset does not tell the state of an authorization: it does not implement EIP-3009")]
     NoState,
+    /// The node does not run a call without a target, or gives it too little gas for one payment.
+    #[error(
+        "the node does not simulate transfers: an eth_call without a target does not answer as it should"
+    )]
+    NoSimulation,
     /// The node has no latest block.
     #[error("the node has no latest block")]
     NoBlock,
@@ -158,11 +163,15 @@ pub(crate) enum CallOutcome {
     Reverted(Bytes),
 }
 
-/// What the newest block says.
+/// What a block's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its number.
     pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// The hash of the block before it.
+    pub parent_hash: B256,
     /// Its timestamp, seconds.
     pub timestamp: u64,
     /// Its base fee, wei.
@@ -273,52 +282,35 @@ impl Chain {
         if expected == actual { Ok(()) } else { Err(ChainError::OtherChain { expected, actual }) }
     }
 
-    /// Runs a call on the latest state (`eth_call`) with at most `gas`, and tells which accounts have code,
-    /// in one round: a JSON-RPC batch. A revert is an answer.
-    pub(crate) async fn call_with_codes(
+    /// Runs a call on the latest state (`eth_call`) with at most `gas`. A revert is an answer.
+    pub(crate) async fn call(
         &self,
         sender: Address,
         call: &Call,
         gas: u64,
-        accounts: &[Address],
-    ) -> Result<(CallOutcome, Vec<bool>), ChainError> {
-        let request = (transaction_request(sender, call, Some(gas)), BlockNumberOrTag::Latest);
-        let (first, rest) = accounts.split_at(accounts.len().min(BATCH_REQUESTS - 1));
-        let asked = self.call_batch(&request, first);
-        let others = rest.chunks(BATCH_REQUESTS).map(|chunk| self.code_batch(chunk));
-        let ((answer, mut codes), others) = tokio::try_join!(asked, try_join_all(others))?;
-        codes.extend(others.into_iter().flatten());
-        Ok((answer, codes))
+    ) -> Result<CallOutcome, ChainError> {
+        self.eth_call(transaction_request(sender, call, Some(gas))).await
     }
 
-    /// The call, and the first accounts beside it.
-    async fn call_batch(
+    /// Runs the creation of a contract on the latest state (`eth_call` without a target) with at most `gas`, and
+    /// returns what would be its code. A revert is an answer.
+    pub(crate) async fn call_creation(
         &self,
-        request: &(TransactionRequest, BlockNumberOrTag),
-        accounts: &[Address],
-    ) -> Result<(CallOutcome, Vec<bool>), ChainError> {
-        if accounts.is_empty() {
-            return Ok((outcome(self.request::<_, Bytes>("eth_call", request).await)?, Vec::new()));
-        }
-        let mut batch = self.client.new_batch();
-        let call = batch.add_call::<_, Bytes>("eth_call", request).map_err(call_failed)?;
-        let codes = add_codes(&mut batch, accounts)?;
-        let answers = self.within("eth_call", async {
-            batch.send().await?;
-            Ok((call.await, have_code(codes).await?))
-        });
-        let (answer, codes) = answers.await?;
-        Ok((outcome(answer.map_err(call_failed))?, codes))
-    }
-
-    async fn code_batch(&self, accounts: &[Address]) -> Result<Vec<bool>, ChainError> {
-        let mut batch = self.client.new_batch();
-        let codes = add_codes(&mut batch, accounts)?;
-        self.within("eth_getCode", async {
-            batch.send().await?;
-            have_code(codes).await
+        sender: Address,
+        initcode: Bytes,
+        gas: u64,
+    ) -> Result<CallOutcome, ChainError> {
+        self.eth_call(TransactionRequest {
+            from: Some(sender),
+            gas: Some(gas),
+            input: TransactionInput::new(initcode),
+            ..TransactionRequest::default()
         })
         .await
+    }
+
+    async fn eth_call(&self, request: TransactionRequest) -> Result<CallOutcome, ChainError> {
+        outcome(self.request("eth_call", (request, BlockNumberOrTag::Latest)).await)
     }
 
     /// How much gas a call needs, as the node sees it.
@@ -369,14 +361,40 @@ impl Chain {
     /// # }
     /// ```
     pub async fn head(&self) -> Result<Head, ChainError> {
-        let block: Option<Block<B256>> =
-            self.request("eth_getBlockByNumber", (BlockNumberOrTag::Latest, false)).await?;
-        let header = block.ok_or(ChainError::NoBlock)?.header;
-        Ok(Head {
+        self.block(BlockNumberOrTag::Latest).await?.ok_or(ChainError::NoBlock)
+    }
+
+    /// The block with this number; `None` where the chain has not come to it.
+    ///
+    /// # Errors
+    /// No answer.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&serde_json::json!(null));
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// assert_eq!(chain.block_by_number(40_000_000).await?, None); // not yet
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn block_by_number(&self, number: u64) -> Result<Option<Head>, ChainError> {
+        self.block(BlockNumberOrTag::Number(number)).await
+    }
+
+    async fn block(&self, tag: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
+        let block: Option<Block<B256>> = self.request("eth_getBlockByNumber", (tag, false)).await?;
+        Ok(block.map(|Block { header, .. }| Head {
             number: header.number,
+            hash: header.hash,
+            parent_hash: header.parent_hash,
             timestamp: header.timestamp,
             base_fee: header.base_fee_per_gas.map_or(0, u128::from),
-        })
+        }))
     }
 
     /// The tip the node suggests, wei per gas (`eth_maxPriorityFeePerGas`).
@@ -520,6 +538,30 @@ impl Chain {
         self.request("eth_getTransactionReceipt", (hash,)).await
     }
 
+    /// The receipts of several transactions, in their order, in one round of JSON-RPC batches.
+    ///
+    /// # Errors
+    /// No answer to one of them.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&serde_json::json!(null));
+    /// # node.push_success(&serde_json::json!(null));
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let hashes = [0xab, 0xcd].map(tollway_evm::B256::repeat_byte);
+    /// assert_eq!(chain.receipts(&hashes).await?, [None, None]); // not yet
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn receipts(&self, hashes: &[B256]) -> Result<Vec<Option<TransactionReceipt>>, ChainError> {
+        self.batch("eth_getTransactionReceipt", hashes.iter().map(|hash| (hash,))).await
+    }
+
     /// The logs that match a filter (`eth_getLogs`).
     ///
     /// # Errors
@@ -550,6 +592,37 @@ impl Chain {
     pub async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
         let transaction: Option<Value> = self.request("eth_getTransactionByHash", (hash,)).await?;
         Ok(transaction.is_some())
+    }
+
+    /// Whether the node knows each transaction, included or not, in one round of JSON-RPC batches.
+    ///
+    /// # Errors
+    /// No answer to one of them.
+    ///
+    /// ```
+    /// # use alloy_transport::mock::{Asserter, MockTransport};
+    /// # use tollway_core::Network;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = Asserter::new();
+    /// # node.push_success(&serde_json::json!(null));
+    /// # node.push_success(&serde_json::json!({}));
+    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
+    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
+    /// # let hashes = [0xab, 0xcd].map(tollway_evm::B256::repeat_byte);
+    /// assert_eq!(chain.transactions_known(&hashes).await?, [false, true]); // the first was dropped
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn transactions_known(&self, hashes: &[B256]) -> Result<Vec<bool>, ChainError> {
+        let found: Vec<Option<Value>> =
+            self.batch("eth_getTransactionByHash", hashes.iter().map(|hash| (hash,))).await?;
+        Ok(found.iter().map(Option::is_some).collect())
+    }
+
+    /// The codes at several addresses, in one round of JSON-RPC batches.
+    pub(crate) async fn codes(&self, accounts: &[Address]) -> Result<Vec<Bytes>, ChainError> {
+        self.batch("eth_getCode", accounts.iter().map(|account| (account, BlockNumberOrTag::Latest))).await
     }
 
     /// Any JSON-RPC method, for controls that only a development node has.
@@ -586,6 +659,25 @@ impl Chain {
         self.within(&method, call).await
     }
 
+    /// One method with many parameters: batches of a size that nodes take, all at once.
+    async fn batch<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        params: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<R>, ChainError> {
+        let params: Vec<P> = params.into_iter().collect();
+        let batches = params.chunks(BATCH_REQUESTS).map(|chunk| {
+            self.within(method, async move {
+                let mut batch = self.client.new_batch();
+                let add = |params| batch.add_call::<P, R>(method, params);
+                let answers: Vec<Waiter<R>> = chunk.iter().map(add).collect::<Result<_, _>>()?;
+                batch.send().await?;
+                try_join_all(answers).await
+            })
+        });
+        Ok(try_join_all(batches).await?.into_iter().flatten().collect())
+    }
+
     /// Bounds a wait, and says which method it was for.
     async fn within<R>(
         &self,
@@ -609,23 +701,6 @@ impl Chain {
 
 /// The most requests in one JSON-RPC batch: what the stricter of public nodes take.
 const BATCH_REQUESTS: usize = 10;
-
-fn call_failed(error: TransportError) -> ChainError {
-    ChainError::Rpc { method: "eth_call".to_owned(), error: NodeError(error) }
-}
-
-fn add_codes(batch: &mut BatchRequest<'_>, accounts: &[Address]) -> Result<Vec<Waiter<Bytes>>, ChainError> {
-    let add = |account| batch.add_call::<_, Bytes>("eth_getCode", &(account, BlockNumberOrTag::Latest));
-    accounts.iter().map(add).collect::<Result<_, _>>().map_err(call_failed)
-}
-
-async fn have_code(codes: Vec<Waiter<Bytes>>) -> Result<Vec<bool>, TransportError> {
-    let mut answers = Vec::with_capacity(codes.len());
-    for code in codes {
-        answers.push(!code.await?.is_empty());
-    }
-    Ok(answers)
-}
 
 fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> TransactionRequest {
     TransactionRequest {

@@ -1,7 +1,7 @@
 //! Multicall3: several calls in one, each allowed to fail alone.
 
 use alloy_primitives::{Address, Bytes, address};
-use alloy_sol_types::{Revert, SolCall, SolError, sol};
+use alloy_sol_types::{SolCall, sol};
 
 use crate::chain::{CallOutcome, Chain, ChainError};
 
@@ -57,35 +57,13 @@ pub(crate) struct Returned {
     pub(crate) data: Bytes,
 }
 
-impl Returned {
-    /// The reason in the return data, bounded: it is foreign text.
-    pub(crate) fn revert_reason(&self) -> String {
-        match Revert::abi_decode(&self.data) {
-            Ok(revert) => revert.reason().chars().filter(|c| !c.is_control()).take(120).collect(),
-            Err(_) if self.data.is_empty() => "no reason given".to_owned(),
-            Err(_) => format!("error data {}", self.data.slice(..self.data.len().min(36))),
-        }
-    }
-}
-
 /// Runs `calls` in one `eth_call` on the latest state.
 pub(crate) async fn call(
     chain: &Chain,
     sender: Address,
     calls: &[Call],
 ) -> Result<Vec<Returned>, ChainError> {
-    call_with_codes(chain, sender, calls, &[]).await.map(|(returned, _)| returned)
-}
-
-/// Runs `calls`, and tells which accounts have code, in one round.
-pub(crate) async fn call_with_codes(
-    chain: &Chain,
-    sender: Address,
-    calls: &[Call],
-    accounts: &[Address],
-) -> Result<(Vec<Returned>, Vec<bool>), ChainError> {
-    let (outcome, codes) =
-        chain.call_with_codes(sender, &batch(calls.iter().cloned()), gas_for(calls.len()), accounts).await?;
+    let outcome = chain.call(sender, &batch(calls.iter().cloned()), gas_for(calls.len())).await?;
     let CallOutcome::Returned(bytes) = outcome else { return Err(ChainError::NoMulticall) };
     let results =
         Multicall3::aggregate3Call::abi_decode_returns(&bytes).map_err(|_| ChainError::NoMulticall)?;
@@ -93,10 +71,10 @@ pub(crate) async fn call_with_codes(
         return Err(ChainError::NoMulticall);
     }
     let returned = |result: Multicall3::Result| Returned { success: result.success, data: result.returnData };
-    Ok((results.into_iter().map(returned).collect(), codes))
+    Ok(results.into_iter().map(returned).collect())
 }
 
-/// How much gas a simulation may burn on the node: a hostile token cannot make it work longer.
+/// How much gas the calls may burn on the node: a hostile contract cannot make it work longer.
 fn gas_for(calls: usize) -> u64 {
     u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(100_000).saturating_add(1_000_000).min(50_000_000)
 }

@@ -224,7 +224,8 @@ async fn first_simulation(
 ) -> Result<Result<(), Refusal>, FacilitatorError> {
     let sender = network.lane().map(LaneHandle::address).unwrap_or_default();
     let verdicts = simulate::simulate(&network.chain, sender, &[payment]).await?;
-    Ok(verdicts.into_iter().next().unwrap_or(Ok(())))
+    // Each payment has its verdict: a simulation without one would be no answer.
+    Ok(verdicts.into_iter().collect::<Result<Vec<_>, _>>().map(drop))
 }
 
 fn failure(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {

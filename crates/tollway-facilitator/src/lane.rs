@@ -163,7 +163,7 @@ impl Lane {
             let mut left = Vec::with_capacity(open.len());
             for (row, verdict) in open.into_iter().zip(verdicts) {
                 match verdict {
-                    Ok(()) => left.push(row),
+                    Ok(_) => left.push(row),
                     Err(refusal) => self.refuse(&row, refusal).await,
                 }
             }

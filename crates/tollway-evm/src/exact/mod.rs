@@ -5,7 +5,8 @@
 //! | make the offer | `offer` | seller |
 //! | sign it | `sign` | buyer |
 //! | check what needs no chain | `verify` | seller, facilitator |
-//! | simulate, build the call | `settle` | facilitator |
+//! | simulate the transfer | `simulate` | facilitator |
+//! | build the call that makes it | `settle` | facilitator |
 //! | prove it moved | `prove` | facilitator |
 
 mod offer;
@@ -13,13 +14,17 @@ mod prove;
 #[cfg(feature = "rpc")]
 mod settle;
 mod sign;
+#[cfg(feature = "rpc")]
+mod simulate;
 mod verify;
 
 pub use offer::ExactSeller;
 pub use prove::{TransferProof, prove_transfer};
 #[cfg(feature = "rpc")]
-pub use settle::{find_use, is_used, simulate, transfer_call};
+pub use settle::{find_use, is_used, transfer_call};
 pub use sign::ExactBuyer;
+#[cfg(feature = "rpc")]
+pub use simulate::{Funds, MAX_PAYMENTS_PER_CALL, Verdict, simulate};
 pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check, check_at_any_time, check_window};
 
 use alloy_primitives::{Address, B256, Signature, U256};

@@ -4,9 +4,9 @@
 //! into one transaction together, just before it is signed, because the queue takes time and balances are spent.
 
 use alloy_primitives::Address;
-use tollway_core::{FacilitatorError, Refusal};
+use tollway_core::FacilitatorError;
 use tollway_evm::Chain;
-use tollway_evm::exact::{self, ExactPayment};
+use tollway_evm::exact::{self, ExactPayment, Verdict};
 
 /// Simulates transfers in order, each on the state that those before it leave. The outer error is the node's failure
 /// and says nothing about any payment.
@@ -14,7 +14,7 @@ pub(crate) async fn simulate(
     chain: &Chain,
     sender: Address,
     payments: &[&ExactPayment],
-) -> Result<Vec<Result<(), Refusal>>, FacilitatorError> {
+) -> Result<Vec<Verdict>, FacilitatorError> {
     exact::simulate(chain, sender, payments).await.map_err(|error| {
         tracing::warn!(network = %chain.network(), %error, "node failed during a simulation");
         FacilitatorError::Busy(format!("the node of {} failed", chain.network()))
