@@ -1,7 +1,7 @@
 //! Whether assets are on chain as the table has them. A wrong domain would make every signature fail in
 //! silence.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::{SolCall, SolValue, sol};
 
 use crate::chain::{Chain, ChainError};
@@ -30,6 +30,8 @@ sol! {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let node = Asserter::new();
 /// # node.push_success(&Bytes::from(vec![(true, Bytes::new()); 2].abi_encode()));
+/// # node.push_success(&"0x");
+/// # node.push_success(&"0x");
 /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
 /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
 /// let faults = asset_faults(&chain, &AssetTable::known()).await?; // on a chain without them
@@ -44,9 +46,15 @@ pub async fn asset_faults(chain: &Chain, assets: &AssetTable) -> Result<Vec<Stri
         data: Domained::DOMAIN_SEPARATORCall {}.abi_encode().into(),
     };
     let calls: Vec<Call> = ours.iter().map(call).collect();
-    let returned = multicall::call(chain, Address::ZERO, &calls).await?;
-    let fault = |(asset, returned): (&&Asset, &multicall::Returned)| {
+    let addresses: Vec<Address> = ours.iter().map(|asset| asset.address).collect();
+    let (returned, codes) =
+        tokio::try_join!(multicall::call(chain, Address::ZERO, &calls), chain.codes(&addresses))?;
+    let fault = |((asset, returned), code): ((&&Asset, &multicall::Returned), &Bytes)| {
         let named = format!("asset {} at {}", asset.symbol, asset.address);
+        // Whatever is asked of an account without code succeeds and answers nothing.
+        if code.is_empty() {
+            return Some(format!("{named}: no contract is there"));
+        }
         let answered = B256::abi_decode(&returned.data).ok().filter(|_| returned.success);
         match (answered, Domain::of(asset)) {
             (Some(answered), Some(domain)) if answered == domain.separator() => None,
@@ -54,8 +62,8 @@ pub async fn asset_faults(chain: &Chain, assets: &AssetTable) -> Result<Vec<Stri
                 "{named}: its EIP-712 domain is not name {:?}, version {:?}",
                 asset.name, asset.version
             )),
-            (None, _) => Some(format!("{named}: no contract there tells a DOMAIN_SEPARATOR()")),
+            (None, _) => Some(format!("{named}: the contract there does not tell a DOMAIN_SEPARATOR()")),
         }
     };
-    Ok(ours.iter().zip(&returned).filter_map(fault).collect())
+    Ok(ours.iter().zip(&returned).zip(&codes).filter_map(fault).collect())
 }

@@ -22,3 +22,4 @@ mod lanes;
 mod market;
 mod node;
 mod process;
+mod simulation;
