@@ -3,7 +3,7 @@
 //! - [`model`]: the objects, free of protocol version and transport.
 //! - [`wire`]: both protocol versions to and from that model; the only place that knows how they differ.
 //! - [`Amount`], [`Money`], [`Network`], [`ErrorCode`]: the words they are made of.
-//! - [`Facilitator`], [`SellerScheme`], [`BuyerScheme`], [`Clock`]: the seams.
+//! - [`Facilitator`], [`SellerScheme`], [`BuyerScheme`], [`SettlementWitness`], [`Clock`]: the seams.
 //!
 //! What does not live here: I/O, an async runtime, HTTP, any chain's SDK.
 
@@ -18,6 +18,7 @@ mod money;
 mod network;
 mod scheme;
 pub mod wire;
+mod witness;
 
 pub use amount::{Amount, AmountError};
 pub use clock::{Clock, ManualClock, SystemClock, UnixTime};
@@ -32,3 +33,4 @@ pub use scheme::{
     AuthorizationKey, BuyerScheme, Checked, OfferError, OfferedValue, Price, Refusal, SellerScheme,
     SignError, Terms,
 };
+pub use witness::{SettlementWitness, Witnessed};

@@ -8,6 +8,7 @@
 //! | simulate the transfer | `simulate` | facilitator |
 //! | build the call that makes it | `settle` | facilitator |
 //! | prove it moved | `prove` | facilitator |
+//! | look at the receipt oneself | `witness` | seller |
 
 mod offer;
 mod prove;
@@ -17,6 +18,8 @@ mod sign;
 #[cfg(feature = "rpc")]
 mod simulate;
 mod verify;
+#[cfg(feature = "rpc")]
+mod witness;
 
 pub use offer::ExactSeller;
 pub use prove::{TransferProof, prove_transfer};
@@ -26,6 +29,8 @@ pub use sign::ExactBuyer;
 #[cfg(feature = "rpc")]
 pub use simulate::{Funds, MAX_PAYMENTS_PER_CALL, Verdict, simulate};
 pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check, check_at_any_time, check_window};
+#[cfg(feature = "rpc")]
+pub use witness::ReceiptWitness;
 
 use alloy_primitives::{Address, B256, Signature, U256};
 use tollway_core::wire::Fields;

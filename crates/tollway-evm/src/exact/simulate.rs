@@ -292,7 +292,7 @@ mod tests {
         let full = vec![&payment; MAX_PAYMENTS_PER_CALL];
         assert!(encode(&full).len() <= 49_152, "initcode, EIP-3860");
         let longest = 33 + 1 + 120;
-        assert!(1 + MAX_PAYMENTS_PER_CALL * longest <= 24_576, "code, EIP-170");
+        assert!(MAX_PAYMENTS_PER_CALL * longest < 24_576, "code, EIP-170");
         assert_ne!(super::VERSION, 0xef, "EIP-3541");
         assert_eq!(gas_for(MAX_PAYMENTS_PER_CALL), 50_000_000);
         assert!(CREATION_CODE.len() > 500);

@@ -23,3 +23,4 @@ mod market;
 mod node;
 mod process;
 mod simulation;
+mod witness;
