@@ -13,6 +13,9 @@ use crate::{
 /// What a store answers with.
 pub type LedgerFuture<'a, T> = BoxFuture<'a, Result<T, LedgerError>>;
 
+/// What is in a lane: transactions that are not ended, by nonce and then age, each with its payments.
+pub type LaneContents = Vec<(LaneTransaction, Vec<Settlement>)>;
+
 /// Durable state. Each call is one transaction; it is durable when the future is ready.
 pub trait Ledger: Send + Sync + fmt::Debug {
     // Members.
@@ -148,7 +151,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
         &'a self,
         lease: &'a LaneLease,
         now: UnixTime,
-    ) -> LedgerFuture<'a, Option<Vec<(LaneTransaction, Vec<Settlement>)>>>;
+    ) -> LedgerFuture<'a, Option<LaneContents>>;
 
     // Deliveries.
 

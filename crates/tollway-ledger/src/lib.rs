@@ -22,14 +22,17 @@ mod error;
 mod lane;
 mod ledger;
 mod member;
+mod memory;
 mod reservation;
 mod settlement;
+mod tables;
 
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, NewDelivery};
 pub use error::LedgerError;
 pub use lane::{LaneLease, LaneTransaction, NewTransaction, TransactionState};
-pub use ledger::{Ledger, LedgerFuture};
+pub use ledger::{LaneContents, Ledger, LedgerFuture};
 pub use member::{Member, Role};
+pub use memory::MemoryLedger;
 pub use reservation::{
     Claim, Fate, Finish, Finished, NewReservation, Owed, OwedLimits, PaymentIdentifier, StoredResponse, Token,
 };

@@ -71,11 +71,12 @@ pub enum Claim {
 /// How a reservation ends, or rests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Nothing was settled: the payment is free again, and nothing is remembered of it.
+    /// Nothing was settled and nothing served. A first claim leaves nothing behind; a later one leaves the reservation
+    /// as it rested before, so that a claim whose answer was lost can be given back without knowing what it was.
     Released,
     /// Sent to settle, fate unknown, or settled and not delivered. The transaction; empty if it is not known.
     Pending(String),
-    /// The settlement failed, and nothing was delivered.
+    /// The settlement failed, and nothing was delivered. Of a reservation that owes already it is [`Self::Unpaid`].
     Failed,
     /// Settled and delivered, by this transaction.
     Delivered(String),
@@ -124,11 +125,13 @@ pub struct Finish {
     pub token: Token,
     /// What is true of the payment from now on.
     pub fate: Fate,
-    /// The answer to keep with it. None keeps the one that was kept with [`Fate::Owed`], and no other.
+    /// The answer to keep with it. None keeps the one that was kept with [`Fate::Owed`] or [`Fate::Delivered`] just
+    /// before, and no other.
     pub response: Option<StoredResponse>,
     /// Until when it is remembered. Ignored for [`Fate::Released`]; [`Fate::Owed`] is kept beyond it until settled.
     pub keep_until: UnixTime,
-    /// Holds [`Fate::Owed`] against what is owed already ([`Fate::Owed`] and [`Fate::Unpaid`]).
+    /// Holds [`Fate::Owed`] against what is owed already on its network in its asset: all that was owed and neither
+    /// paid nor forgotten. What does not grow is within any limit.
     pub owed_limits: Option<OwedLimits>,
     /// Now.
     pub now: UnixTime,

@@ -1,0 +1,99 @@
+//! The rules of the ledger over rows in memory: what each call reads, decides and writes.
+//!
+//! Every store keeps these rules by running this code. [`crate::MemoryLedger`] runs it over all rows there are. The
+//! SQL stores load the rows that some calls are about, run it over these, and write down the rows that it touched; so
+//! there is one place where a rule can be wrong. What does not live here: locks, SQL, waiting.
+
+mod deliveries;
+mod lanes;
+mod members;
+mod reservations;
+mod settlements;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
+
+pub(crate) use deliveries::DeliveryRow;
+pub(crate) use lanes::{LaneRow, TransactionRow};
+pub(crate) use members::MemberRow;
+pub(crate) use reservations::Reservation;
+pub(crate) use table::Table;
+
+use crate::{Role, SettlementId, StoredResponse};
+
+/// By name within a role.
+pub(crate) type MemberKey = (Role, String);
+/// By network and account.
+pub(crate) type LaneKey = (Network, String);
+/// What is owed on a network in an asset: by a payer, or by all.
+pub(crate) type TallyKey = (Network, String, Option<String>);
+
+/// All rows, or those that some calls are about, and the indexes that the calls need.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) members: Table<MemberKey, MemberRow>,
+    pub(crate) reservations: Table<AuthorizationKey, Reservation>,
+    pub(crate) responses: Table<AuthorizationKey, StoredResponse>,
+    pub(crate) tallies: Table<TallyKey, Amount>,
+    pub(crate) settlements: Table<AuthorizationKey, crate::Settlement>,
+    pub(crate) lanes: Table<LaneKey, LaneRow>,
+    pub(crate) transactions: Table<String, TransactionRow>,
+    pub(crate) deliveries: Table<u64, DeliveryRow>,
+    pub(crate) secrets: Table<String, [u8; 32]>,
+    /// How many reservations there are, in the store as a whole.
+    pub(crate) reservation_count: u64,
+    /// The latest place in the order of arrival.
+    pub(crate) sequence: u64,
+    /// The latest delivery's name.
+    pub(crate) delivery_id: u64,
+    indexes: Indexes,
+}
+
+/// Ways to rows that are not by their key. Kept by the `put` and `remove` of each kind of row.
+#[derive(Debug, Default)]
+struct Indexes {
+    by_identifier: BTreeMap<(String, String), AuthorizationKey>,
+    by_keep_until: BTreeSet<(UnixTime, AuthorizationKey)>,
+    by_next_try: BTreeSet<(UnixTime, AuthorizationKey)>,
+    by_response_expiry: BTreeSet<(UnixTime, AuthorizationKey)>,
+    by_id: BTreeMap<SettlementId, AuthorizationKey>,
+    by_sequence: BTreeMap<u64, AuthorizationKey>,
+    by_payer: BTreeSet<(String, u64)>,
+    by_caller: BTreeSet<(String, u64)>,
+    open: BTreeSet<(Network, u64)>,
+    unfinal: BTreeSet<(Network, u64)>,
+    unended_transactions: BTreeSet<(LaneKey, u64, u64, String)>,
+    due_deliveries: BTreeSet<(String, UnixTime, u64)>,
+}
+
+impl Tables {
+    #[expect(dead_code, reason = "for the SQL stores")]
+    /// Remembers from now on which rows are written.
+    pub(crate) fn track(&mut self) {
+        self.members.track();
+        self.reservations.track();
+        self.responses.track();
+        self.tallies.track();
+        self.settlements.track();
+        self.lanes.track();
+        self.transactions.track();
+        self.deliveries.track();
+        self.secrets.track();
+    }
+
+    /// The secret of this name; `fresh` if there is none.
+    pub(crate) fn secret(&mut self, name: &str, fresh: [u8; 32]) -> [u8; 32] {
+        if let Some(secret) = self.secrets.get(name) {
+            return *secret;
+        }
+        self.secrets.put(name.to_owned(), fresh);
+        fresh
+    }
+}
+
+/// The latest moment that every store can hold.
+pub(crate) fn storable(time: UnixTime) -> UnixTime {
+    UnixTime(time.0.min(i64::MAX.unsigned_abs()))
+}

@@ -1,0 +1,67 @@
+//! One suite for every store: what is true of one is true of all.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the rules are tests too")]
+
+mod deliveries;
+mod lanes;
+mod members;
+mod owed;
+mod records;
+mod reservations;
+mod settlements;
+mod stores;
+
+/// The rules of a module's store, each a test by its name.
+macro_rules! conformance {
+    ($store:ident: $($module:ident::$rule:ident,)*) => {
+        mod $store {
+            $(
+                #[tokio::test]
+                async fn $rule() {
+                    let Some(store) = crate::stores::$store().await else { return };
+                    crate::$module::$rule(&*store.ledger).await;
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! every_rule {
+    ($store:ident) => {
+        conformance! { $store:
+            members::a_start_under_a_name_ends_the_one_before,
+            members::a_late_member_lives_on_unless_somebody_took_over,
+            members::who_leaves_frees_what_it_holds_at_once,
+            reservations::a_key_is_claimed_once_and_a_released_one_is_free_again,
+            reservations::another_request_finds_the_key_taken,
+            reservations::what_did_not_come_to_an_end_is_claimed_again_and_rests_as_before_when_released,
+            reservations::a_delivered_one_is_told_with_its_answer_while_that_lasts,
+            reservations::the_dead_are_taken_over_from_and_can_write_nothing_more,
+            reservations::a_member_does_not_take_over_from_itself,
+            reservations::a_finish_is_repeated_or_corrected_until_another_has_it,
+            reservations::an_identifier_names_one_payment_for_as_long_as_it_is_kept,
+            reservations::what_is_past_its_time_counts_as_not_there,
+            reservations::a_full_ledger_denies,
+            reservations::sweeping_takes_the_oldest_and_leaves_the_held_and_the_owed,
+            owed::what_is_owed_is_taken_by_one_at_a_time,
+            owed::the_limits_hold_against_all_that_is_owed,
+            owed::a_debt_is_not_forgotten_by_presenting_again,
+            settlements::an_accepted_payment_is_found_by_who_comes_second,
+            settlements::a_failed_payment_begins_anew_and_keeps_its_transactions,
+            settlements::something_else_under_the_same_key_is_told,
+            settlements::a_step_needs_the_current_attempt_and_a_payment_that_has_not_ended,
+            settlements::lists_are_newest_first_and_page,
+            settlements::the_unfinal_are_found_until_they_are_final,
+            settlements::orphans_are_adopted_but_not_those_of_a_lane,
+            lanes::a_lane_has_one_holder_and_its_token_grows,
+            lanes::who_lost_the_lane_can_write_no_transaction,
+            lanes::a_transaction_is_written_with_all_its_payments_or_not_at_all,
+            lanes::who_takes_a_lane_takes_its_payments,
+            lanes::what_is_final_stays_final,
+            deliveries::a_delivery_comes_with_its_outcome_and_is_tried_until_it_is_over,
+            deliveries::a_secret_is_made_once,
+        }
+    };
+}
+
+every_rule!(memory);
