@@ -19,16 +19,19 @@
 
 mod delivery;
 mod error;
+mod interposed;
 mod lane;
 mod ledger;
 mod member;
 mod memory;
 mod reservation;
 mod settlement;
+mod shared;
 mod tables;
 
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, NewDelivery};
 pub use error::LedgerError;
+pub use interposed::{Interposed, Interposer};
 pub use lane::{LaneLease, LaneTransaction, NewTransaction, TransactionState};
 pub use ledger::{LaneContents, Ledger, LedgerFuture};
 pub use member::{Member, Role};

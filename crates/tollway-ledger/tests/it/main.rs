@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the rules are tests too")]
 
 mod deliveries;
+mod interposed;
 mod lanes;
 mod members;
 mod owed;
