@@ -10,7 +10,7 @@ use tollway_core::model::{
     FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use tollway_core::{
-    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Refusal, SchemeName, SystemClock,
+    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, Refusal, SchemeName, SystemClock,
     X402Version,
 };
 use tollway_evm::exact::ExactPayment;
@@ -93,6 +93,11 @@ impl Engine {
     /// ```
     pub fn open_payments(&self) -> usize {
         self.inner.journal.open_count()
+    }
+
+    /// The network, if it is served.
+    pub(crate) fn served(&self, network: &Network) -> Option<&Network> {
+        self.inner.networks.iter().map(|served| served.network()).find(|served| *served == network)
     }
 
     /// How the networks are, for `/health`.

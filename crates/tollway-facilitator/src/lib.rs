@@ -16,6 +16,7 @@
 //! - `journal`: the history of each payment, by authorization key.
 //! - [`router`]: the HTTP API.
 
+mod callers;
 mod engine;
 mod evm_network;
 mod health;
@@ -24,10 +25,16 @@ mod journal;
 mod lane;
 mod limits;
 mod phase;
+mod score;
+mod settlement_json;
 pub mod telemetry;
 mod verified;
+mod webhook;
 
+pub use callers::{CallerSetup, Callers, MAX_CALLERS, MIN_KEY_BYTES, Quota};
 pub use engine::{Engine, EngineBuilder, StartError};
 pub use evm_network::NetworkSetup;
 pub use http::{MAX_BODY_BYTES, router};
 pub use limits::{Limits, MAX_BATCH};
+pub use score::{Score, ScoreLimits};
+pub use webhook::{MAX_WEBHOOKS, OutcomeEndpoints, WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};

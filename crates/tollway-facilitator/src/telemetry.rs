@@ -4,8 +4,17 @@
 //!
 //! Labels have few values: networks, error codes of the protocol's table, our own words. Never a payer or a hash.
 
-use metrics::Unit;
+use std::borrow::Cow;
+
+use metrics::{Unit, counter, histogram};
+use tokio::time::Instant;
+use tollway_core::model::{Outcome, SettleResponse, VerifyResponse};
+use tollway_core::{ErrorCode, FacilitatorError, Network};
+use tollway_evm::exact::ExactPayment;
 use tollway_evm::telemetry::{RPC_CALLS, RPC_ERRORS, RPC_SECONDS};
+use tollway_ledger::SettlementId;
+use tracing::Span;
+use tracing::field::display;
 
 /// How long a payment took to be verified. Labels: `network`, `outcome`.
 pub const VERIFY_SECONDS: &str = "tollway_verify_seconds";
@@ -113,6 +122,83 @@ pub fn describe() {
     }
 }
 
+/// Counts a verdict of `/verify`. The network is one that is served; none for others: strangers name no label.
+pub(crate) fn verified(
+    network: Option<&Network>,
+    began: Instant,
+    verdict: Result<&VerifyResponse, &FacilitatorError>,
+) {
+    let (outcome, reason) = match verdict {
+        Ok(response) if response.is_valid => ("valid", Cow::Borrowed("")),
+        Ok(response) => ("invalid", reason(response.invalid_reason.as_ref())),
+        Err(error) => ("unavailable", Cow::Borrowed(error_kind(error))),
+    };
+    let network = network_label(network);
+    histogram!(VERIFY_SECONDS, "network" => network.clone(), "outcome" => outcome).record(began.elapsed());
+    counter!(VERIFIED, "network" => network, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// Counts an answer of `/settle`, likewise.
+pub(crate) fn settled(
+    network: Option<&Network>,
+    began: Instant,
+    answer: Result<&SettleResponse, &FacilitatorError>,
+) {
+    let (outcome, reason) = match answer {
+        Ok(response) => match response.outcome() {
+            Outcome::Failed => ("failed", reason(response.error_reason.as_ref())),
+            other => (outcome_word(other), Cow::Borrowed("")),
+        },
+        Err(error) => ("unavailable", Cow::Borrowed(error_kind(error))),
+    };
+    let network = network_label(network);
+    histogram!(SETTLE_SECONDS, "network" => network.clone(), "outcome" => outcome).record(began.elapsed());
+    counter!(SETTLED, "network" => network, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// One word for an outcome.
+pub(crate) const fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Settled => "settled",
+        Outcome::Failed => "failed",
+        Outcome::Pending => "pending",
+    }
+}
+
+/// Puts the names of a payment into the span of the request that brought it. Its signature has no place there.
+pub(crate) fn identify(payment: &ExactPayment) {
+    let span = Span::current();
+    if !span.is_disabled() {
+        let key = payment.key();
+        span.record("payment", key.as_str());
+        span.record("settlement", display(SettlementId::of(&key)));
+        span.record("payer", payment.authorization.from.to_checksum(None));
+    }
+}
+
 const fn family(name: &'static str, kind: FamilyKind, description: &'static str) -> Family {
     Family { name, kind, description }
+}
+
+fn network_label(network: Option<&Network>) -> Cow<'static, str> {
+    network.map_or(Cow::Borrowed("other"), |network| Cow::Owned(network.as_str().to_owned()))
+}
+
+/// A code as a label: those of the protocol's table, and one word for all others.
+fn reason(code: Option<&ErrorCode>) -> Cow<'static, str> {
+    match code {
+        Some(code) if code.is_known() => Cow::Owned(code.as_str().to_owned()),
+        Some(_) => Cow::Borrowed("other"),
+        None => Cow::Borrowed("none"),
+    }
+}
+
+const fn error_kind(error: &FacilitatorError) -> &'static str {
+    match error {
+        FacilitatorError::Busy(_) => "busy",
+        FacilitatorError::NoAnswer(_) => "no_answer",
+        FacilitatorError::Unreachable(_) => "unreachable",
+        FacilitatorError::BadAnswer { .. } => "bad_answer",
+        _ => "refused",
+    }
 }

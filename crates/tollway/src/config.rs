@@ -1,6 +1,10 @@
 //! The facilitator's configuration: the documented default file, then the operator's file, then the
 //! environment. Parsed once; every fault is told at once, and is fatal.
 
+mod access;
+mod outcomes;
+mod telemetry;
+
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +15,14 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
-use tollway_facilitator::{Limits, NetworkSetup};
+use tollway_facilitator::{Callers, Limits, NetworkSetup, ScoreLimits};
 
+use self::access::{CallerConfig, StrangersConfig};
+use self::outcomes::{DeliveryConfig, ScoreConfig, WebhookConfig};
 use crate::dev_assets::with_dev_assets;
+
+pub(crate) use self::outcomes::Outcomes;
+pub(crate) use self::telemetry::{LogFormat, TelemetryConfig};
 
 /// The longest key file read.
 const MAX_KEY_BYTES: usize = 4 * 1024;
@@ -29,6 +38,17 @@ pub(crate) const DEFAULT_FILE: &str = include_str!("../config/facilitator.toml")
 #[serde(deny_unknown_fields)]
 pub(crate) struct FacilitatorConfig {
     pub(crate) listen: String,
+    pub(crate) name: String,
+    pub(crate) ledger: String,
+    open: bool,
+    strangers: StrangersConfig,
+    #[serde(default)]
+    callers: Vec<CallerConfig>,
+    #[serde(default)]
+    webhooks: Vec<WebhookConfig>,
+    delivery: DeliveryConfig,
+    score: ScoreConfig,
+    pub(crate) telemetry: TelemetryConfig,
     limits: LimitsConfig,
     #[serde(default)]
     networks: Vec<NetworkConfig>,
@@ -73,6 +93,16 @@ struct TokenConfig {
     decimals: u8,
 }
 
+/// What the program runs with: everything read, nothing started.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) networks: Vec<NetworkSetup>,
+    pub(crate) callers: Callers,
+    pub(crate) outcomes: Outcomes,
+    pub(crate) score: ScoreLimits,
+}
+
 /// Every fault of a configuration.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has faults:{}", .0.iter().map(|fault| format!("\n  - {fault}")).collect::<String>())]
@@ -92,6 +122,29 @@ impl FacilitatorConfig {
             .merge(Env::prefixed("TOLLWAY_FACILITATOR__").split("__"))
             .extract()
             .map_err(|errors| ConfigError(errors.into_iter().map(|error| fault(&error)).collect()))
+    }
+
+    /// Reads all that the configuration points to. All faults at once.
+    pub(crate) fn setup(&self) -> Result<Setup, ConfigError> {
+        let mut faults = self.telemetry.faults();
+        if self.ledger.is_empty() {
+            faults.push("ledger: must say where, like \"sqlite:tollway.db\"".to_owned());
+        }
+        let callers = access::callers(self.open, &self.strangers, &self.callers, &mut faults);
+        let outcomes = outcomes::outcomes(&self.webhooks, &self.delivery, &self.callers, &mut faults);
+        let score = self.score.limits();
+        faults.extend(score.faults());
+        faults.extend(outcomes.faults());
+        match (self.limits(), self.networks()) {
+            (Ok(limits), Ok(networks)) if faults.is_empty() => {
+                Ok(Setup { limits, networks, callers, outcomes, score })
+            }
+            (limits, networks) => {
+                faults.extend(limits.err().map(|error| error.0).unwrap_or_default());
+                faults.extend(networks.err().map(|error| error.0).unwrap_or_default());
+                Err(ConfigError(faults))
+            }
+        }
     }
 
     /// The engine's limits. Which of them no engine can work with, the engine says when it starts.
@@ -208,8 +261,14 @@ fn fault(error: &figment::Error) -> String {
     }
 }
 
-/// A key from where the configuration says it is. The key itself has no place in a configuration file.
+/// A key from where the configuration says it is.
 pub(crate) fn read_key(source: &str) -> Result<LocalSigner, String> {
+    LocalSigner::from_hex(&read_secret(source)?).map_err(|error| error.to_string())
+}
+
+/// A secret from where the configuration says it is, without the blanks around it. The secret itself has no place in a
+/// configuration file.
+fn read_secret(source: &str) -> Result<String, String> {
     let text = match source.split_once(':') {
         Some(("env", name)) => std::env::var(name).map_err(|error| match error {
             std::env::VarError::NotPresent => format!("environment variable {name} is not set"),
@@ -224,7 +283,7 @@ pub(crate) fn read_key(source: &str) -> Result<LocalSigner, String> {
         }
         _ => return Err("must be env:NAME or file:PATH, never the key itself".to_owned()),
     };
-    LocalSigner::from_hex(&text).map_err(|error| error.to_string())
+    Ok(text.trim().to_owned())
 }
 
 /// All there is to read, unless it is longer than `most`.

@@ -6,6 +6,7 @@ mod demo;
 mod dev_assets;
 mod output;
 mod serving;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -13,7 +13,7 @@ use tollway_core::model::{PaymentRequired, X402Version};
 use tollway_core::{Facilitator, Network};
 use tollway_devnet::{ACCOUNTS, Config, Handle, genesis};
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
-use tollway_facilitator::{Engine, NetworkSetup, router};
+use tollway_facilitator::{Callers, Engine, NetworkSetup, router};
 use tollway_seller::{HttpFacilitator, Paywall};
 
 use super::child::{self, Child};
@@ -71,7 +71,7 @@ impl Market {
         let facilitator: Arc<dyn Facilitator> = match place {
             Place::AllHere | Place::NodeApart => Arc::new(engine),
             Place::HttpBetween => {
-                let (address, server) = serve(router(engine)).await?;
+                let (address, server) = serve(router(engine, Callers::open(None))).await?;
                 servers.push(server);
                 Arc::new(HttpFacilitator::new(&format!("http://{address}"))?)
             }

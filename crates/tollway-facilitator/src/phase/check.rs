@@ -4,7 +4,7 @@ use tollway_core::model::FacilitatorRequest;
 use tollway_core::{ErrorCode, Refusal, UnixTime};
 use tollway_evm::exact::{self, ExactPayment};
 
-use crate::Limits;
+use crate::{Limits, telemetry};
 
 /// All local rules.
 pub(crate) fn check(
@@ -13,13 +13,16 @@ pub(crate) fn check(
     now: UnixTime,
 ) -> Result<ExactPayment, Refusal> {
     let payment = exact::check(&request.payment, &request.requirements, now)?;
+    telemetry::identify(&payment);
     validity(&payment, limits, now)?;
     Ok(payment)
 }
 
 /// All but the clock's: enough to be told the fate of an earlier settlement.
 pub(crate) fn check_at_any_time(request: &FacilitatorRequest) -> Result<ExactPayment, Refusal> {
-    exact::check_at_any_time(&request.payment, &request.requirements)
+    let payment = exact::check_at_any_time(&request.payment, &request.requirements)?;
+    telemetry::identify(&payment);
+    Ok(payment)
 }
 
 /// The clock's rules.

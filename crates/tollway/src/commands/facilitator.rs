@@ -9,9 +9,10 @@ use tollway_core::Facilitator;
 use tollway_core::wire::encode_supported;
 use tollway_facilitator::{Engine, router};
 
-use crate::config::{DEFAULT_FILE, FacilitatorConfig};
-use crate::output::{Output, raw, start_logging};
+use crate::config::{DEFAULT_FILE, FacilitatorConfig, Setup};
+use crate::output::{Output, raw};
 use crate::serving::{Server, serve_until_stopped};
+use crate::telemetry::Telemetry;
 
 /// Run a facilitator: POST /verify, POST /settle, GET /supported, GET /health.
 #[derive(Debug, clap::Args)]
@@ -38,22 +39,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         raw(DEFAULT_FILE.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    start_logging(args.json, "info");
     let output = Output::new(args.json);
     let config = FacilitatorConfig::load(args.config.as_deref())?;
-    let limits = config.limits()?;
-    // Whoever waits for a settlement gets an answer before the end.
-    let grace = limits.settle_deadline + Duration::from_secs(15);
-    let mut builder = Engine::builder().limits(limits);
-    for setup in config.networks()? {
-        builder = builder.network(setup);
-    }
-    let engine = builder.start().await?;
-    let supported = encode_supported(&engine.supported().await?);
+    let Setup { limits, networks, callers, outcomes, score } = config.setup()?;
     let address = args.listen.as_deref().unwrap_or(&config.listen);
     if tokio::net::lookup_host(address).await.is_err() {
         anyhow::bail!("listen: {address:?} is no address like \"127.0.0.1:4020\"");
     }
+    let telemetry = Telemetry::start(&config.telemetry, args.json, &config.name).await?;
+    let (webhooks, of_all) = (outcomes.webhooks.len(), outcomes.endpoints.of_all.len());
+    tracing::info!(networks = networks.len(), webhooks, of_all, score.threshold, "starting");
+    // Whoever waits for a settlement gets an answer before the end.
+    let grace = limits.settle_deadline + Duration::from_secs(15);
+    let mut builder = Engine::builder().limits(limits);
+    for network in networks {
+        builder = builder.network(network);
+    }
+    let engine = builder.start().await?;
+    let supported = encode_supported(&engine.supported().await?);
     if args.check {
         let text = format!("ok\n{}", serde_json::to_string_pretty(&supported)?);
         output.result(&json!({ "ok": true, "supported": supported }), &text);
@@ -61,7 +64,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let listener = Server::listen(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    output.result(&json!({ "facilitatorUrl": url, "supported": supported }), &format!("listening on {url}"));
-    serve_until_stopped(listener, router(engine), grace).await;
+    let metrics = telemetry.metrics_url();
+    let object = json!({ "facilitatorUrl": url, "metricsUrl": metrics, "supported": supported });
+    let text = metrics.map(|url| format!("\nmetrics on {url}")).unwrap_or_default();
+    output.result(&object, &format!("listening on {url}{text}"));
+    serve_until_stopped(listener, telemetry.around(router(engine, callers)), grace).await;
+    telemetry.stop().await;
     Ok(ExitCode::SUCCESS)
 }

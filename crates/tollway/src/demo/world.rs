@@ -9,7 +9,7 @@ use tollway_core::{Amount, Network};
 use tollway_devnet::{ACCOUNTS, Config, Grant, Handle, genesis};
 use tollway_evm::exact::ExactSeller;
 use tollway_evm::{Address, AssetTable, Chain, LocalSigner, Signer, U256};
-use tollway_facilitator::{Engine, NetworkSetup, router};
+use tollway_facilitator::{Callers, Engine, NetworkSetup, router};
 use tollway_seller::{HttpFacilitator, Paywall};
 
 use super::shop::{self, ROUTES};
@@ -68,7 +68,7 @@ impl World {
             NetworkSetup { chain: chain.clone(), assets: assets.clone(), signers: vec![Arc::new(lane)] };
         let engine = Engine::builder().network(setup).start().await?;
         let listener = Server::listen(&format!("127.0.0.1:{}", ports.facilitator)).await?;
-        let facilitator = Server::spawn(listener, router(engine))?;
+        let facilitator = Server::spawn(listener, router(engine, Callers::open(None)))?;
 
         // The port must be known first: the paywall is told under which URL buyers see it.
         let listener = Server::listen(&format!("127.0.0.1:{}", ports.seller)).await?;

@@ -62,7 +62,10 @@ async fn a_facilitator_runs_from_one_file_and_tells_every_fault_of_a_wrong_one()
     };
     std::fs::write(
         &good,
-        format!("listen = \"127.0.0.1:0\"\n{}", network(&market.node.rpc_url, "env:LANE_KEY")),
+        format!(
+            "listen = \"127.0.0.1:0\"\nopen = true\nledger = \"memory\"\n{}",
+            network(&market.node.rpc_url, "env:LANE_KEY")
+        ),
     )
     .unwrap();
     let key = tollway_devnet::ACCOUNTS[5].secret_key.to_string();
@@ -106,7 +109,7 @@ async fn no_error_repeats_a_secret() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && text.contains("env:NAME") && !text.contains(&key[4..20]), "{text}");
     let file = std::env::temp_dir().join(format!("tollway-secret-{}.toml", std::process::id()));
-    let config = "[[networks]]\nnetwork = \"eip155:31337\"\nkeys = [\"env:LANE_KEY\"]\n\
+    let config = "open = true\n[[networks]]\nnetwork = \"eip155:31337\"\nkeys = [\"env:LANE_KEY\"]\n\
                   rpc_url = \"http://user:SECRET@127.0.0.1:1/SECRET?k=SECRET\"\n";
     std::fs::write(&file, config).unwrap();
     for level in ["info", "trace"] {

@@ -12,6 +12,7 @@
 )]
 
 mod bad_input;
+mod callers;
 mod cli;
 mod demo;
 mod facilitator_api;
@@ -21,6 +22,8 @@ mod foreign;
 mod lanes;
 mod market;
 mod node;
+mod operator;
 mod process;
 mod simulation;
+mod telemetry;
 mod witness;

@@ -14,7 +14,7 @@ use tollway_core::{Amount, Clock, Facilitator, Network, SystemClock};
 use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::exact::ExactSeller;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, U256};
-use tollway_facilitator::{Engine, Limits, NetworkSetup, router};
+use tollway_facilitator::{Callers, Engine, Limits, NetworkSetup, router};
 use tollway_seller::{HttpFacilitator, Paywall};
 
 use crate::node::{Kind, Node};
@@ -71,7 +71,7 @@ impl Market {
             .start()
             .await
             .expect("the engine starts");
-        let (facilitator_url, facilitator) = serve(router(engine.clone())).await;
+        let (facilitator_url, facilitator) = serve(router(engine.clone(), Callers::open(None))).await;
 
         let payee = LocalSigner::random().map(|signer| tollway_evm::Signer::address(&signer)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
