@@ -142,7 +142,7 @@ fn log(format: LogFormat, tracer: Option<SdkTracer>) {
     let lines = tracing_subscriber::fmt::layer().with_ansi(is_terminal).with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Json => lines.json().with_span_list(false).boxed(),
     };
     let ours = Targets::new().with_target("tollway", LevelFilter::DEBUG);
     let spans = tracer.map(|tracer| {

@@ -48,16 +48,13 @@ impl Operator {
         std::fs::write(&file, config(node, keys, tables)).unwrap();
         let log = File::options().append(true).create(true).open(folder.path().join("log")).unwrap();
         let mut command = tollway();
-        secrets(&mut command).args(["facilitator", "--json", "--config"]).arg(&file);
+        secrets(&mut command).args(["facilitator", "--config"]).arg(&file);
         command.current_dir(folder.path()).stderr(log);
         let mut process = Background::start(&mut command);
-        let line: Value = serde_json::from_str(&process.line()).unwrap();
-        Self {
-            url: line["facilitatorUrl"].as_str().unwrap().to_owned(),
-            metrics_url: line["metricsUrl"].as_str().map(str::to_owned),
-            process,
-            folder,
-        }
+        let url = process.line().strip_prefix("listening on ").unwrap().to_owned();
+        let has_metrics = tables.contains("metrics_listen");
+        let metrics_url = has_metrics.then(|| process.line().strip_prefix("metrics on ").unwrap().to_owned());
+        Self { url, metrics_url, process, folder }
     }
 
     /// Ends it as an operator does; what it logged, and its folder.
