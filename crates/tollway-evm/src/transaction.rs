@@ -1,7 +1,7 @@
 //! Signed transactions (EIP-1559).
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy_eips::eip2718::Encodable2718;
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 
 use crate::{Signer, SignerError};
@@ -35,6 +35,39 @@ pub struct SignedTransaction {
 }
 
 impl Transaction {
+    /// What was signed, from its bytes (EIP-2718); none for what [`Transaction::sign`] never makes.
+    ///
+    /// ```
+    /// use tollway_evm::{Address, Bytes, LocalSigner, Transaction};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (chain_id, nonce, to, data) = (8453, 42, Address::repeat_byte(0xaa), Bytes::new());
+    /// # let (gas_limit, max_fee_per_gas, max_priority_fee_per_gas) = (120_000, 50_000_000, 1_000_000);
+    /// let transaction = Transaction {
+    ///     chain_id, nonce, to, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
+    /// };
+    /// let signed = transaction.clone().sign(&LocalSigner::random()?).await?;
+    /// assert_eq!(Transaction::decode(&signed.raw), Some(transaction));
+    /// assert_eq!(Transaction::decode(&signed.raw[1..]), None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn decode(raw: &[u8]) -> Option<Self> {
+        let mut rest = raw;
+        let TxEnvelope::Eip1559(signed) = TxEnvelope::decode_2718(&mut rest).ok()? else { return None };
+        let transaction = signed.into_parts().0;
+        let TxKind::Call(to) = transaction.to else { return None };
+        rest.is_empty().then_some(Self {
+            chain_id: transaction.chain_id,
+            nonce: transaction.nonce,
+            to,
+            data: transaction.input,
+            gas_limit: transaction.gas_limit,
+            max_fee_per_gas: transaction.max_fee_per_gas,
+            max_priority_fee_per_gas: transaction.max_priority_fee_per_gas,
+        })
+    }
+
     /// Signs it.
     ///
     /// # Errors

@@ -1,33 +1,35 @@
-//! The engine: the phases in order.
+//! The engine: what a program starts, asks, and stops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep};
 use tollway_core::model::{
     FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use tollway_core::{
-    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, Refusal, SchemeName, SystemClock,
+    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, SchemeName, SystemClock,
     X402Version,
 };
-use tollway_evm::exact::ExactPayment;
+use tollway_ledger::{Ledger, LedgerError, MemoryLedger, Settlement, SettlementId, SettlementQuery};
 
+use crate::core::Core;
 use crate::evm_network::{EvmNetwork, NetworkSetup};
+use crate::gas::Gas;
 use crate::health::{HealthCheck, NetworkHealth};
-use crate::journal::{Journal, Progress, Row};
-use crate::lane::LaneHandle;
+use crate::inclusion::Profile;
+use crate::journal::Journal;
 use crate::limits::Limits;
-use crate::phase::reserve::Reserved;
-use crate::phase::{check, late, matching, reserve, simulate};
-use crate::verified::Verified;
+use crate::membership::Membership;
+use crate::score::{Score, ScoreLimits};
+use crate::tasks::Tasks;
+use crate::webhook::OutcomeEndpoints;
+use crate::{lane, reconcile, settle, steward, verify};
 
-/// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
-const CLAIM_GRACE: Duration = Duration::from_secs(10);
-
-/// Verifies and settles. Cheap to clone; the lanes end when the last clone is dropped.
+/// Verifies and settles. Cheap to clone; all its work ends when the last clone is dropped, and another process takes
+/// over.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -35,22 +37,47 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
-    networks: Vec<Arc<EvmNetwork>>,
-    journal: Arc<Journal>,
-    clock: Arc<dyn Clock>,
-    limits: Limits,
-    /// Bounds the simulations under way: whoever waits for one holds memory.
-    simulations: Arc<Semaphore>,
-    verified: Verified,
+    core: Arc<Core>,
     health: HealthCheck,
+    is_draining: AtomicBool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.core.tasks.abort_all();
+    }
 }
 
 /// Puts an [`Engine`] together.
 #[derive(Debug)]
 pub struct EngineBuilder {
     networks: Vec<NetworkSetup>,
+    profiles: Vec<(Network, Profile)>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    ledger: Option<Arc<dyn Ledger>>,
+    name: Option<String>,
+    endpoints: OutcomeEndpoints,
+    score: ScoreLimits,
+}
+
+/// A lane, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// The network.
+    pub network: Network,
+    /// The key's account.
+    pub address: String,
+    /// Whether this process holds it.
+    pub is_held: bool,
+    /// Whether its task lives.
+    pub is_running: bool,
+    /// Native balance when it was last asked for, wei.
+    pub balance_wei: Option<tollway_evm::U256>,
+    /// Whether that is below the alarm's threshold.
+    pub is_low: bool,
+    /// How many payments wait for a lane of this network in this process.
+    pub queued: usize,
 }
 
 /// Why an engine did not start: every fault at once.
@@ -75,11 +102,20 @@ impl Engine {
     /// # Ok(()) }
     /// ```
     pub fn builder() -> EngineBuilder {
-        EngineBuilder { networks: Vec::new(), clock: Arc::new(SystemClock), limits: Limits::default() }
+        EngineBuilder {
+            networks: Vec::new(),
+            profiles: Vec::new(),
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+            ledger: None,
+            name: None,
+            endpoints: OutcomeEndpoints::default(),
+            score: ScoreLimits::default(),
+        }
     }
 
-    /// How many payments are accepted and neither settled nor failed yet: zero when it is a good moment to
-    /// stop.
+    /// How many payments this process drives that are neither settled nor failed yet: zero when it is a good moment
+    /// to stop.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
@@ -92,199 +128,209 @@ impl Engine {
     /// # Ok(()) }
     /// ```
     pub fn open_payments(&self) -> usize {
-        self.inner.journal.open_count()
+        self.inner.core.journal.open_count()
+    }
+
+    /// Whether the payment would settle now, asked by `caller`.
+    ///
+    /// # Errors
+    /// As [`Facilitator::verify`].
+    ///
+    /// ```no_run
+    /// # async fn run(engine: tollway_facilitator::Engine, request: tollway_core::model::FacilitatorRequest)
+    /// # -> Result<(), tollway_core::FacilitatorError> {
+    /// let verdict = engine.verify_for(Some("shop"), request).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn verify_for(
+        &self,
+        caller: Option<&str>,
+        request: FacilitatorRequest,
+    ) -> Result<VerifyResponse, FacilitatorError> {
+        self.ready()?;
+        let verdict = verify::verify(&self.inner.core, &request).await?;
+        tracing::trace!(caller, is_valid = verdict.is_ok(), "verified");
+        Ok(match verdict {
+            Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
+            Err(refusal) => refusal.into(),
+        })
+    }
+
+    /// Moves the money, on behalf of `caller`: its name is kept with the settlement.
+    ///
+    /// # Errors
+    /// As [`Facilitator::settle`].
+    ///
+    /// ```no_run
+    /// # async fn run(engine: tollway_facilitator::Engine, request: tollway_core::model::FacilitatorRequest)
+    /// # -> Result<(), tollway_core::FacilitatorError> {
+    /// let answer = engine.settle_for(Some("shop"), request).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn settle_for(
+        &self,
+        caller: Option<&str>,
+        request: FacilitatorRequest,
+    ) -> Result<SettleResponse, FacilitatorError> {
+        self.ready()?;
+        settle::settle(&self.inner.core, caller, &request).await
+    }
+
+    /// One settlement, whoever drives it.
+    ///
+    /// # Errors
+    /// The ledger gave no answer.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_facilitator::Engine;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// assert_eq!(engine.settlement("00112233445566778899aabbccddeeff".parse()?).await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn settlement(&self, id: SettlementId) -> Result<Option<Settlement>, LedgerError> {
+        self.inner.core.journal.ledger().settlement_find(id).await
+    }
+
+    /// Settlements, newest first.
+    ///
+    /// # Errors
+    /// The ledger gave no answer.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_facilitator::Engine;
+    /// use tollway_ledger::SettlementQuery;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// let query = SettlementQuery { limit: 10, ..SettlementQuery::default() };
+    /// assert!(engine.settlements(query).await?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn settlements(&self, query: SettlementQuery) -> Result<Vec<Settlement>, LedgerError> {
+        self.inner.core.journal.ledger().settlement_list(query).await
+    }
+
+    /// The lanes of all networks.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_facilitator::Engine;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// assert!(engine.lanes()[0].is_held, "alone, it holds all");
+    /// # Ok(()) }
+    /// ```
+    pub fn lanes(&self) -> Vec<LaneStatus> {
+        let mut all = Vec::new();
+        for network in &self.inner.core.networks {
+            all.extend(network.lanes.iter().map(|lane| LaneStatus {
+                network: network.network().clone(),
+                address: lane.address().to_checksum(None),
+                is_held: lane.is_held(),
+                is_running: lane.is_running(),
+                balance_wei: lane.balance(),
+                is_low: lane.is_low(),
+                queued: network.queue.len(),
+            }));
+        }
+        all
+    }
+
+    /// The ledger it writes to.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_facilitator::Engine;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// assert_eq!(engine.ledger().settlement_open_count().await?, 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn ledger(&self) -> Arc<dyn Ledger> {
+        self.inner.core.journal.shared_ledger()
+    }
+
+    /// Stops in order: takes nothing new, waits until what it drives has ended, at most for `patience`, and leaves, so
+    /// that another process takes over at once. Whether nothing was left open.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/chain.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tollway_facilitator::Engine;
+    /// let (devnet, setup) = devnet().await;
+    /// let engine = Engine::builder().network(setup).start().await?;
+    /// assert!(engine.shutdown(Duration::from_secs(5)).await);
+    /// # Ok(()) }
+    /// ```
+    pub async fn shutdown(&self, patience: Duration) -> bool {
+        self.inner.is_draining.store(true, Ordering::Release);
+        let core = &self.inner.core;
+        let until = Instant::now() + patience;
+        while core.journal.open_count() > 0 && Instant::now() < until {
+            sleep(DRAIN_LOOK).await;
+        }
+        let is_clean = core.journal.open_count() == 0;
+        core.member.stop();
+        core.tasks.abort_all();
+        match tokio::time::timeout(LEAVE_DEADLINE, core.member.leave()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the ledger does not know that this process has ended"),
+            Err(_) => tracing::warn!("the ledger does not know that this process has ended"),
+        }
+        is_clean
     }
 
     /// The network, if it is served.
     pub(crate) fn served(&self, network: &Network) -> Option<&Network> {
-        self.inner.networks.iter().map(|served| served.network()).find(|served| *served == network)
+        self.inner.core.networks.iter().map(|served| served.network()).find(|served| *served == network)
     }
 
     /// How the networks are, for `/health`.
     pub(crate) async fn health(&self) -> Arc<Vec<NetworkHealth>> {
-        self.inner.health.check(&self.inner.networks).await
+        self.inner.health.check(&self.inner.core.networks).await
     }
 
-    async fn verify_payment(
-        &self,
-        request: &FacilitatorRequest,
-    ) -> Result<Result<ExactPayment, Refusal>, FacilitatorError> {
-        let inner = &self.inner;
-        let local = || {
-            let network = matching::find(&inner.networks, request)?;
-            let payment = check::check(request, &inner.limits, inner.clock.now())?;
-            reserve::unused(&inner.journal, &payment)?;
-            Ok((network, payment))
-        };
-        let (network, payment) = match local() {
-            Ok(found) => found,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let _turn = inner.simulations.try_acquire().map_err(|_| too_many())?;
-        let verdict = first_simulation(network, &payment).await?;
-        if verdict.is_ok() {
-            inner.verified.insert(&payment);
+    fn ready(&self) -> Result<(), FacilitatorError> {
+        if self.inner.is_draining.load(Ordering::Acquire) {
+            return Err(FacilitatorError::Busy("the facilitator is stopping".to_owned()));
         }
-        Ok(verdict.map(|()| payment))
-    }
-
-    async fn settle_payment(&self, request: &FacilitatorRequest) -> Result<SettleResponse, FacilitatorError> {
-        let inner = &self.inner;
-        let now = inner.clock.now();
-        let local = || {
-            let network = matching::find(&inner.networks, request)?;
-            let payment = check::check_at_any_time(request)?;
-            // Who asks again is told the fate, also after the authorization has expired.
-            let known = reserve::known(&inner.journal, &payment)?;
-            // What was sent for it before may have settled it since, in time.
-            if known.is_none() && !reserve::was_sent(&inner.journal, &payment) {
-                check::window(&payment, &inner.limits, now)?;
-            }
-            Ok((network, payment, known))
-        };
-        let (network, payment, known) = match local() {
-            Ok(found) => found,
-            Err(refusal) => return Ok(failure(request, refusal)),
-        };
-        if let Some(row) = known {
-            return self.await_fate(request, &row).await;
+        match self.inner.core.member.is_superseded() {
+            true => Err(FacilitatorError::Busy("another process has taken over".to_owned())),
+            false => Ok(()),
         }
-        let turn = Arc::clone(&inner.simulations).try_acquire_owned().map_err(|_| too_many())?;
-        let row = match reserve::reserve(&inner.journal, &payment, now)? {
-            Ok(Reserved::Ours(row)) => {
-                // In a task of its own: a caller who hangs up cannot leave a reservation behind.
-                let (engine, network, ours) = (self.clone(), Arc::clone(network), Arc::clone(&row));
-                tokio::spawn(async move {
-                    engine.start_settlement(&network, ours).await;
-                    drop(turn);
-                });
-                row
-            }
-            Ok(Reserved::Theirs(row)) => {
-                drop(turn);
-                row
-            }
-            Err(refusal) => return Ok(failure(request, refusal)),
-        };
-        self.await_fate(request, &row).await
-    }
-
-    /// Hands a reserved payment to a lane, if it would settle.
-    async fn start_settlement(&self, network: &EvmNetwork, row: Arc<Row>) {
-        let journal = &self.inner.journal;
-        if !row.transactions().is_empty() && !self.is_unused_still(network, &row).await {
-            return;
-        }
-        // What was verified a moment ago need not be asked for again before it queues.
-        let verdict = match self.inner.verified.contains(&row.payment) {
-            true => Ok(Ok(())),
-            false => first_simulation(network, &row.payment).await,
-        };
-        let ended = match verdict {
-            Ok(Ok(())) if network.enqueue(&row) => return,
-            Ok(Ok(())) => Progress::Abandoned { message: "every lane's queue is full".to_owned() },
-            Ok(Err(refusal)) => Progress::Failed { message: refusal.to_string(), code: refusal.code },
-            Err(error) => Progress::abandoned(&error),
-        };
-        journal.finish(&row, ended);
-    }
-
-    /// Before a payment for which something was sent earlier starts anew: whether that has settled it. False: it has
-    /// ended, or is being watched.
-    async fn is_unused_still(&self, network: &EvmNetwork, row: &Arc<Row>) -> bool {
-        let inner = &self.inner;
-        let refused = check::window(&row.payment, &inner.limits, inner.clock.now()).err();
-        let may_go_on = refused.is_none();
-        let unused =
-            refused.map(|refusal| Progress::Failed { message: refusal.to_string(), code: refusal.code });
-        let every = inner.limits.rebroadcast_every;
-        late::end(&network.chain, &inner.journal, row, unused, every).await && may_go_on
-    }
-
-    /// Waits for the fate of a reserved payment, at most the settle deadline.
-    async fn await_fate(
-        &self,
-        request: &FacilitatorRequest,
-        row: &Arc<Row>,
-    ) -> Result<SettleResponse, FacilitatorError> {
-        let inner = &self.inner;
-        let mut progress = row.watch();
-        let ended = timeout(inner.limits.settle_deadline, progress.wait_for(Progress::is_terminal));
-        if ended.await.is_err() && row.progress().is_waiting() && !inner.journal.reservation_withdraw(row) {
-            // A lane is signing: the hash will be known in a moment.
-            let known = timeout(CLAIM_GRACE, progress.wait_for(|progress| !progress.is_waiting()));
-            drop(known.await);
-        }
-        respond(request, &row.payment, row.progress())
     }
 }
 
-fn too_many() -> FacilitatorError {
-    FacilitatorError::Busy("too many payments are being simulated".to_owned())
-}
-
-async fn first_simulation(
-    network: &EvmNetwork,
-    payment: &ExactPayment,
-) -> Result<Result<(), Refusal>, FacilitatorError> {
-    let sender = network.lane().map(LaneHandle::address).unwrap_or_default();
-    let verdicts = simulate::simulate(&network.chain, sender, &[payment]).await?;
-    // Each payment has its verdict: a simulation without one would be no answer.
-    Ok(verdicts.into_iter().collect::<Result<Vec<_>, _>>().map(drop))
-}
-
-fn failure(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {
-    let network = request.requirements.network.clone();
-    let message = refusal.to_string();
-    let mut response = SettleResponse::failed(network, Some(refusal.code), message);
-    response.payer = refusal.payer;
-    response
-}
-
-fn respond(
-    request: &FacilitatorRequest,
-    payment: &ExactPayment,
-    progress: Progress,
-) -> Result<SettleResponse, FacilitatorError> {
-    let network = request.requirements.network.clone();
-    let payer = payment.authorization.from.to_checksum(None);
-    Ok(match progress {
-        Progress::Settled { transaction, log_index } => {
-            let mut response = SettleResponse::settled(network, payer, transaction.to_string());
-            response.extra.insert("logIndex".to_owned(), log_index.into());
-            response
-        }
-        Progress::Failed { code, message } => {
-            let mut response = SettleResponse::failed(network, Some(code), message);
-            response.payer = Some(payer);
-            response
-        }
-        Progress::Sent { transaction } => SettleResponse::pending(network, payer, transaction.to_string()),
-        Progress::Abandoned { message } => return Err(FacilitatorError::Busy(message)),
-        Progress::Reserved | Progress::Claimed => {
-            return Err(FacilitatorError::NoAnswer("the lane's signer did not answer".to_owned()));
-        }
-    })
-}
+/// How often a draining engine looks whether it is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How long the ledger may take to let a process go.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Facilitator for Engine {
     fn verify(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>> {
-        Box::pin(async move {
-            Ok(match self.verify_payment(&request).await? {
-                Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
-                Err(refusal) => refusal.into(),
-            })
-        })
+        Box::pin(self.verify_for(None, request))
     }
 
     fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {
-        Box::pin(async move { self.settle_payment(&request).await })
+        Box::pin(self.settle_for(None, request))
     }
 
     fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>> {
         let mut response = SupportedResponse::default();
         let mut signers = Vec::new();
-        for network in &self.inner.networks {
+        for network in &self.inner.core.networks {
             for version in [X402Version::V2, X402Version::V1] {
                 response.kinds.push(SupportedKind {
                     version,
@@ -350,6 +396,74 @@ impl EngineBuilder {
         self
     }
 
+    /// Keeps what was promised and signed in `ledger`, which other processes may share. Without one it is kept in
+    /// memory, and lost with the process.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollway_facilitator::Engine;
+    /// use tollway_ledger::MemoryLedger;
+    /// let builder = Engine::builder().ledger(Arc::new(MemoryLedger::new()));
+    /// ```
+    #[must_use]
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
+    /// The process's name among those that share the ledger, such as its host and port: when it is started again under
+    /// the same name, it takes over from itself at once. A random one if none is given.
+    ///
+    /// ```
+    /// let builder = tollway_facilitator::Engine::builder().name("pay-1.example:4020");
+    /// ```
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// When payments on `network` count as settled. What is usual there if nothing is said.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_facilitator::{Engine, Inclusion, Profile};
+    /// let network = Network::evm(8453);
+    /// let profile = Profile { inclusion: Inclusion::Confirmations(3), ..Profile::usual(&network) };
+    /// let builder = Engine::builder().profile(network, profile);
+    /// ```
+    #[must_use]
+    pub fn profile(mut self, network: Network, profile: Profile) -> Self {
+        self.profiles.retain(|(known, _)| *known != network);
+        self.profiles.push((network, profile));
+        self
+    }
+
+    /// Who is told of outcomes: a message for each is written down with the outcome.
+    ///
+    /// ```
+    /// use tollway_facilitator::{Engine, OutcomeEndpoints};
+    /// let bookkeeping = OutcomeEndpoints { of_all: vec!["bookkeeping".to_owned()], ..Default::default() };
+    /// let builder = Engine::builder().outcome_endpoints(bookkeeping);
+    /// ```
+    #[must_use]
+    pub fn outcome_endpoints(mut self, endpoints: OutcomeEndpoints) -> Self {
+        self.endpoints = endpoints;
+        self
+    }
+
+    /// From when on a payer whose payments cost us is no longer served.
+    ///
+    /// ```
+    /// use tollway_facilitator::{Engine, ScoreLimits};
+    /// let builder = Engine::builder().score(ScoreLimits { threshold: 500, ..ScoreLimits::default() });
+    /// ```
+    #[must_use]
+    pub fn score(mut self, limits: ScoreLimits) -> Self {
+        self.score = limits;
+        self
+    }
+
     /// Checks every node and starts the lanes, on the current tokio runtime.
     ///
     /// # Errors
@@ -369,6 +483,7 @@ impl EngineBuilder {
     /// ```
     pub async fn start(self) -> Result<Engine, StartError> {
         let mut faults = self.limits.faults();
+        faults.extend(self.score.faults());
         if self.networks.is_empty() {
             faults.push("no network is configured".to_owned());
         }
@@ -379,32 +494,73 @@ impl EngineBuilder {
             }
             faults.extend(setup.faults().await);
         }
+        for (network, profile) in &self.profiles {
+            faults.extend(profile.faults().into_iter().map(|fault| format!("{network}: {fault}")));
+        }
         if !faults.is_empty() {
             return Err(StartError(faults));
         }
-        let Self { networks, clock, limits } = self;
-        let journal = Arc::new(Journal::new(limits.journal));
-        let lane = |chain: &tollway_evm::Chain, signer| {
-            LaneHandle::spawn(chain.clone(), signer, &journal, &clock, &limits)
+        let Self { networks, profiles, clock, limits, ledger, name, endpoints, score } = self;
+        let ledger = ledger.unwrap_or_else(|| Arc::new(MemoryLedger::new()));
+        let name = match name {
+            Some(name) => name,
+            None => random_name().ok_or_else(|| StartError(vec!["no randomness for a name".to_owned()]))?,
+        };
+        let refused = |error: LedgerError| StartError(vec![format!("ledger: {error}")]);
+        let member = Membership::join(Arc::clone(&ledger), &name, Arc::clone(&clock), limits.member_ttl);
+        let member = Arc::new(member.await.map_err(refused)?);
+        let journal = Journal::new(ledger, Arc::clone(&clock), limits.journal, endpoints);
+        let profile_of = |network: &Network| {
+            let given =
+                profiles.iter().find(|(known, _)| known == network).map(|(_, profile)| profile.clone());
+            given.unwrap_or_else(|| Profile::usual(network))
         };
         let networks = networks
             .into_iter()
-            .map(|NetworkSetup { chain, assets, signers }| {
-                let lanes = signers.into_iter().map(|signer| lane(&chain, signer)).collect();
-                Arc::new(EvmNetwork { chain, assets, lanes })
+            .map(|setup| {
+                let profile = profile_of(setup.chain.network());
+                Arc::new(EvmNetwork::new(setup, profile, &limits))
             })
             .collect();
-        let simulations = Arc::new(Semaphore::new(limits.simulations));
-        Ok(Engine {
-            inner: Arc::new(Inner {
-                networks,
-                journal,
-                clock,
-                limits,
-                simulations,
-                verified: Verified::default(),
-                health: HealthCheck::default(),
-            }),
-        })
+        let tasks = Arc::new(Tasks::default());
+        let score = Score::new(score);
+        let core =
+            Arc::new(Core { networks, journal: Arc::new(journal), member, clock, limits, score, tasks });
+        let inner = Inner {
+            core: Arc::clone(&core),
+            health: HealthCheck::default(),
+            is_draining: AtomicBool::new(false),
+        };
+        let engine = Engine { inner: Arc::new(inner) };
+        steward::share_out(&core).await.map_err(refused)?;
+        begin(&core);
+        Ok(engine)
     }
+}
+
+/// Starts all that runs by itself.
+fn begin(core: &Arc<Core>) {
+    let tasks = &core.tasks;
+    let member = Arc::clone(core);
+    tasks.spawn(async move {
+        member.member.renew().await;
+        member.journal.let_go();
+    });
+    tasks.spawn(steward::run(Arc::clone(core)));
+    for network in &core.networks {
+        tasks.spawn(Arc::clone(&network.watcher).run());
+        let sender = network.sender();
+        tasks.spawn(Arc::clone(&network.coalescer).run(network.chain.clone(), sender, Arc::clone(tasks)));
+        tasks.spawn(Gas::watch(Arc::clone(network)));
+        for lane in &network.lanes {
+            tasks.spawn(lane::run(Arc::clone(core), Arc::clone(network), Arc::clone(lane)));
+        }
+        tasks.spawn(reconcile::run(Arc::clone(core), Arc::clone(network)));
+    }
+}
+
+fn random_name() -> Option<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(format!("facilitator-{:016x}", u64::from_be_bytes(bytes)))
 }

@@ -3,11 +3,20 @@
 use std::sync::Arc;
 
 use alloy_primitives::Address;
-use tollway_core::Network;
+use metrics::gauge;
+use tollway_core::{FacilitatorError, Network};
 use tollway_evm::{Asset, AssetTable, Chain, ChainError, MULTICALL3, Signer, asset_faults};
 
-use crate::journal::Row;
-use crate::lane::LaneHandle;
+use crate::coalesce::Coalescer;
+use crate::gas::Gas;
+use crate::inclusion::Profile;
+use crate::journal::Journal;
+use crate::lane_state::LaneState;
+use crate::limits::Limits;
+use crate::queue::Queue;
+use crate::telemetry::PENDING_AGE_SECONDS;
+use crate::verified::Verified;
+use crate::watch::Watcher;
 
 /// What an operator gives for one network.
 #[derive(Clone, Debug)]
@@ -59,10 +68,33 @@ impl NetworkSetup {
 pub(crate) struct EvmNetwork {
     pub(crate) chain: Chain,
     pub(crate) assets: AssetTable,
-    pub(crate) lanes: Vec<LaneHandle>,
+    pub(crate) profile: Profile,
+    pub(crate) lanes: Vec<Arc<LaneState>>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) coalescer: Arc<Coalescer>,
+    pub(crate) watcher: Arc<Watcher>,
+    pub(crate) gas: Gas,
+    pub(crate) verified: Verified,
 }
 
 impl EvmNetwork {
+    pub(crate) fn new(setup: NetworkSetup, profile: Profile, limits: &Limits) -> Self {
+        let NetworkSetup { chain, assets, signers } = setup;
+        let lanes: Vec<_> = signers.into_iter().map(|signer| Arc::new(LaneState::new(signer))).collect();
+        let name = chain.network().as_str().to_owned();
+        Self {
+            queue: Queue::new(name, limits.lane_queue.saturating_mul(lanes.len())),
+            coalescer: Arc::new(Coalescer::new(limits.simulation_calls, limits.simulations)),
+            watcher: Arc::new(Watcher::new(chain.clone(), &profile)),
+            gas: Gas::new(limits.max_fee_per_gas, limits.low_balance),
+            verified: Verified::default(),
+            chain,
+            assets,
+            profile,
+            lanes,
+        }
+    }
+
     /// The asset, if the operator settles it.
     pub(crate) fn asset(&self, address: Address) -> Option<&Asset> {
         self.assets.find(self.network(), address)
@@ -72,15 +104,37 @@ impl EvmNetwork {
         self.chain.network()
     }
 
-    /// The lane with the shortest queue among those that run; simulations are run from its address.
-    pub(crate) fn lane(&self) -> Option<&LaneHandle> {
-        self.lanes.iter().filter(|lane| lane.is_running()).min_by_key(|lane| lane.queued())
+    /// Whose account simulations are run from.
+    pub(crate) fn sender(&self) -> Address {
+        self.lanes.first().map(|lane| lane.address()).unwrap_or_default()
     }
 
-    /// Hands a payment to the lane with the shortest queue that has room. False: none has.
-    pub(crate) fn enqueue(&self, row: &Arc<Row>) -> bool {
-        let mut lanes: Vec<&LaneHandle> = self.lanes.iter().collect();
-        lanes.sort_by_key(|lane| lane.queued());
-        lanes.into_iter().any(|lane| lane.enqueue(Arc::clone(row)))
+    /// Whether this process holds a lane.
+    pub(crate) fn holds_lanes(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.is_held())
+    }
+
+    /// Whether no lane that this process holds can pay for gas. If it holds none, those of others may.
+    fn is_broke(&self) -> bool {
+        let mut held = self.lanes.iter().filter(|lane| lane.is_held()).peekable();
+        held.peek().is_some() && held.all(|lane| !lane.can_pay())
+    }
+
+    /// Refuses what no lane could pay for.
+    pub(crate) async fn can_pay(&self) -> Result<(), FacilitatorError> {
+        if self.is_broke() {
+            self.gas.check(self).await;
+        }
+        match self.is_broke() {
+            true => Err(FacilitatorError::Busy(format!("no lane of {} can pay for gas", self.network()))),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells how old the oldest payment is.
+    pub(crate) fn measure(&self, journal: &Journal) {
+        let oldest = journal.oldest(self.network());
+        gauge!(PENDING_AGE_SECONDS, "network" => self.network().as_str().to_owned())
+            .set(oldest.as_secs_f64());
     }
 }

@@ -1,10 +1,11 @@
 //! How the networks are: what `/health` tells. Anybody may ask, so the nodes are asked once a second at most.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tollway_evm::U256;
 
 use crate::evm_network::EvmNetwork;
@@ -32,6 +33,8 @@ struct LaneHealth {
     address: String,
     queued: usize,
     is_running: bool,
+    /// Whether this process has it; if not, another may.
+    is_held: bool,
     /// Native balance, wei; none if the node does not answer.
     balance: Option<U256>,
 }
@@ -66,8 +69,9 @@ impl NetworkHealth {
             };
             lanes.push(LaneHealth {
                 address: lane.address().to_checksum(None),
-                queued: lane.queued(),
+                queued: network.queue.len(),
                 is_running: lane.is_running(),
+                is_held: lane.is_held(),
                 balance,
             });
         }
@@ -83,7 +87,7 @@ impl NetworkHealth {
     pub(crate) fn to_json(&self) -> Value {
         let lane = |lane: &LaneHealth| {
             json!({
-                "address": lane.address, "queued": lane.queued, "running": lane.is_running,
+                "address": lane.address, "queued": lane.queued, "running": lane.is_running, "held": lane.is_held,
                 "balanceWei": lane.balance.map(|wei| wei.to_string()),
             })
         };

@@ -1,92 +1,99 @@
-//! The journal: what happened to each payment, by authorization key. In memory for now; the methods are those
-//! of a durable store.
+//! The journal: what happens to each payment that this process drives. The ledger holds the truth; what is here is
+//! the part of it that somebody in this process acts on or waits for. Nobody is told of what is not written down.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use alloy_primitives::B256;
+use metrics::{counter, gauge, histogram};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, UnixTime};
+use tokio::time::{Instant, sleep};
+use tollway_core::{Amount, AuthorizationKey, Clock, Refusal, UnixTime};
 use tollway_evm::SignedTransaction;
 use tollway_evm::exact::ExactPayment;
+use tollway_ledger::{
+    Advance, Inserted, LaneLease, Ledger, LedgerError, Member, NewSettlement, NewTransaction, Role, Sent,
+    SentResult, Settlement, SettlementId, SettlementState, TransactionChange,
+};
 
-/// How long an ended payment is remembered beyond its expiry: for those who ask late.
-const REMEMBER_SECONDS: u64 = 3_600;
-/// How many signed transactions of one payment are remembered.
-const MOST_SIGNED: usize = 16;
+use crate::exposure::Exposure;
+use crate::record;
+use crate::telemetry::{LEDGER_SECONDS, OUTCOMES, PENDING};
+use crate::webhook::OutcomeEndpoints;
 
-/// Every payment that was accepted for settlement and is not yet forgotten.
+/// The pauses between tries to write down what has happened.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Every payment that this process drives.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    rows: Mutex<Rows>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    rows: Mutex<HashMap<AuthorizationKey, Arc<Row>>>,
     capacity: usize,
-}
-
-#[derive(Debug, Default)]
-struct Rows {
-    by_key: HashMap<AuthorizationKey, Arc<Row>>,
-    /// Ended rows by the time they may be forgotten; one place a key.
-    ended: BTreeSet<(UnixTime, AuthorizationKey)>,
+    /// Who is told of outcomes.
+    endpoints: OutcomeEndpoints,
+    pub(crate) exposure: Exposure,
 }
 
 /// One payment on its way. Whoever acts on it holds the row itself: a key may come back with another.
 #[derive(Debug)]
 pub(crate) struct Row {
+    pub(crate) key: AuthorizationKey,
     pub(crate) payment: ExactPayment,
+    pub(crate) confirmations: u32,
+    pub(crate) caller: Option<String>,
+    pub(crate) began: Instant,
+    created_at: UnixTime,
+    /// What the ledger lets us write with. None until it is written down.
+    attempt: OnceLock<u64>,
     progress: watch::Sender<Progress>,
-    /// Every transaction that was signed for it, with its bytes: any of them may be included.
-    signed: Mutex<Vec<SignedTransaction>>,
+    /// Every transaction that was signed for it, oldest first: any of them may be included.
+    transactions: Mutex<Vec<B256>>,
 }
 
 /// How far a payment has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Reserved for settlement. Nothing is signed: it can still be withdrawn.
+    /// Being looked at. Nothing is promised.
+    Starting,
+    /// Written down. Nothing is signed in this attempt: it can still be withdrawn.
     Reserved,
-    /// A lane has taken it into a transaction that is being built.
+    /// A lane has taken it into a transaction that is being built, or it is being withdrawn.
     Claimed,
     /// The signed transaction is written down, and may be out.
     Sent { transaction: B256 },
-    /// Proved by the token's `Transfer` event.
-    Settled { transaction: B256, log_index: u64 },
-    /// No money moved by this attempt: the payment's fault.
-    Failed { code: ErrorCode, message: String },
-    /// Nothing was sent: the facilitator's or its node's fault.
-    Abandoned { message: String },
+    /// It has ended, and that is written down.
+    Ended(SettlementState),
+    /// It was never accepted: the payment's fault.
+    Refused(Refusal),
+    /// It was never accepted, or nobody knows: our own, the node's or the ledger's fault.
+    Denied(String),
+    /// Another process has it.
+    Elsewhere,
 }
 
 impl Progress {
-    pub(crate) const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Settled { .. } | Self::Failed { .. } | Self::Abandoned { .. })
-    }
-
-    /// Ended without money moved: the same authorization may be presented again.
-    pub(crate) const fn may_be_retried(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Abandoned { .. })
-    }
-
-    /// Nothing was sent, because of `error`.
-    pub(crate) fn abandoned(error: &FacilitatorError) -> Self {
-        let message = match error {
-            FacilitatorError::Busy(message) => message.clone(),
-            other => other.to_string(),
-        };
-        Self::Abandoned { message }
+    /// Whether there is something to tell.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Refused(_) | Self::Denied(_) | Self::Elsewhere)
     }
 
     /// No transaction is known yet.
     pub(crate) const fn is_waiting(&self) -> bool {
-        matches!(self, Self::Reserved | Self::Claimed)
+        matches!(self, Self::Starting | Self::Reserved | Self::Claimed)
     }
 }
 
-/// What came of asking for a reservation.
+/// What came of asking for the right to act on a payment in this process.
 #[derive(Debug)]
-pub(crate) enum Reservation {
+pub(crate) enum Begun {
     /// The caller is the one who settles.
     New(Arc<Row>),
-    /// Somebody was here before with the same authorization.
+    /// Somebody is at it with the same authorization.
     Existing(Arc<Row>),
     /// The payer signed something else under the same nonce: only one of the two can ever be used.
     Other,
@@ -94,88 +101,360 @@ pub(crate) enum Reservation {
     Full,
 }
 
+/// What came of accepting a payment.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// It is written down, and ours.
+    Ours,
+    /// It is settled, or somebody is at it.
+    Existing(Box<Settlement>),
+    /// The nonce is taken by something else that the payer signed.
+    Other,
+}
+
+/// What came of writing down a signed transaction.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// It may be sent.
+    Yes,
+    /// The lane is another's.
+    Fenced,
+    /// These payments are no longer ours.
+    Stale(Vec<AuthorizationKey>),
+    /// Nobody knows whether it is written.
+    Unknown(LedgerError),
+}
+
 impl Journal {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { rows: Mutex::default(), capacity }
+    pub(crate) fn new(
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        capacity: usize,
+        endpoints: OutcomeEndpoints,
+    ) -> Self {
+        Self { ledger, clock, rows: Mutex::default(), capacity, endpoints, exposure: Exposure::default() }
     }
 
-    /// Reserves the authorization, or tells who was first. A payment that failed may be tried again.
-    pub(crate) fn reservation_insert(&self, payment: &ExactPayment, now: UnixTime) -> Reservation {
+    /// The store itself, for reading.
+    pub(crate) fn ledger(&self) -> &dyn Ledger {
+        self.ledger.as_ref()
+    }
+
+    pub(crate) fn shared_ledger(&self) -> Arc<dyn Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
+    /// This process drives nothing any more: who waits is told by the ledger.
+    pub(crate) fn let_go(&self) {
+        let rows = std::mem::take(&mut *self.rows.lock());
+        rows.into_values().for_each(|row| row.set(Progress::Elsewhere));
+    }
+
+    /// One actor per authorization in this process.
+    pub(crate) fn begin(&self, payment: &ExactPayment, caller: Option<&str>, confirmations: u32) -> Begun {
         let key = payment.key();
         let mut rows = self.rows.lock();
-        rows.forget_until(now);
-        let mut signed = Vec::new();
-        if let Some(row) = rows.by_key.get(&key) {
+        if let Some(row) = rows.get(&key) {
             // The payer controls what is signed under a nonce; the fate of one is not the fate of the other.
-            if row.payment.authorization != payment.authorization {
-                return Reservation::Other;
-            }
-            if !row.progress().may_be_retried() {
-                return Reservation::Existing(Arc::clone(row));
-            }
-            signed = row.signed.lock().clone();
-        } else if rows.by_key.len() >= self.capacity && !rows.make_room(now) {
-            return Reservation::Full;
+            return match row.payment.authorization == payment.authorization {
+                true => Begun::Existing(Arc::clone(row)),
+                false => Begun::Other,
+            };
         }
-        rows.ended.remove(&(remembered_until(payment), key.clone()));
-        let row = Arc::new(Row {
-            payment: payment.clone(),
-            progress: watch::channel(Progress::Reserved).0,
-            signed: Mutex::new(signed),
-        });
-        rows.by_key.insert(key, Arc::clone(&row));
-        Reservation::New(row)
+        if rows.len() >= self.capacity {
+            return Begun::Full;
+        }
+        let row = Row::new(
+            key.clone(),
+            payment.clone(),
+            caller.map(str::to_owned),
+            confirmations,
+            self.clock.now(),
+        );
+        rows.insert(key, Arc::clone(&row));
+        gauge!(PENDING).set(count(rows.len()));
+        Begun::New(row)
+    }
+
+    /// A row of the ledger that is now this process's to drive; none if it is driven already, or cannot be read.
+    pub(crate) fn adopt(&self, settlement: &Settlement) -> Option<Arc<Row>> {
+        let Some(payment) = record::decode(&settlement.payment) else {
+            tracing::error!(settlement = %settlement.id, "a payment in the ledger cannot be read");
+            return None;
+        };
+        let row = Row::new(
+            settlement.key.clone(),
+            payment,
+            settlement.caller.clone(),
+            settlement.confirmations,
+            settlement.created_at,
+        );
+        row.accepted(settlement.attempt, &settlement.transactions);
+        match &settlement.state {
+            SettlementState::Sent { transaction } => {
+                row.set(Progress::Sent { transaction: transaction.parse().unwrap_or_default() });
+            }
+            SettlementState::Reserved => row.set(Progress::Reserved),
+            ended => row.set(Progress::Ended(ended.clone())),
+        }
+        if !settlement.state.is_open() {
+            return Some(row);
+        }
+        let mut rows = self.rows.lock();
+        // Whoever waits on an older row of this process is sent to the ledger.
+        if let Some(older) = rows.insert(row.key.clone(), Arc::clone(&row)) {
+            older.set(Progress::Elsewhere);
+        }
+        drop(rows);
+        self.exposure.settling(&row.payment);
+        Some(row)
     }
 
     /// The row under the payment's key, whatever was signed.
     pub(crate) fn row(&self, payment: &ExactPayment) -> Option<Arc<Row>> {
-        self.rows.lock().by_key.get(&payment.key()).map(Arc::clone)
+        self.rows.lock().get(&payment.key()).map(Arc::clone)
     }
 
-    /// Takes back a reservation that no lane has claimed. False: too late, a transaction may exist.
-    pub(crate) fn reservation_withdraw(&self, row: &Arc<Row>) -> bool {
-        let withdrawn = Progress::Abandoned { message: "no lane was free in time".to_owned() };
-        let taken = row.advance(withdrawn, |progress| *progress == Progress::Reserved);
-        if taken {
-            self.end(row);
-        }
-        taken
+    /// Whether this process drives it.
+    pub(crate) fn drives(&self, key: &AuthorizationKey) -> bool {
+        self.rows.lock().contains_key(key)
     }
 
-    /// Writes down how a payment ended. What has ended stays as it ended.
-    pub(crate) fn finish(&self, row: &Arc<Row>, ended: Progress) {
-        if row.advance(ended, |progress| !progress.is_terminal()) {
-            self.end(row);
-        }
-    }
-
-    /// How many payments are neither settled nor failed.
+    /// How many payments this process drives.
     pub(crate) fn open_count(&self) -> usize {
-        let rows = self.rows.lock();
-        rows.by_key.len().saturating_sub(rows.ended.len())
+        self.rows.lock().len()
     }
 
-    /// A row that never had a transaction leaves nothing to remember: strangers cannot fill the journal.
-    fn end(&self, row: &Arc<Row>) {
-        let key = row.payment.key();
-        let mut rows = self.rows.lock();
-        if !rows.by_key.get(&key).is_some_and(|current| Arc::ptr_eq(current, row)) {
+    /// Accepts a payment: from here on it survives this process. As `member`'s, or this process's own.
+    pub(crate) async fn accept(&self, row: &Row, member: Member) -> Result<Accepted, LedgerError> {
+        let authorization = &row.payment.authorization;
+        let new = NewSettlement {
+            key: row.key.clone(),
+            digest: record::digest(&row.payment),
+            payment: record::encode(&row.payment),
+            network: row.payment.network.clone(),
+            asset: row.payment.asset.to_checksum(None),
+            payer: authorization.from.to_checksum(None),
+            pay_to: authorization.to.to_checksum(None),
+            amount: Amount::from_atomic(authorization.value),
+            caller: row.caller.clone(),
+            valid_before: authorization.expires(),
+            confirmations: row.confirmations,
+            member,
+            now: self.clock.now(),
+        };
+        match timed("settlement_insert", self.ledger.settlement_insert(new)).await? {
+            Inserted::New { attempt, transactions } => {
+                row.accepted(attempt, &transactions);
+                Ok(Accepted::Ours)
+            }
+            Inserted::Existing(existing) => Ok(Accepted::Existing(existing)),
+            Inserted::Other => Ok(Accepted::Other),
+        }
+    }
+
+    /// Writes a signed transaction down, with the payments in it. It may be sent only if the answer is yes.
+    pub(crate) async fn sent(
+        &self,
+        lease: &LaneLease,
+        rows: &[Arc<Row>],
+        signed: &SignedTransaction,
+        transaction: NewTransaction,
+    ) -> Written {
+        let settlements = rows.iter().map(|row| (row.key.clone(), row.attempt())).collect();
+        let sent = Sent { lease: lease.clone(), transaction, settlements, now: self.clock.now() };
+        match timed("settlement_sent", self.ledger.settlement_sent(sent)).await {
+            Ok(SentResult::Written) => {
+                rows.iter().for_each(|row| row.record_sent(signed.hash));
+                Written::Yes
+            }
+            Ok(SentResult::Fenced) => Written::Fenced,
+            Ok(SentResult::Stale(keys)) => Written::Stale(keys),
+            Err(error) => Written::Unknown(error),
+        }
+    }
+
+    /// Writes down what became of payments and transactions, however long the ledger takes, and then tells it. A
+    /// payment that is no longer ours is told as the ledger has it.
+    pub(crate) async fn write(
+        &self,
+        changes: Vec<(Arc<Row>, SettlementState)>,
+        transactions: Vec<TransactionChange>,
+    ) {
+        if changes.is_empty() && transactions.is_empty() {
             return;
         }
-        if row.signed.lock().is_empty() {
-            rows.by_key.remove(&key);
-        } else {
-            rows.ended.insert((remembered_until(&row.payment), key));
+        let advances: Vec<Advance> =
+            changes.iter().map(|(row, state)| self.advance(row, state.clone())).collect();
+        let mut pause = FIRST_PAUSE;
+        let written = loop {
+            let now = self.clock.now();
+            let advance = self.ledger.settlement_advance(advances.clone(), transactions.clone(), now);
+            match timed("settlement_advance", advance).await {
+                Ok(written) => break written,
+                Err(error) => {
+                    tracing::error!(%error, payments = changes.len(), "an outcome is not written down yet");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        for (index, (row, state)) in changes.into_iter().enumerate() {
+            let told = match written.get(index) {
+                Some(true) => Progress::from(state),
+                _ => self.told_by_the_ledger(&row).await,
+            };
+            self.tell(&row, told);
         }
+    }
+
+    /// Ends one payment.
+    pub(crate) async fn finish(&self, row: &Arc<Row>, ended: SettlementState) {
+        self.write(vec![(Arc::clone(row), ended)], Vec::new()).await;
+    }
+
+    /// Ends a payment that was never written down.
+    pub(crate) fn deny(&self, row: &Arc<Row>, told: Progress) {
+        self.tell(row, told);
+    }
+
+    fn advance(&self, row: &Row, to: SettlementState) -> Advance {
+        let deliveries = match self.endpoints == OutcomeEndpoints::default() {
+            true => Vec::new(),
+            false => {
+                let now = self.clock.now();
+                self.endpoints.deliveries(&row.settlement(now), &to, now)
+            }
+        };
+        Advance { key: row.key.clone(), attempt: row.attempt(), to, deliveries }
+    }
+
+    /// A write that was not taken: it was taken before and its answer lost, or the row is another's.
+    async fn told_by_the_ledger(&self, row: &Row) -> Progress {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match timed("settlement_get", self.ledger.settlement_get(&row.key)).await {
+                Ok(Some(settlement)) if settlement.attempt == row.attempt() => {
+                    return Progress::from(settlement.state);
+                }
+                Ok(_) => return Progress::Elsewhere,
+                Err(_) => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Tells those who wait, and forgets what is over.
+    fn tell(&self, row: &Arc<Row>, told: Progress) {
+        if told.is_over() {
+            let mut rows = self.rows.lock();
+            if rows.get(&row.key).is_some_and(|current| Arc::ptr_eq(current, row)) {
+                rows.remove(&row.key);
+                gauge!(PENDING).set(count(rows.len()));
+            }
+            drop(rows);
+            self.exposure.release(&row.payment);
+        }
+        if let Progress::Ended(state) = &told
+            && !matches!(state, SettlementState::Settled { is_final: true, .. })
+        {
+            log_end(row, state);
+        }
+        row.set(told);
+    }
+
+    /// A settled payment whose transaction was taken back: on its way again.
+    pub(crate) fn reopen(&self, row: &Arc<Row>) {
+        self.rows.lock().insert(row.key.clone(), Arc::clone(row));
+        self.exposure.settling(&row.payment);
+    }
+
+    /// The age of the oldest payment of a network that this process drives.
+    pub(crate) fn oldest(&self, network: &tollway_core::Network) -> Duration {
+        let rows = self.rows.lock();
+        let ages = rows.values().filter(|row| &row.payment.network == network).map(|row| row.began.elapsed());
+        ages.max().unwrap_or_default()
     }
 }
 
-/// No block after the expiry can settle it; this is the time for those who ask late.
-fn remembered_until(payment: &ExactPayment) -> UnixTime {
-    payment.authorization.expires().plus_seconds(REMEMBER_SECONDS)
+fn log_end(row: &Row, state: &SettlementState) {
+    let (network, settlement) = (&row.payment.network, SettlementId::of(&row.key));
+    let payer = row.payment.authorization.from;
+    let amount = row.payment.authorization.value;
+    let (word, reason) = match state {
+        SettlementState::Settled { transaction, .. } => {
+            tracing::info!(%network, %settlement, %payer, %amount, %transaction, "settled");
+            ("settled", "")
+        }
+        SettlementState::Failed { code, message } => {
+            tracing::info!(%network, %settlement, %payer, %amount, %code, %message, "failed");
+            ("failed", code.as_str())
+        }
+        SettlementState::Abandoned { message } => {
+            tracing::info!(%network, %settlement, %payer, %amount, %message, "abandoned");
+            ("abandoned", "")
+        }
+        SettlementState::Reserved | SettlementState::Sent { .. } => return,
+    };
+    counter!(
+        OUTCOMES,
+        "network" => network.as_str().to_owned(), "state" => word, "reason" => reason.to_owned()
+    )
+    .increment(1);
+}
+
+/// Measures what the ledger takes.
+pub(crate) async fn timed<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, LedgerError>>,
+) -> Result<T, LedgerError> {
+    let began = Instant::now();
+    let answer = call.await;
+    let result = if answer.is_ok() { "ok" } else { "error" };
+    histogram!(LEDGER_SECONDS, "operation" => operation, "result" => result).record(began.elapsed());
+    answer
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
+fn count(rows: usize) -> f64 {
+    rows as f64
+}
+
+impl From<SettlementState> for Progress {
+    fn from(state: SettlementState) -> Self {
+        match state {
+            SettlementState::Reserved => Self::Reserved,
+            SettlementState::Sent { transaction } => {
+                Self::Sent { transaction: transaction.parse().unwrap_or_default() }
+            }
+            ended => Self::Ended(ended),
+        }
+    }
 }
 
 impl Row {
+    fn new(
+        key: AuthorizationKey,
+        payment: ExactPayment,
+        caller: Option<String>,
+        confirmations: u32,
+        created_at: UnixTime,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            key,
+            payment,
+            confirmations,
+            caller,
+            began: Instant::now(),
+            created_at,
+            attempt: OnceLock::new(),
+            progress: watch::channel(Progress::Starting).0,
+            transactions: Mutex::default(),
+        })
+    }
+
     /// How far it has come.
     pub(crate) fn progress(&self) -> Progress {
         self.progress.borrow().clone()
@@ -186,43 +465,103 @@ impl Row {
         self.progress.subscribe()
     }
 
-    /// Takes a reservation into a transaction. False: it was withdrawn.
-    pub(crate) fn claim(&self) -> bool {
-        self.advance(Progress::Claimed, |progress| *progress == Progress::Reserved)
+    /// What the ledger lets us write with.
+    pub(crate) fn attempt(&self) -> u64 {
+        self.attempt.get().copied().unwrap_or_default()
     }
 
-    /// Writes down a signed transaction. From here on it may be out.
-    pub(crate) fn record_sent(&self, signed: &SignedTransaction) {
-        let mut all = self.signed.lock();
-        if all.iter().all(|known| known.hash != signed.hash) {
-            // The latest are the ones that may still be out.
-            if all.len() == MOST_SIGNED {
-                all.remove(0);
-            }
-            all.push(signed.clone());
+    /// As the ledger has it, so far as this process knows.
+    fn settlement(&self, now: UnixTime) -> Settlement {
+        let authorization = &self.payment.authorization;
+        let state = match self.progress() {
+            Progress::Sent { transaction } => SettlementState::Sent { transaction: transaction.to_string() },
+            Progress::Ended(state) => state,
+            _ => SettlementState::Reserved,
+        };
+        Settlement {
+            sequence: 0,
+            id: SettlementId::of(&self.key),
+            key: self.key.clone(),
+            digest: record::digest(&self.payment),
+            payment: String::new(),
+            network: self.payment.network.clone(),
+            asset: self.payment.asset.to_checksum(None),
+            payer: authorization.from.to_checksum(None),
+            pay_to: authorization.to.to_checksum(None),
+            amount: Amount::from_atomic(authorization.value),
+            caller: self.caller.clone(),
+            valid_before: authorization.expires(),
+            confirmations: self.confirmations,
+            state,
+            attempt: self.attempt(),
+            member: Member { role: Role::Facilitator, name: String::new(), incarnation: 0 },
+            transactions: self.transactions.lock().iter().map(B256::to_string).collect(),
+            created_at: self.created_at,
+            updated_at: now,
+        }
+    }
+
+    /// It is written down.
+    fn accepted(&self, attempt: u64, transactions: &[String]) {
+        let _ = self.attempt.set(attempt);
+        *self.transactions.lock() = transactions.iter().filter_map(|hash| hash.parse().ok()).collect();
+    }
+
+    /// It may be taken by a lane from now on. False: whoever waited for it has withdrawn it.
+    pub(crate) fn reserve(&self) -> bool {
+        self.change(Progress::Reserved, |progress| *progress == Progress::Starting)
+    }
+
+    /// Takes a reservation into a transaction, or out of the queue. False: somebody else did.
+    pub(crate) fn claim(&self) -> bool {
+        self.change(Progress::Claimed, |progress| *progress == Progress::Reserved)
+    }
+
+    /// Gives back what was claimed.
+    pub(crate) fn unclaim(&self) {
+        self.change(Progress::Reserved, |progress| *progress == Progress::Claimed);
+    }
+
+    /// It may be taken by a lane again. False: somebody else has it.
+    pub(crate) fn requeue(&self) -> bool {
+        let is_free = |progress: &Progress| {
+            matches!(progress, Progress::Starting | Progress::Reserved | Progress::Sent { .. })
+        };
+        self.change(Progress::Reserved, is_free)
+    }
+
+    /// Takes back what is not written down yet. False: it is.
+    pub(crate) fn withdraw_start(&self) -> bool {
+        let denied = Progress::Denied("the payment was not accepted in time".to_owned());
+        self.change(denied, |progress| *progress == Progress::Starting)
+    }
+
+    /// A signed transaction for it is written down. From here on it may be out.
+    fn record_sent(&self, transaction: B256) {
+        let mut all = self.transactions.lock();
+        if !all.contains(&transaction) {
+            all.push(transaction);
         }
         drop(all);
-        let sent = Progress::Sent { transaction: signed.hash };
-        self.advance(sent, |progress| !progress.is_terminal());
+        self.change(Progress::Sent { transaction }, |progress| !progress.is_over());
     }
 
-    /// Pending again, by the latest transaction that was signed for it earlier.
+    /// Pending, by the latest transaction that was signed for it earlier.
     pub(crate) fn resume(&self) {
-        let Some(transaction) = self.signed.lock().last().map(|signed| signed.hash) else { return };
-        self.advance(Progress::Sent { transaction }, |progress| !progress.is_terminal());
-    }
-
-    /// A node rejected the transaction for good: it is not out.
-    pub(crate) fn forget_sent(&self, signed: &SignedTransaction) {
-        self.signed.lock().retain(|known| known.hash != signed.hash);
+        let Some(transaction) = self.transactions.lock().last().copied() else { return };
+        self.change(Progress::Sent { transaction }, |progress| !progress.is_over());
     }
 
     /// The transactions that were signed for it and may be out.
     pub(crate) fn transactions(&self) -> Vec<B256> {
-        self.signed.lock().iter().map(|signed| signed.hash).collect()
+        self.transactions.lock().clone()
     }
 
-    fn advance(&self, next: Progress, from: impl FnOnce(&Progress) -> bool) -> bool {
+    pub(crate) fn set(&self, progress: Progress) {
+        self.progress.send_replace(progress);
+    }
+
+    fn change(&self, next: Progress, from: impl FnOnce(&Progress) -> bool) -> bool {
         self.progress.send_if_modified(|progress| {
             let may = from(progress);
             if may {
@@ -230,174 +569,5 @@ impl Row {
             }
             may
         })
-    }
-}
-
-impl Rows {
-    /// Forgets the ended row that expired first, before its time: remembering it was a courtesy.
-    fn make_room(&mut self, now: UnixTime) -> bool {
-        let Some((until, _)) = self.ended.first() else { return false };
-        if *until > now.plus_seconds(REMEMBER_SECONDS) {
-            return false;
-        }
-        self.ended.pop_first().is_some_and(|(_, key)| self.by_key.remove(&key).is_some())
-    }
-
-    fn forget_until(&mut self, now: UnixTime) {
-        while let Some((until, _)) = self.ended.first() {
-            if *until > now {
-                return;
-            }
-            let Some((_, key)) = self.ended.pop_first() else { return };
-            self.by_key.remove(&key);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use alloy_primitives::{Address, B256, Bytes, Signature, U256};
-    use tollway_core::{ErrorCode, Network, UnixTime};
-    use tollway_evm::SignedTransaction;
-    use tollway_evm::exact::{Authorization, ExactPayment};
-
-    use super::{Journal, MOST_SIGNED, Progress, Reservation, Row};
-
-    const NOW: UnixTime = UnixTime(0);
-
-    fn payment(nonce: u8, value: u64) -> ExactPayment {
-        ExactPayment {
-            authorization: Authorization {
-                from: Address::repeat_byte(1),
-                to: Address::repeat_byte(2),
-                value: U256::from(value),
-                valid_after: U256::ZERO,
-                valid_before: U256::from(100),
-                nonce: B256::repeat_byte(nonce),
-            },
-            signature: Signature::test_signature(),
-            asset: Address::repeat_byte(3),
-            network: Network::evm(1),
-        }
-    }
-
-    fn new(journal: &Journal, payment: &ExactPayment) -> Arc<Row> {
-        match journal.reservation_insert(payment, NOW) {
-            Reservation::New(row) => row,
-            other => panic!("not new: {other:?}"),
-        }
-    }
-
-    fn signed(hash: u8) -> SignedTransaction {
-        SignedTransaction { hash: B256::repeat_byte(hash), raw: Bytes::new() }
-    }
-
-    fn settled() -> Progress {
-        Progress::Settled { transaction: B256::repeat_byte(1), log_index: 0 }
-    }
-
-    fn failed() -> Progress {
-        Progress::Failed { code: ErrorCode::INVALID_TRANSACTION_STATE, message: String::new() }
-    }
-
-    #[test]
-    fn one_authorization_has_one_actor() {
-        let journal = Journal::new(10);
-        let row = new(&journal, &payment(1, 5));
-        assert!(matches!(journal.reservation_insert(&payment(1, 5), NOW), Reservation::Existing(_)));
-        assert!(row.claim() && !row.claim());
-        assert!(!journal.reservation_withdraw(&row), "too late: a lane has it");
-        row.record_sent(&signed(1));
-        journal.finish(&row, settled());
-        assert!(matches!(journal.reservation_insert(&payment(1, 5), NOW), Reservation::Existing(_)));
-        assert_eq!(journal.open_count(), 0);
-    }
-
-    #[test]
-    fn another_authorization_under_the_same_nonce_does_not_share_its_fate() {
-        let journal = Journal::new(10);
-        let row = new(&journal, &payment(1, 5));
-        row.record_sent(&signed(1));
-        assert!(matches!(journal.reservation_insert(&payment(1, 6), NOW), Reservation::Other));
-        journal.finish(&row, settled());
-        assert!(matches!(journal.reservation_insert(&payment(1, 6), NOW), Reservation::Other));
-    }
-
-    #[test]
-    fn who_holds_an_old_row_cannot_touch_a_newer_one() {
-        let journal = Journal::new(10);
-        let old = new(&journal, &payment(1, 5));
-        assert!(journal.reservation_withdraw(&old));
-        let newer = new(&journal, &payment(1, 6));
-        assert!(!old.claim(), "a withdrawn job is never sent");
-        assert!(!journal.reservation_withdraw(&old));
-        journal.finish(&old, settled());
-        assert_eq!((newer.progress(), journal.open_count()), (Progress::Reserved, 1));
-    }
-
-    #[test]
-    fn what_failed_may_be_tried_again_and_keeps_its_transactions() {
-        let journal = Journal::new(10);
-        let row = new(&journal, &payment(1, 5));
-        row.record_sent(&signed(1));
-        journal.finish(&row, failed());
-        let again = new(&journal, &payment(1, 5));
-        again.record_sent(&signed(2));
-        assert_eq!(again.transactions(), [B256::repeat_byte(1), B256::repeat_byte(2)]);
-        assert_eq!(journal.open_count(), 1);
-    }
-
-    #[test]
-    fn a_payment_remembers_a_bounded_number_of_transactions_that_may_be_out() {
-        let journal = Journal::new(10);
-        let row = new(&journal, &payment(1, 5));
-        for hash in 0..40 {
-            row.record_sent(&signed(hash));
-            row.record_sent(&signed(hash));
-        }
-        assert_eq!((row.transactions().len(), row.transactions()[0]), (MOST_SIGNED, B256::repeat_byte(24)));
-        row.forget_sent(&signed(39));
-        assert!(!row.transactions().contains(&B256::repeat_byte(39)), "rejected for good");
-    }
-
-    #[test]
-    fn an_outcome_never_changes() {
-        let journal = Journal::new(10);
-        let row = new(&journal, &payment(1, 5));
-        row.record_sent(&signed(1));
-        journal.finish(&row, settled());
-        row.record_sent(&signed(2));
-        journal.finish(&row, failed());
-        assert_eq!(row.progress(), settled());
-    }
-
-    #[test]
-    fn the_journal_is_bounded_and_strangers_cannot_fill_it() {
-        let journal = Journal::new(2);
-        for nonce in 0..50 {
-            journal.finish(&new(&journal, &payment(nonce, 5)), failed());
-        }
-        let open = new(&journal, &payment(1, 5));
-        let sent = new(&journal, &payment(2, 5));
-        sent.record_sent(&signed(1));
-        assert!(matches!(journal.reservation_insert(&payment(3, 5), NOW), Reservation::Full));
-        journal.finish(&sent, settled());
-        let expired = UnixTime(100);
-        let before = UnixTime(expired.0 - 1);
-        assert!(
-            matches!(journal.reservation_insert(&payment(3, 5), before), Reservation::Full),
-            "still valid"
-        );
-        assert!(
-            matches!(journal.reservation_insert(&payment(3, 5), expired), Reservation::New(_)),
-            "makes room"
-        );
-        assert_eq!(
-            (open.progress(), journal.open_count()),
-            (Progress::Reserved, 2),
-            "open: kept although expired"
-        );
     }
 }

@@ -1,136 +1,449 @@
-//! A lane: one funded key on one network, its nonce sequence, and the queue of payments it settles. It holds
-//! at most one transaction that is not included, so a gap cannot arise; what queues up meanwhile goes into the
-//! next transaction together.
+//! A lane: one funded key on one network and its nonce sequence. It holds at most one nonce that is not included, so a
+//! gap cannot arise; what queues up meanwhile goes into the next transaction together.
+//!
+//! Here is what a lane does while this process holds it, event by event. How a transaction is made and sent is in
+//! `phase/send.rs`; what is done about one that is not included, in `stuck.rs`; who holds which lane, in `steward.rs`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use alloy_primitives::Address;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
-use tollway_core::{Clock, ErrorCode, Refusal};
+use alloy_primitives::{Address, B256};
+use metrics::histogram;
+use tokio::time::{Instant, sleep, sleep_until};
+use tollway_core::{ErrorCode, Refusal};
 use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, ChainError, Signer};
+use tollway_ledger::{LaneLease, SettlementState, TransactionChange, TransactionState};
 
+use crate::core::Core;
+use crate::evm_network::EvmNetwork;
+use crate::flight::{Flight, Landed, Version};
+use crate::gas::Fees;
+use crate::inclusion::Inclusion;
 use crate::journal::{Journal, Progress, Row};
-use crate::limits::Limits;
-use crate::phase::late;
-use crate::phase::prove::{Followed, follow};
-use crate::phase::send::{NotSent, send};
+use crate::lane_state::LaneState;
+use crate::phase::late::Unused;
+use crate::phase::send::{NotSent, offer, send};
 use crate::phase::simulate::simulate;
+use crate::telemetry::BATCH_SIZE;
+use crate::watch::{View, receipts_of};
 
 /// How often what is left of a batch is simulated again after members were dropped.
 const SIMULATIONS: usize = 3;
+/// How often a batch is signed again without members that turned out to be another process's.
+const STALE: usize = 3;
 /// How long what a transfer takes is believed.
 const GAS_AGE: Duration = Duration::from_secs(60);
-/// How long suggested fees are believed.
-const FEES_AGE: Duration = Duration::from_secs(1);
+/// How often a lane that may not take payments looks whether it may.
+const RECONSIDER: Duration = Duration::from_millis(50);
 
-/// The lane's own task.
+/// A lane that this process holds.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(crate) chain: Chain,
-    pub(crate) signer: Arc<dyn Signer>,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) limits: Limits,
-    clock: Arc<dyn Clock>,
-    nonce: Option<u64>,
-    fees: Option<(Instant, Fees)>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) network: Arc<EvmNetwork>,
+    pub(crate) state: Arc<LaneState>,
+    lease: LaneLease,
+    /// What is not included, by nonce: one at most, unless blocks were taken back.
+    pub(crate) open: BTreeMap<u64, Flight>,
+    /// What is included and not final.
+    landed: Vec<Landed>,
+    pub(crate) nonce: Option<u64>,
+    /// When what is open is sent again, and asked after.
+    pub(crate) look_at: Instant,
     /// By asset, alone or in a batch: how much gas a transfer takes, in hundredths of what it is known to need.
     gas_shares: HashMap<(Address, bool), (Instant, u64)>,
     /// What a transaction with this nonce must offer at least, to displace one that holds it.
     floor: Option<(u64, Fees)>,
+    /// What the ledger is still to be told of transactions.
+    lost: Vec<Version>,
+    breaks: u64,
+    /// The block at which what is included was last looked at.
+    head: u64,
+    is_fenced: bool,
 }
 
-/// What a transaction offers for gas, wei.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fees {
-    pub(crate) max_fee_per_gas: u128,
-    pub(crate) max_priority_fee_per_gas: u128,
-}
-
-/// How the engine speaks to a lane. Dropping it ends the lane's task.
-#[derive(Debug)]
-pub(crate) struct LaneHandle {
-    queue: mpsc::Sender<Arc<Row>>,
-    queued: Arc<AtomicUsize>,
-    address: Address,
-    task: AbortHandle,
-}
-
-impl LaneHandle {
-    /// Starts a lane on the current runtime.
-    pub(crate) fn spawn(
-        chain: Chain,
-        signer: Arc<dyn Signer>,
-        journal: &Arc<Journal>,
-        clock: &Arc<dyn Clock>,
-        limits: &Limits,
-    ) -> Self {
-        let (queue, rows) = mpsc::channel(limits.lane_queue);
-        let queued = Arc::new(AtomicUsize::new(0));
-        let address = signer.address();
-        let lane = Lane {
-            chain,
-            signer,
-            journal: Arc::clone(journal),
-            limits: limits.clone(),
-            clock: Arc::clone(clock),
-            nonce: None,
-            fees: None,
-            gas_shares: HashMap::new(),
-            floor: None,
-        };
-        let task = tokio::spawn(lane.run(rows, Arc::clone(&queued))).abort_handle();
-        Self { queue, queued, address, task }
-    }
-
-    /// Queues a payment. False: the queue is full, or the lane has ended.
-    pub(crate) fn enqueue(&self, row: Arc<Row>) -> bool {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-        let taken = self.queue.try_send(row).is_ok();
-        if !taken {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-        }
-        taken
-    }
-
-    /// How many payments wait.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    /// Whether the lane's task lives.
-    pub(crate) fn is_running(&self) -> bool {
-        !self.task.is_finished()
-    }
-
-    /// The lane's account.
-    pub(crate) const fn address(&self) -> Address {
-        self.address
-    }
-}
-
-impl Drop for LaneHandle {
-    fn drop(&mut self) {
-        self.task.abort();
+/// The lane's task: waits for a lease, serves it until it ends, and waits again.
+pub(crate) async fn run(core: Arc<Core>, network: Arc<EvmNetwork>, state: Arc<LaneState>) {
+    let _running = state.running();
+    let mut leases = state.leases();
+    loop {
+        let Ok(lease) = leases.wait_for(Option::is_some).await.map(|lease| lease.clone()) else { return };
+        let Some(lease) = lease else { continue };
+        let mut lane = Lane::new(Arc::clone(&core), Arc::clone(&network), Arc::clone(&state), lease);
+        lane.serve().await;
+        lane.let_go();
+        state.ended();
     }
 }
 
 impl Lane {
-    async fn run(mut self, mut queue: mpsc::Receiver<Arc<Row>>, queued: Arc<AtomicUsize>) {
-        let mut rows = Vec::new();
-        while queue.recv_many(&mut rows, self.limits.batch).await > 0 {
-            queued.fetch_sub(rows.len(), Ordering::Relaxed);
-            rows.retain(|row| row.claim());
-            let ready = self.ready(&rows).await;
-            if !ready.is_empty() {
-                self.settle(&ready).await;
-            }
-            rows.clear();
+    fn new(core: Arc<Core>, network: Arc<EvmNetwork>, state: Arc<LaneState>, lease: LaneLease) -> Self {
+        Self {
+            core,
+            network,
+            state,
+            lease,
+            open: BTreeMap::new(),
+            landed: Vec::new(),
+            nonce: None,
+            look_at: Instant::now(),
+            gas_shares: HashMap::new(),
+            floor: None,
+            lost: Vec::new(),
+            breaks: 0,
+            head: 0,
+            is_fenced: false,
         }
+    }
+
+    async fn serve(&mut self) {
+        if !self.resume().await {
+            return;
+        }
+        let queue = Arc::clone(&self.network.queue);
+        let mut views = self.network.watcher.views();
+        views.mark_changed();
+        while !self.is_fenced && !self.core.member.is_superseded() {
+            let is_idle = self.open.is_empty();
+            if is_idle && self.state.is_asked_back() {
+                return self.give_back().await;
+            }
+            let may_take = is_idle && self.may_sign() && self.state.can_pay() && !self.state.is_asked_back();
+            let wake = if is_idle { Instant::now() + RECONSIDER } else { self.look_at };
+            tokio::select! {
+                biased;
+                changed = views.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let view = Arc::clone(&views.borrow_and_update());
+                    self.on_view(&view).await;
+                }
+                rows = queue.take(self.core.limits.batch), if may_take => self.settle(rows).await,
+                () = self.state.asked() => {}
+                () = sleep_until(wake), if !is_idle || !may_take => {
+                    if !is_idle {
+                        self.look().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes up what whoever had the lane before has left: it is sent again before anything new is signed. False: the
+    /// lane is another's, or the ledger does not tell.
+    async fn resume(&mut self) -> bool {
+        let now = self.core.clock.now();
+        let found = match self.journal().ledger().lane_transactions(&self.lease, now).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::error!(network = %self.chain().network(), %error, "a lane's transactions are not known");
+                sleep(Duration::from_secs(1)).await;
+                return false;
+            }
+        };
+        for (transaction, settlements) in found {
+            let Some(version) = Version::read(&transaction.signed) else {
+                tracing::error!(hash = %transaction.signed.hash, "a transaction in the ledger cannot be read");
+                continue;
+            };
+            let flight = self
+                .open
+                .entry(version.nonce)
+                .or_insert_with(|| Flight::new(version.nonce, Vec::new(), Vec::new()));
+            self.state.track(version.signed.hash);
+            self.network.watcher.follow(version.signed.hash);
+            flight.versions.push(version);
+            for settlement in settlements {
+                if flight.rows.iter().all(|row| row.key != settlement.key)
+                    && let Some(row) = self.core.journal.adopt(&settlement)
+                {
+                    flight.rows.push(row);
+                }
+            }
+        }
+        if !self.open.is_empty() {
+            let (transactions, network) = (self.open.len(), self.chain().network());
+            tracing::info!(%network, lane = %self.state.address(), transactions, "taken over");
+        }
+        self.network.watcher.look_again();
+        self.land_known().await;
+        for flight in self.open.values() {
+            if let Some(version) = flight.latest() {
+                offer(self.chain(), &version.signed.raw).await;
+            }
+        }
+        self.network.watcher.hurry();
+        self.look_at = Instant::now() + self.core.limits.rebroadcast_every;
+        true
+    }
+
+    /// What is included already need not be sent again.
+    async fn land_known(&mut self) {
+        let hashes: Vec<B256> =
+            self.open.values().flat_map(|flight| &flight.versions).map(|v| v.signed.hash).collect();
+        if hashes.is_empty() {
+            return;
+        }
+        let (Ok(receipts), Ok(head)) = tokio::join!(receipts_of(self.chain(), &hashes), self.chain().head())
+        else {
+            return;
+        };
+        let receipts =
+            receipts.into_iter().map(|receipt| (receipt.transaction_hash, Arc::new(receipt))).collect();
+        let view = View { head: Some(head), receipts, breaks: self.breaks };
+        self.land(&view).await;
+    }
+
+    /// A block has come, or a receipt.
+    async fn on_view(&mut self, view: &View) {
+        let Some(head) = view.head else { return };
+        self.land(view).await;
+        // What was only preconfirmed is confirmed by the block.
+        let is_unsure =
+            self.network.profile.inclusion == Inclusion::Preconfirmation && head.number != self.head;
+        if (view.breaks != self.breaks || is_unsure) && self.recheck(head.number).await {
+            self.breaks = view.breaks;
+            self.head = head.number;
+        }
+        self.tell(head.number).await;
+        self.finalize(head.number).await;
+    }
+
+    /// Those that are in a block now.
+    async fn land(&mut self, view: &View) {
+        let nonces: Vec<u64> = self.open.keys().copied().collect();
+        for nonce in nonces {
+            let Some(flight) = self.open.get(&nonce) else { continue };
+            let receipt = flight.versions.iter().find_map(|version| view.receipts.get(&version.signed.hash));
+            let Some(receipt) = receipt.map(Arc::clone) else { continue };
+            let Some(flight) = self.open.remove(&nonce) else { continue };
+            for version in &flight.versions {
+                self.network.watcher.leave(version.signed.hash);
+            }
+            // From here on the balance on chain tells.
+            flight.rows.iter().for_each(|row| self.core.journal.exposure.release(&row.payment));
+            self.network.watcher.unfinal_began();
+            self.nonce = Some(self.nonce.unwrap_or_default().max(nonce + 1));
+            let landed = flight.land(receipt);
+            if landed.untold.iter().any(|row| row.confirmations > 0) || landed.untold.is_empty() {
+                let changes = landed.changes(TransactionState::Included);
+                self.landed.push(landed);
+                self.core.journal.write(Vec::new(), changes).await;
+            } else {
+                self.landed.push(landed);
+            }
+        }
+        if let Some(head) = view.head {
+            self.tell(head.number).await;
+        }
+    }
+
+    /// Tells what has enough blocks on top.
+    async fn tell(&mut self, head: u64) {
+        let (mut changes, mut transactions, mut unproved) = (Vec::new(), Vec::new(), Vec::new());
+        for landed in &mut self.landed {
+            if landed.untold.is_empty() {
+                continue;
+            }
+            let has_succeeded = landed.receipt.as_ref().is_some_and(|receipt| receipt.status());
+            let mature = landed.mature(head);
+            if mature.is_empty() {
+                continue;
+            }
+            transactions.extend(landed.changes(TransactionState::Included));
+            for (row, settled) in mature {
+                match settled {
+                    Some(settled) => changes.push((row, settled)),
+                    None => unproved.push((row, landed.transaction, has_succeeded)),
+                }
+            }
+        }
+        self.core.journal.write(changes, transactions).await;
+        for (row, transaction, has_succeeded) in unproved {
+            self.core.score_reverted(&row);
+            self.core.chase(&self.network, &row, moved_nothing(transaction, has_succeeded));
+        }
+    }
+
+    /// What can no longer be taken back.
+    async fn finalize(&mut self, head: u64) {
+        let depth = self.network.profile.final_depth;
+        let is_final =
+            |landed: &Landed| landed.untold.is_empty() && head >= landed.block_number.saturating_add(depth);
+        let (done, rest) = std::mem::take(&mut self.landed).into_iter().partition::<Vec<_>, _>(is_final);
+        self.landed = rest;
+        let (mut changes, mut transactions) = (Vec::new(), Vec::new());
+        for landed in done {
+            self.network.watcher.unfinal_ended();
+            for version in &landed.flight.versions {
+                self.state.untrack(version.signed.hash);
+            }
+            transactions.extend(landed.changes(TransactionState::Final));
+            for row in landed.flight.rows {
+                if let Progress::Ended(SettlementState::Settled {
+                    transaction,
+                    log_index,
+                    block_number,
+                    block_hash,
+                    ..
+                }) = row.progress()
+                    && transaction == landed.transaction.to_string()
+                {
+                    let settled = SettlementState::Settled {
+                        transaction,
+                        log_index,
+                        block_number,
+                        block_hash,
+                        is_final: true,
+                    };
+                    changes.push((row, settled));
+                }
+            }
+        }
+        self.core.journal.write(changes, transactions).await;
+    }
+
+    /// Blocks were taken back, or missed: what is included is looked at again. False: the node did not tell.
+    async fn recheck(&mut self, head: u64) -> bool {
+        let hashes: Vec<B256> = self.landed.iter().map(|landed| landed.transaction).collect();
+        if hashes.is_empty() {
+            return true;
+        }
+        let Ok(receipts) = receipts_of(self.chain(), &hashes).await else { return false };
+        let receipts: HashMap<B256, _> =
+            receipts.into_iter().map(|receipt| (receipt.transaction_hash, Arc::new(receipt))).collect();
+        let is_preconfirmed = self.network.profile.inclusion == Inclusion::Preconfirmation;
+        let mut kept = Vec::new();
+        for mut landed in std::mem::take(&mut self.landed) {
+            match receipts.get(&landed.transaction) {
+                Some(receipt) if receipt.block_hash == Some(landed.block_hash) => {}
+                Some(receipt) => self.moved(&mut landed, Arc::clone(receipt)).await,
+                None => {
+                    let block = self.chain().block_by_number(landed.block_number).await;
+                    let is_gone = match block {
+                        Ok(Some(block)) => block.hash != landed.block_hash,
+                        // The chain is shorter now; of a block that was only announced nothing is known yet.
+                        Ok(None) => head < landed.block_number && !is_preconfirmed,
+                        Err(_) => false,
+                    };
+                    if is_gone {
+                        self.taken_back(landed).await;
+                        continue;
+                    }
+                }
+            }
+            kept.push(landed);
+        }
+        self.landed.append(&mut kept);
+        true
+    }
+
+    /// It is in another block now: the proof is another.
+    async fn moved(&mut self, landed: &mut Landed, receipt: Arc<alloy_rpc_types_eth::TransactionReceipt>) {
+        let network = self.chain().network();
+        tracing::warn!(%network, transaction = %landed.transaction, "included in another block after a reorganisation");
+        landed.block_number = receipt.block_number.unwrap_or_default();
+        landed.block_hash = receipt.block_hash.unwrap_or_default();
+        let was_told =
+            |row: &&Arc<Row>| matches!(row.progress(), Progress::Ended(SettlementState::Settled { .. }));
+        let again: Vec<Arc<Row>> = landed.flight.rows.iter().filter(was_told).map(Arc::clone).collect();
+        let (mut changes, mut lost) = (Vec::new(), Vec::new());
+        for row in again {
+            match crate::phase::prove::settled_by(&row.payment, &receipt) {
+                Some(settled) => changes.push((row, settled)),
+                None => lost.push(row),
+            }
+        }
+        let transaction = landed.transaction.to_string();
+        for row in &lost {
+            changes.push((Arc::clone(row), SettlementState::Sent { transaction: transaction.clone() }));
+            self.core.journal.reopen(row);
+        }
+        self.core.journal.write(changes, Vec::new()).await;
+        if !landed.untold.is_empty() {
+            landed.receipt = Some(Arc::clone(&receipt));
+        }
+        for row in lost {
+            self.core.chase(&self.network, &row, moved_nothing(landed.transaction, receipt.status()));
+        }
+    }
+
+    /// Its block is gone, and it is in no other: on its way again.
+    async fn taken_back(&mut self, landed: Landed) {
+        let network = self.chain().network();
+        tracing::warn!(%network, transaction = %landed.transaction, "taken back by a reorganisation");
+        self.network.watcher.unfinal_ended();
+        let Landed { flight, transaction, .. } = landed;
+        let mut changes = Vec::new();
+        for row in &flight.rows {
+            if matches!(row.progress(), Progress::Ended(SettlementState::Settled { .. })) {
+                self.core.journal.reopen(row);
+                changes
+                    .push((Arc::clone(row), SettlementState::Sent { transaction: transaction.to_string() }));
+            }
+        }
+        let all = flight.versions.iter().map(|version| version.change(TransactionState::Open)).collect();
+        self.core.journal.write(changes, all).await;
+        let mut flight = Flight::new(flight.nonce, flight.rows, flight.versions);
+        flight.rows.retain(|row| !row.progress().is_over());
+        for version in &flight.versions {
+            self.network.watcher.follow(version.signed.hash);
+        }
+        self.open.insert(flight.nonce, flight);
+        self.network.watcher.look_again();
+        // At once, in the order of their nonces.
+        self.look_at = Instant::now();
+    }
+
+    /// Settles what came from the queue.
+    async fn settle(&mut self, mut rows: Vec<Arc<Row>>) {
+        rows.retain(|row| row.claim());
+        for _ in 0..STALE {
+            let ready = self.ready(&rows).await;
+            if ready.is_empty() {
+                return;
+            }
+            match send(self, &ready).await {
+                Ok(flight) => return self.sent(flight),
+                Err(NotSent::Stale(keys)) => {
+                    let (gone, left) =
+                        ready.into_iter().partition::<Vec<_>, _>(|row| keys.contains(&row.key));
+                    gone.iter().for_each(|row| self.core.journal.deny(row, Progress::Elsewhere));
+                    rows = left;
+                }
+                Err(error @ (NotSent::Fenced | NotSent::Halted)) => {
+                    tracing::error!(network = %self.chain().network(), %error, "the lane is given up");
+                    self.is_fenced = true;
+                    let is_written = matches!(error, NotSent::Halted);
+                    for row in ready {
+                        row.unclaim();
+                        if is_written {
+                            self.core.journal.deny(&row, Progress::Elsewhere);
+                        } else {
+                            self.network.queue.put_back(row);
+                        }
+                    }
+                    return;
+                }
+                Err(error) => return self.give_up(ready, &error).await,
+            }
+        }
+        self.give_up(rows, &NotSent::Unwritten).await;
+    }
+
+    fn sent(&mut self, flight: Flight) {
+        let Some(transaction) = flight.latest().map(|version| version.signed.hash) else { return };
+        let (network, payments) = (self.chain().network(), flight.rows.len());
+        tracing::info!(%network, %transaction, payments, "sent");
+        #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a batch is small")]
+        histogram!(BATCH_SIZE, "network" => network.as_str().to_owned()).record(payments as f64);
+        self.look_at = Instant::now() + self.core.limits.rebroadcast_every;
+        self.open.insert(flight.nonce, flight);
+        self.network.watcher.hurry();
     }
 
     /// Those of `rows` that would still settle now, in one transaction together. The queue took time, and what one
@@ -138,7 +451,7 @@ impl Lane {
     async fn ready(&self, rows: &[Arc<Row>]) -> Vec<Arc<Row>> {
         let mut open = Vec::with_capacity(rows.len());
         for row in rows {
-            match exact::check_window(&row.payment, self.clock.now()) {
+            match exact::check_window(&row.payment, self.core.clock.now()) {
                 Ok(()) => open.push(Arc::clone(row)),
                 Err(refusal) => self.refuse(row, refusal).await,
             }
@@ -150,10 +463,14 @@ impl Lane {
                 break;
             }
             let payments: Vec<&ExactPayment> = open.iter().map(|row| &row.payment).collect();
-            let verdicts = match simulate(&self.chain, self.signer.address(), &payments).await {
+            let verdicts = match simulate(self.chain(), self.state.address(), &payments).await {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
-                    open.iter().for_each(|row| self.journal.finish(row, Progress::abandoned(&error)));
+                    let message = match error {
+                        tollway_core::FacilitatorError::Busy(message) => message,
+                        other => other.to_string(),
+                    };
+                    self.abandon(open, &message, Vec::new()).await;
                     return Vec::new();
                 }
             };
@@ -172,42 +489,101 @@ impl Lane {
         open
     }
 
-    /// A reserved payment that will not settle by this lane. It was unused when it was reserved: if it is used now,
-    /// the money may be where it should be.
+    /// A reserved payment that will not settle by this lane. It was unused when it was accepted: if it is used now, the
+    /// money may be where it should be.
     async fn refuse(&self, row: &Arc<Row>, refusal: Refusal) {
         let is_used = refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
-        let failed = Progress::Failed { message: refusal.to_string(), code: refusal.code };
+        let (code, message) = (refusal.code.clone(), refusal.to_string());
         if !is_used && row.transactions().is_empty() {
-            return self.journal.finish(row, failed);
+            let failed = SettlementState::Failed { code: code.as_str().to_owned(), message };
+            return self.core.journal.finish(row, failed).await;
         }
-        late::end(&self.chain, &self.journal, row, Some(failed), self.limits.rebroadcast_every).await;
-    }
-
-    async fn settle(&mut self, rows: &[Arc<Row>]) {
-        let sent = match send(self, rows).await {
-            Ok(sent) => sent,
-            Err(error) => return self.give_up(rows, &error),
-        };
-        let (network, transaction) = (self.chain.network(), sent.signed.hash);
-        tracing::info!(%network, %transaction, payments = rows.len(), "sent");
-        match follow(self, rows, &sent).await {
-            Followed::Used => self.nonce = Some(sent.nonce + 1),
-            Followed::Unknown => self.forget_nonce(),
-            Followed::Free => {
-                self.nonce = Some(sent.nonce);
-                self.raise_floor(sent.nonce);
-            }
-        }
+        self.core.chase(&self.network, row, Unused::Fail { code, message });
     }
 
     /// Nothing is out: the payments may be presented again.
-    fn give_up(&mut self, rows: &[Arc<Row>], error: &NotSent) {
-        tracing::error!(network = %self.chain.network(), %error, payments = rows.len(), "not sent");
+    async fn give_up(&mut self, rows: Vec<Arc<Row>>, error: &NotSent) {
+        tracing::error!(network = %self.chain().network(), %error, payments = rows.len(), "not sent");
         self.forget_nonce();
-        for row in rows {
-            let message = "the facilitator could not send the transaction".to_owned();
-            self.journal.finish(row, Progress::Abandoned { message });
+        if matches!(error, NotSent::Rejected(words) if words.contains("insufficient")) {
+            self.state.set_broke();
         }
+        let lost = self.take_lost();
+        self.abandon(rows, "the facilitator could not send the transaction", lost).await;
+    }
+
+    async fn abandon(&self, rows: Vec<Arc<Row>>, message: &str, transactions: Vec<TransactionChange>) {
+        let abandoned = |row| (row, SettlementState::Abandoned { message: message.to_owned() });
+        self.core.journal.write(rows.into_iter().map(abandoned).collect(), transactions).await;
+    }
+
+    /// Gives the lane back: another process may have it.
+    async fn give_back(&mut self) {
+        let lost = self.take_lost();
+        self.core.journal.write(Vec::new(), lost).await;
+        if let Err(error) = self.journal().ledger().lane_release(&self.lease).await {
+            tracing::warn!(network = %self.chain().network(), %error, "a lane was not given back");
+        }
+    }
+
+    /// Follows nothing any more: who has the lane next does.
+    fn let_go(&mut self) {
+        for flight in std::mem::take(&mut self.open).into_values() {
+            for version in &flight.versions {
+                self.network.watcher.leave(version.signed.hash);
+                self.state.untrack(version.signed.hash);
+            }
+            flight.rows.iter().for_each(|row| self.core.journal.deny(row, Progress::Elsewhere));
+        }
+        for landed in std::mem::take(&mut self.landed) {
+            self.network.watcher.unfinal_ended();
+            landed.flight.versions.iter().for_each(|version| self.state.untrack(version.signed.hash));
+            landed.untold.iter().for_each(|row| self.core.journal.deny(row, Progress::Elsewhere));
+        }
+    }
+
+    /// Whether this process may sign and send now.
+    pub(crate) fn may_sign(&self) -> bool {
+        self.core.member.is_current() && !self.is_fenced
+    }
+
+    pub(crate) fn fenced(&mut self) {
+        self.is_fenced = true;
+    }
+
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.network.chain
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.core.journal
+    }
+
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        self.state.signer()
+    }
+
+    pub(crate) const fn lease(&self) -> &LaneLease {
+        &self.lease
+    }
+
+    /// This is written down, and about to be sent.
+    pub(crate) fn follow(&self, version: &Version) {
+        self.state.track(version.signed.hash);
+        self.network.watcher.follow(version.signed.hash);
+    }
+
+    /// These are not out, or will never be included. The ledger is told with the next that it is told.
+    pub(crate) fn lose(&mut self, versions: Vec<Version>) {
+        for version in &versions {
+            self.network.watcher.leave(version.signed.hash);
+            self.state.untrack(version.signed.hash);
+        }
+        self.lost.extend(versions);
+    }
+
+    pub(crate) fn take_lost(&mut self) -> Vec<TransactionChange> {
+        self.lost.drain(..).map(|version| version.change(TransactionState::Lost)).collect()
     }
 
     /// The next nonce of the lane's key.
@@ -215,7 +591,7 @@ impl Lane {
         if let Some(nonce) = self.nonce {
             return Ok(nonce);
         }
-        let nonce = self.chain.nonce(self.signer.address()).await?;
+        let nonce = self.chain().nonce(self.state.address()).await?;
         self.nonce = Some(nonce);
         Ok(nonce)
     }
@@ -236,54 +612,38 @@ impl Lane {
         self.gas_shares.insert((asset, is_batch), (Instant::now(), share));
     }
 
-    /// What to offer for gas with `nonce`: twice the base fee, so that it stays good for six full blocks, and the
-    /// tip; more if another transaction holds the nonce.
+    /// What to offer for gas with `nonce`: as much as is suggested; more if another transaction holds the nonce.
     pub(crate) async fn fees(&mut self, nonce: u64) -> Result<Fees, NotSent> {
-        let suggested = match self.fees {
-            Some((at, fees)) if at.elapsed() < FEES_AGE => fees,
-            _ => self.suggested_fees().await?,
-        };
-        let limit = self.limits.max_fee_per_gas;
+        let suggested = self.network.gas.fees(self.chain()).await?;
+        let limit = self.core.limits.max_fee_per_gas;
         Ok(match self.floor {
-            Some((held, floor)) if held == nonce => Fees {
-                max_fee_per_gas: suggested.max_fee_per_gas.max(floor.max_fee_per_gas).min(limit),
-                max_priority_fee_per_gas: suggested
-                    .max_priority_fee_per_gas
-                    .max(floor.max_priority_fee_per_gas)
-                    .min(limit),
-            },
+            Some((held, floor)) if held == nonce => suggested.at_least(floor, limit),
             _ => suggested,
         })
     }
 
-    async fn suggested_fees(&mut self) -> Result<Fees, NotSent> {
-        let (head, tip) = tokio::join!(self.chain.head(), self.chain.priority_fee());
-        let (base_fee, tip) = (head?.base_fee, tip?);
-        let (limit, price) = (self.limits.max_fee_per_gas, base_fee.saturating_add(tip));
-        if price > limit {
-            return Err(NotSent::TooDear { price, limit });
-        }
-        let generous = base_fee.saturating_mul(2).saturating_add(tip);
-        let fees = Fees { max_fee_per_gas: generous.min(limit), max_priority_fee_per_gas: tip };
-        self.fees = Some((Instant::now(), fees));
-        Ok(fees)
-    }
-
     /// A pool gives `nonce` to another transaction only for a tenth more; an eighth is surely enough. Not without
     /// end: beyond ten times what is usual, whoever holds the nonce may keep it.
-    pub(crate) fn raise_floor(&mut self, nonce: u64) {
-        let Some((_, usual)) = self.fees else { return };
+    pub(crate) async fn raise_floor(&mut self, nonce: u64) {
+        let Some(usual) = self.network.gas.last_fees().await else { return };
         let held = match self.floor {
             Some((held, floor)) if held == nonce => floor,
             _ => usual,
         };
-        let more = |fee: u128, usual: u128| {
-            fee.saturating_add(fee / 8).saturating_add(1).min(usual.saturating_mul(10).saturating_add(1))
-        };
-        let floor = Fees {
-            max_fee_per_gas: more(held.max_fee_per_gas, usual.max_fee_per_gas),
-            max_priority_fee_per_gas: more(held.max_priority_fee_per_gas, usual.max_priority_fee_per_gas),
-        };
-        self.floor = Some((nonce, floor));
+        self.floor = Some((nonce, held.raised().at_most_tenfold(usual)));
+    }
+}
+
+/// What a payment is whose transaction is in a block and did not pay, if the authorization is unused.
+fn moved_nothing(transaction: B256, has_succeeded: bool) -> Unused {
+    match has_succeeded {
+        true => Unused::Fail {
+            code: ErrorCode::INVALID_EXACT_EVM_TRANSFER_EVENT_MISMATCH,
+            message: format!("transaction {transaction} holds no transfer of this payment"),
+        },
+        false => Unused::Fail {
+            code: ErrorCode::INVALID_TRANSACTION_STATE,
+            message: format!("transaction {transaction} reverted"),
+        },
     }
 }

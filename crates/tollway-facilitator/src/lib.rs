@@ -1,40 +1,67 @@
 //! The x402 facilitator: verifies payments and settles them on chain, inside a seller's process or over HTTP.
 //!
-//! One payment passes these phases, one file each under `phase/`:
+//! One payment passes these phases:
 //!
 //! ```text
-//! decode -> matching -> check -> reserve -> simulate -> journal -> send -> prove
-//!   |         |          |         |          |           |         |       |
-//!   bytes     is it      rules     one actor  eth_call    write it  the     Transfer
-//!   to model  ours       local     per key    (node)      down      lane    event
+//! decode -> matching -> check -> simulate -> accept -> send -> prove -> (final)
+//!   |         |          |         |           |         |       |         |
+//!   bytes     is it      rules     eth_call,   ledger:   lane:   Transfer  no block can
+//!   to model  ours       local     together    ours now  signed, event     be taken back
+//!                                              to settle written           any more
+//!                                                        down, sent
 //! ```
 //!
-//! `/verify` stops after `simulate`. Everything before `simulate` is local: bad input never reaches the node.
+//! `/verify` stops after `simulate`. Everything before `simulate` is local: bad input never reaches the node. What is
+//! accepted is in the ledger: whatever breaks, some process brings it to an end.
 //!
-//! - [`Engine`]: the phases in order; implements [`tollway_core::Facilitator`].
-//! - `lane`: one funded key and its nonces; the only place that sends transactions.
-//! - `journal`: the history of each payment, by authorization key.
+//! - [`Engine`]: what a program starts and asks; implements [`tollway_core::Facilitator`].
+//! - `verify`, `settle`: one payment, as its caller sees it. `phase/`: the steps.
+//! - `coalesce`: simulations go out together. `exposure`: one balance does not stand for two payments.
+//! - `journal`: what this process drives; the ledger holds the truth.
+//! - `lane`, `stuck`, `flight`: one funded key and its nonces; the only place that sends transactions.
+//! - `watch`, `pace`: the only eyes on the chain.
+//! - `reconcile`: brings to an end what nobody drives.
+//! - `membership`, `steward`: this process among others, and who holds which lane.
 //! - [`router`]: the HTTP API.
 
 mod callers;
+mod coalesce;
+mod core;
 mod engine;
 mod evm_network;
+mod exposure;
+mod flight;
+mod gas;
 mod health;
 mod http;
+mod inclusion;
 mod journal;
 mod lane;
+mod lane_state;
 mod limits;
+mod membership;
+mod pace;
 mod phase;
+mod queue;
+mod reconcile;
+mod record;
 mod score;
+mod settle;
 mod settlement_json;
+mod steward;
+mod stuck;
+mod tasks;
 pub mod telemetry;
 mod verified;
+mod verify;
+mod watch;
 mod webhook;
 
 pub use callers::{CallerSetup, Callers, MAX_CALLERS, MIN_KEY_BYTES, Quota};
-pub use engine::{Engine, EngineBuilder, StartError};
+pub use engine::{Engine, EngineBuilder, LaneStatus, StartError};
 pub use evm_network::NetworkSetup;
 pub use http::{MAX_BODY_BYTES, router};
+pub use inclusion::{Inclusion, MAX_CONFIRMATIONS, Profile};
 pub use limits::{Limits, MAX_BATCH};
 pub use score::{Score, ScoreLimits};
 pub use webhook::{MAX_WEBHOOKS, OutcomeEndpoints, WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tollway_evm::U256;
 
 /// The most payments in one transaction: what surely fits into 2^24 gas, which is the most a transaction may use
 /// (EIP-7825).
@@ -17,29 +17,47 @@ pub struct Limits {
     pub lane_queue: usize,
     /// How many payments one transaction may carry, at most [`MAX_BATCH`].
     pub batch: usize,
-    /// How many payments may be simulated at once; beyond that they are answered with 503.
+    /// How many payments may wait to be simulated; beyond that they are answered with 503.
     pub simulations: usize,
+    /// How many calls that simulate may be under way at once on one network. What waits meanwhile shares the next one.
+    pub simulation_calls: usize,
     /// How many payments the journal may hold at once.
     pub journal: usize,
     /// The most paid per gas, wei. Above it nothing is sent.
     pub max_fee_per_gas: u128,
     /// The longest validity accepted, seconds from now: what is reserved is remembered that long.
     pub max_validity_seconds: u64,
+    /// The shortest validity accepted, seconds from now: time to be included.
+    pub min_validity_seconds: u64,
     /// How often a transaction that is not included is sent again.
     pub rebroadcast_every: Duration,
+    /// After how long a transaction that is not included is replaced by one that offers an eighth more for gas.
+    pub bump_after: Duration,
+    /// How often one transaction is replaced.
+    pub max_bumps: u32,
+    /// Below this balance of a lane an alarm is raised, wei. None: what twenty full batches cost.
+    pub low_balance: Option<U256>,
+    /// How long this process is taken for alive without a sign of life; then others take over. At least three seconds.
+    pub member_ttl: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             settle_deadline: Duration::from_secs(10),
-            lane_queue: 4096,
+            lane_queue: 16_384,
             batch: 100,
-            simulations: 1_024,
+            simulations: 16_384,
+            simulation_calls: 3,
             journal: 200_000,
             max_fee_per_gas: 500_000_000_000,
             max_validity_seconds: 24 * 60 * 60,
+            min_validity_seconds: 6,
             rebroadcast_every: Duration::from_secs(2),
+            bump_after: Duration::from_secs(6),
+            max_bumps: 10,
+            low_balance: None,
+            member_ttl: Duration::from_secs(10),
         }
     }
 }
@@ -51,16 +69,21 @@ impl Limits {
             ("settle_deadline", self.settle_deadline.is_zero()),
             ("lane_queue", self.lane_queue == 0),
             ("batch", !(1..=MAX_BATCH).contains(&self.batch)),
-            ("simulations", self.simulations == 0 || self.simulations > Semaphore::MAX_PERMITS),
+            ("simulations", self.simulations == 0),
             ("journal", self.journal == 0),
             ("max_fee_per_gas", self.max_fee_per_gas == 0),
             ("max_validity_seconds", self.max_validity_seconds == 0),
+            ("simulation_calls", !(1..=64).contains(&self.simulation_calls)),
             ("rebroadcast_every", self.rebroadcast_every.is_zero()),
+            ("bump_after", self.bump_after.is_zero()),
+            ("member_ttl", self.member_ttl < Duration::from_secs(3)),
         ];
         most.into_iter()
             .filter(|(_, wrong)| *wrong)
             .map(|(name, _)| match name {
                 "batch" => format!("limits.batch: must be between 1 and {MAX_BATCH}"),
+                "simulation_calls" => "limits.simulation_calls: must be between 1 and 64".to_owned(),
+                "member_ttl" => "limits.member_ttl: must be at least three seconds".to_owned(),
                 name => format!("limits.{name}: must be more than zero"),
             })
             .collect()

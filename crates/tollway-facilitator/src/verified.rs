@@ -2,9 +2,10 @@
 //! not be asked the same again before the payment may queue. The lane asks once more before it signs.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tollway_core::AuthorizationKey;
 use tollway_evm::exact::{Authorization, ExactPayment};
 

@@ -14,7 +14,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
-use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer};
+use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer, U256};
 use tollway_facilitator::{Callers, Limits, NetworkSetup, ScoreLimits};
 
 use self::access::{CallerConfig, StrangersConfig};
@@ -63,10 +63,16 @@ struct LimitsConfig {
     lane_queue: usize,
     batch: usize,
     simulations: usize,
+    simulation_calls: usize,
     journal: usize,
     max_fee_gwei: u64,
     max_validity_seconds: u64,
+    min_validity_seconds: u64,
     rebroadcast_ms: u64,
+    bump_ms: u64,
+    max_bumps: u32,
+    low_balance_gwei: u64,
+    member_ttl_seconds: u64,
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
@@ -156,12 +162,19 @@ impl FacilitatorConfig {
         Ok(Limits {
             settle_deadline: Duration::from_millis(limits.settle_deadline_ms),
             simulations: limits.simulations,
+            simulation_calls: limits.simulation_calls,
             lane_queue: limits.lane_queue,
             batch: limits.batch,
             journal: limits.journal,
             max_fee_per_gas: u128::from(limits.max_fee_gwei) * 1_000_000_000,
             max_validity_seconds: limits.max_validity_seconds,
+            min_validity_seconds: limits.min_validity_seconds,
             rebroadcast_every: Duration::from_millis(limits.rebroadcast_ms),
+            bump_after: Duration::from_millis(limits.bump_ms),
+            max_bumps: limits.max_bumps,
+            low_balance: (limits.low_balance_gwei > 0)
+                .then(|| U256::from(limits.low_balance_gwei) * U256::from(1_000_000_000u64)),
+            member_ttl: Duration::from_secs(limits.member_ttl_seconds),
         })
     }
 

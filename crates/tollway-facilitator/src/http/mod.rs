@@ -83,7 +83,7 @@ async fn verify_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
     );
     let network = engine.served(&request.requirements.network);
     let began = Instant::now();
-    let verdict = engine.verify(request).instrument(span.clone()).await;
+    let verdict = engine.verify_for(caller.name.as_deref(), request).instrument(span.clone()).await;
     telemetry::verified(network, began, verdict.as_ref());
     let _entered = span.enter();
     match verdict {
@@ -121,7 +121,7 @@ async fn settle_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
     let version = request.payment.version;
     let network = engine.served(&request.requirements.network);
     let began = Instant::now();
-    let settled = engine.settle(request).instrument(span.clone()).await;
+    let settled = engine.settle_for(caller.name.as_deref(), request).instrument(span.clone()).await;
     telemetry::settled(network, began, settled.as_ref());
     let _entered = span.enter();
     match settled {

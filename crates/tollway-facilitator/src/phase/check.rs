@@ -31,14 +31,20 @@ pub(crate) fn window(payment: &ExactPayment, limits: &Limits, now: UnixTime) -> 
     validity(payment, limits, now)
 }
 
-/// The payer picks `validBefore`; what is reserved is remembered until then, so it has a limit.
+/// The payer picks `validBefore`; what is reserved is remembered until then, so it has a limit. And there must be time
+/// for it to be included.
 fn validity(payment: &ExactPayment, limits: &Limits, now: UnixTime) -> Result<(), Refusal> {
+    let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE;
+    let refuse = |rule| {
+        let refusal = Refusal::new(code, "payload.authorization.validBefore", rule);
+        Err(refusal.by(payment.authorization.from.to_checksum(None)))
+    };
+    if payment.authorization.expires() < now.plus_seconds(limits.min_validity_seconds) {
+        return refuse(format!("must be at least {} seconds from now", limits.min_validity_seconds));
+    }
     let latest = now.plus_seconds(limits.max_validity_seconds);
     if payment.authorization.expires() <= latest {
         return Ok(());
     }
-    let rule = format!("must be at most {} seconds from now", limits.max_validity_seconds);
-    let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE;
-    let refusal = Refusal::new(code, "payload.authorization.validBefore", rule);
-    Err(refusal.by(payment.authorization.from.to_checksum(None)))
+    refuse(format!("must be at most {} seconds from now", limits.max_validity_seconds))
 }

@@ -2,10 +2,8 @@
 
 pub(crate) mod check;
 pub(crate) mod decode;
-pub(crate) mod journal;
 pub(crate) mod late;
 pub(crate) mod matching;
 pub(crate) mod prove;
-pub(crate) mod reserve;
 pub(crate) mod send;
 pub(crate) mod simulate;

@@ -1,17 +1,20 @@
-//! Phase 6: build the transaction, sign it, journal it, hand it to the node. This is where a transaction is
-//! sent.
+//! Phase 6: build the transaction, sign it, write it down, hand it to the node. This is where a transaction is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Bytes;
-use tokio::time::timeout;
-use tollway_evm::{Call, ChainError, SignedTransaction, SignerError, Transaction, batch, exact};
+use metrics::counter;
+use tokio::time::{Instant, sleep, timeout};
+use tollway_core::AuthorizationKey;
+use tollway_evm::{Call, Chain, ChainError, SignedTransaction, SignerError, Transaction, batch, exact};
 
-use super::journal::record_sent;
-use crate::journal::Row;
+use crate::flight::{Flight, Version};
+use crate::gas::Fees;
+use crate::journal::{Row, Written};
 use crate::lane::Lane;
 use crate::limits::MAX_BATCH;
+use crate::telemetry::TRANSACTIONS;
 
 /// Gas for one `transferWithAuthorization` in its own transaction, with room for proxies.
 const GAS_ALONE: u64 = 160_000;
@@ -23,15 +26,11 @@ const GAS_MOST: u64 = 1 << 24;
 const ATTEMPTS: usize = 3;
 /// How long a signer may take.
 const SIGN_DEADLINE: Duration = Duration::from_secs(4);
+/// How long a ledger may take to say that it has written a transaction down. After that its payments are not settled by
+/// this transaction: what they were simulated on is too old.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(GAS_ALONE + GAS_EACH * (MAX_BATCH as u64 - 1) < GAS_MOST, "EIP-7825");
-
-/// A transaction that may be out.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) signed: SignedTransaction,
-    pub(crate) nonce: u64,
-}
 
 /// Nothing is out: no node took the transaction.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +52,29 @@ pub(crate) enum NotSent {
     /// The node rejected the transaction.
     #[error("the node rejected the transaction: {0}")]
     Rejected(String),
+    /// The transaction could not be written down.
+    #[error("the ledger did not take the transaction")]
+    Unwritten,
+    /// The lane is another process's now. Nothing was written down.
+    #[error("the lane is another process's")]
+    Fenced,
+    /// It was written down when the right to send had ended on this side: whoever takes the lane next sends it.
+    #[error("the membership has run out")]
+    Halted,
+    /// These payments are another process's now. What was signed was not sent.
+    #[error("payments in it are another process's")]
+    Stale(Vec<AuthorizationKey>),
 }
 
-/// Sends the transaction that settles `rows`.
-pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Sent, NotSent> {
+/// Sends the transaction that settles `rows`. It is written down before any node sees it.
+pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Flight, NotSent> {
     let call = call_for(rows);
     let gas_limit = gas_limit(lane, &call, rows).await?;
     for _ in 0..ATTEMPTS {
         let nonce = lane.next_nonce().await?;
         let fees = lane.fees(nonce).await?;
         let unsigned = Transaction {
-            chain_id: lane.chain.chain_id(),
+            chain_id: lane.chain().chain_id(),
             nonce,
             to: call.to,
             data: call.data.clone(),
@@ -71,26 +82,80 @@ pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Sent, Not
             max_fee_per_gas: fees.max_fee_per_gas,
             max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
         };
-        let signed = timeout(SIGN_DEADLINE, unsigned.sign(lane.signer.as_ref()))
-            .await
-            .unwrap_or_else(|_| Err(SignerError::Remote("no answer in time".to_owned())))?;
-        record_sent(rows, &signed);
-        match offer(lane, &signed.raw).await {
+        let version = sign(lane, unsigned).await?;
+        write_down(lane, rows, &version, "first").await?;
+        let offered = offer(lane.chain(), &version.signed.raw).await;
+        match offered {
             Offered::Rejected(reason) => {
-                rows.iter().for_each(|row| row.forget_sent(&signed));
+                lane.lose(vec![version]);
                 return Err(NotSent::Rejected(reason));
             }
             // An older transaction of this key holds the nonce, from before a restart.
             Offered::Underpriced => {
-                rows.iter().for_each(|row| row.forget_sent(&signed));
-                lane.raise_floor(nonce);
+                lane.lose(vec![version]);
+                lane.raise_floor(nonce).await;
             }
             // A proxy that delivered it twice hears of the second time only: then it is included.
-            Offered::NonceUsed if !is_included(lane, &signed).await => lane.forget_nonce(),
-            Offered::NonceUsed | Offered::Taken | Offered::Doubted => return Ok(Sent { signed, nonce }),
+            Offered::NonceUsed if !is_included(lane.chain(), &version.signed).await => {
+                lane.lose(vec![version]);
+                lane.forget_nonce();
+            }
+            Offered::NonceUsed | Offered::Taken | Offered::Doubted => {
+                return Ok(Flight::new(nonce, rows.to_vec(), vec![version]));
+            }
         }
     }
     Err(NotSent::Rejected("the lane's nonce is held or used by other transactions of its key".to_owned()))
+}
+
+/// Signs, if this process may.
+pub(crate) async fn sign(lane: &Lane, unsigned: Transaction) -> Result<Version, NotSent> {
+    if !lane.may_sign() {
+        return Err(NotSent::Unwritten);
+    }
+    let fees = Fees {
+        max_fee_per_gas: unsigned.max_fee_per_gas,
+        max_priority_fee_per_gas: unsigned.max_priority_fee_per_gas,
+    };
+    let nonce = unsigned.nonce;
+    let signed = timeout(SIGN_DEADLINE, unsigned.sign(lane.signer()))
+        .await
+        .unwrap_or_else(|_| Err(SignerError::Remote("no answer in time".to_owned())))?;
+    Ok(Version { signed, nonce, fees })
+}
+
+/// Writes a signed transaction down, with the payments in it. Without this it is never sent. A ledger that does not say
+/// whether it did is asked until it does, within a limit.
+pub(crate) async fn write_down(
+    lane: &mut Lane,
+    rows: &[Arc<Row>],
+    version: &Version,
+    kind: &'static str,
+) -> Result<(), NotSent> {
+    counter!(TRANSACTIONS, "network" => lane.chain().network().as_str().to_owned(), "kind" => kind)
+        .increment(1);
+    let give_up = Instant::now() + WRITE_DEADLINE;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match lane.journal().sent(lane.lease(), rows, &version.signed, version.as_new()).await {
+            Written::Yes if lane.may_sign() => {
+                lane.follow(version);
+                return Ok(());
+            }
+            Written::Yes => return Err(NotSent::Halted),
+            Written::Fenced => return Err(NotSent::Fenced),
+            Written::Stale(keys) => return Err(NotSent::Stale(keys)),
+            Written::Unknown(error) => {
+                tracing::error!(network = %lane.chain().network(), %error, "a transaction is not written down");
+                if Instant::now() >= give_up {
+                    lane.lose(vec![version.clone()]);
+                    return Err(NotSent::Unwritten);
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
 }
 
 /// What a node says to a raw transaction.
@@ -109,18 +174,18 @@ pub(crate) enum Offered {
 }
 
 /// Hands a signed transaction to the node. Only an answer that rejects it proves that it is not out.
-pub(crate) async fn offer(lane: &Lane, raw: &Bytes) -> Offered {
-    let error = match lane.chain.send_raw(raw).await {
+pub(crate) async fn offer(chain: &Chain, raw: &Bytes) -> Offered {
+    let error = match chain.send_raw(raw).await {
         Ok(_) => return Offered::Taken,
         Err(error) => error,
     };
     let Some(words) = error.rejection() else {
-        tracing::warn!(network = %lane.chain.network(), %error, "no answer to a transaction");
+        tracing::warn!(network = %chain.network(), %error, "no answer to a transaction");
         return Offered::Taken;
     };
     let offered = understand(words);
     if offered != Offered::Taken {
-        tracing::warn!(network = %lane.chain.network(), %error, "the node did not take a transaction");
+        tracing::warn!(network = %chain.network(), %error, "the node did not take a transaction");
     }
     offered
 }
@@ -153,9 +218,9 @@ fn understand(words: &str) -> Offered {
     }
 }
 
-async fn is_included(lane: &Lane, signed: &SignedTransaction) -> bool {
+async fn is_included(chain: &Chain, signed: &SignedTransaction) -> bool {
     // No answer is no proof that it is not.
-    !matches!(lane.chain.receipt(signed.hash).await, Ok(None))
+    !matches!(chain.receipt(signed.hash).await, Ok(None))
 }
 
 /// What the call is known to need, or more where the node says so: on some networks data costs gas that only the
@@ -183,7 +248,7 @@ async fn gas_limit(lane: &mut Lane, call: &Call, rows: &[Arc<Row>]) -> Result<u6
 }
 
 async fn estimate(lane: &Lane, call: &Call) -> Result<u64, NotSent> {
-    let estimated = lane.chain.estimate_gas(lane.signer.address(), call).await;
+    let estimated = lane.chain().estimate_gas(lane.signer().address(), call).await;
     estimated.map_err(|error| match error.rejection() {
         Some(words) => NotSent::Rejected(words.chars().take(160).collect()),
         None => NotSent::Chain(error),

@@ -1,7 +1,8 @@
 //! Phase 5: the first that asks the node: would these transfers move exactly this now, one after the other.
 //!
-//! It is asked twice. Before a payment may queue, so that junk never reaches a lane; and by the lane for all that go
-//! into one transaction together, just before it is signed, because the queue takes time and balances are spent.
+//! It is asked twice. Before a payment is accepted, together with whatever else waits to be asked (`coalesce.rs`), so
+//! that junk never reaches a lane; and by the lane for all that go into one transaction together, just before it is
+//! signed, because the queue takes time and balances are spent.
 
 use alloy_primitives::Address;
 use tollway_core::FacilitatorError;

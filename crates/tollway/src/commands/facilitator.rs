@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!(networks = networks.len(), webhooks, of_all, score.threshold, "starting");
     // Whoever waits for a settlement gets an answer before the end.
     let grace = limits.settle_deadline + Duration::from_secs(15);
-    let mut builder = Engine::builder().limits(limits);
+    let mut builder = Engine::builder().limits(limits).score(score).outcome_endpoints(outcomes.endpoints);
     for network in networks {
         builder = builder.network(network);
     }

@@ -359,7 +359,8 @@ async fn an_authorization_that_expires_in_the_pool_has_failed_and_the_lane_goes_
     let (_, pending) = settle(&market, &payment).await;
     assert_eq!(pending["errorReason"], "settlement_pending");
     control(&market, "evm_increaseTime", json!([600])).await;
-    control(&market, "anvil_mine", json!(["0x1"])).await;
+    // No block can be taken back in which it could still be included.
+    control(&market, "anvil_mine", json!(["0x8"])).await;
     let mut answer = pending;
     for _ in 0..20 {
         if answer["errorReason"] != "settlement_pending" {

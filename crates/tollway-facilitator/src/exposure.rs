@@ -1,0 +1,227 @@
+//! What each payer has in flight: payments that were found good a moment ago or are being settled. One balance does
+//! not stand for two payments.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use alloy_primitives::{Address, U256};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tollway_core::{AuthorizationKey, ErrorCode, Refusal};
+use tollway_evm::exact::ExactPayment;
+
+/// How long a verdict holds its value against the payer's balance, unless the payment is settled or fails before.
+const HOLD: Duration = Duration::from_secs(30);
+/// How many verdicts are held; the oldest make room.
+const MOST: usize = 131_072;
+
+/// The payments in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Exposure {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    by_payer: HashMap<Payer, Account>,
+    /// Verdicts by when they end. What is settling has no end.
+    by_end: BTreeMap<(Instant, u64), (Payer, AuthorizationKey)>,
+    counted: u64,
+}
+
+/// One payer's payments in flight, and what they come to: in all, and those that are being settled.
+#[derive(Debug, Default)]
+struct Account {
+    holds: HashMap<AuthorizationKey, Hold>,
+    sum: U256,
+    settling: U256,
+}
+
+/// Whose balance: chain, asset, account.
+type Payer = (u64, Address, Address);
+
+#[derive(Clone, Debug)]
+struct Hold {
+    value: U256,
+    /// None while it is being settled.
+    end: Option<(Instant, u64)>,
+}
+
+impl Exposure {
+    /// Holds a payment that was found good, if `balance` covers it together with all else that its payer has in flight.
+    pub(crate) fn hold(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
+        let mut held = self.held.lock();
+        held.forget_until(Instant::now());
+        let (payer, key) = (payer(payment), payment.key());
+        covers(held.others(&payer, &key).0, payment, balance)?;
+        let known = held.by_payer.get(&payer).and_then(|account| account.holds.get(&key));
+        if known.is_some_and(Hold::is_settling) {
+            return Ok(());
+        }
+        held.insert(payer, key, payment.authorization.value, Some(Instant::now() + HOLD));
+        Ok(())
+    }
+
+    /// Whether `balance` covers a payment that is to be settled, together with those that are being settled.
+    pub(crate) fn may_settle(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
+        let others = self.held.lock().others(&payer(payment), &payment.key()).1;
+        covers(others, payment, balance)
+    }
+
+    /// The payment is being settled.
+    pub(crate) fn settling(&self, payment: &ExactPayment) {
+        self.held.lock().insert(payer(payment), payment.key(), payment.authorization.value, None);
+    }
+
+    /// It is no longer: the balance on chain tells now.
+    pub(crate) fn release(&self, payment: &ExactPayment) {
+        self.held.lock().remove(&payer(payment), &payment.key());
+    }
+}
+
+impl Hold {
+    const fn is_settling(&self) -> bool {
+        self.end.is_none()
+    }
+}
+
+impl Held {
+    /// What the payer's other payments come to: in all, and those that are being settled.
+    fn others(&self, payer: &Payer, key: &AuthorizationKey) -> (U256, U256) {
+        let Some(account) = self.by_payer.get(payer) else { return Default::default() };
+        let own = account.holds.get(key);
+        let less = |sum: U256, counts: bool| {
+            let own = own.filter(|_| counts).map(|hold| hold.value).unwrap_or_default();
+            sum.saturating_sub(own)
+        };
+        (less(account.sum, true), less(account.settling, own.is_some_and(Hold::is_settling)))
+    }
+
+    fn insert(&mut self, payer: Payer, key: AuthorizationKey, value: U256, end: Option<Instant>) {
+        self.remove(&payer, &key);
+        self.counted += 1;
+        let end = end.map(|end| (end, self.counted));
+        if let Some(end) = end {
+            self.by_end.insert(end, (payer, key.clone()));
+        }
+        let account = self.by_payer.entry(payer).or_default();
+        account.sum = account.sum.saturating_add(value);
+        if end.is_none() {
+            account.settling = account.settling.saturating_add(value);
+        }
+        account.holds.insert(key, Hold { value, end });
+        while self.by_end.len() > MOST {
+            self.forget_first();
+        }
+    }
+
+    fn remove(&mut self, payer: &Payer, key: &AuthorizationKey) {
+        let Some(account) = self.by_payer.get_mut(payer) else { return };
+        if let Some(hold) = account.holds.remove(key) {
+            account.sum = account.sum.saturating_sub(hold.value);
+            match hold.end {
+                Some(end) => drop(self.by_end.remove(&end)),
+                None => account.settling = account.settling.saturating_sub(hold.value),
+            }
+        }
+        if account.holds.is_empty() {
+            self.by_payer.remove(payer);
+        }
+    }
+
+    fn forget_until(&mut self, now: Instant) {
+        while self.by_end.first_key_value().is_some_and(|((end, _), _)| *end <= now) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, (payer, key))) = self.by_end.pop_first() {
+            self.remove(&payer, &key);
+        }
+    }
+}
+
+fn covers(others: U256, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
+    if others.saturating_add(payment.authorization.value) <= balance {
+        return Ok(());
+    }
+    let code = ErrorCode::INVALID_EXACT_EVM_INSUFFICIENT_BALANCE;
+    let rule = "must be covered by the payer's balance, together with its payments that are being settled";
+    let refusal = Refusal::new(code, "payload.authorization.value", rule);
+    Err(refusal.by(payment.authorization.from.to_checksum(None)))
+}
+
+fn payer(payment: &ExactPayment) -> Payer {
+    (payment.network.evm_chain_id().unwrap_or_default(), payment.asset, payment.authorization.from)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256, Signature, U256};
+    use tollway_core::Network;
+    use tollway_evm::exact::{Authorization, ExactPayment};
+
+    use super::{Exposure, HOLD, MOST};
+
+    fn payment(nonce: usize, value: u64) -> ExactPayment {
+        ExactPayment {
+            authorization: Authorization {
+                from: Address::repeat_byte(1),
+                to: Address::repeat_byte(2),
+                value: U256::from(value),
+                valid_after: U256::ZERO,
+                valid_before: U256::MAX,
+                nonce: B256::from(U256::from(nonce)),
+            },
+            signature: Signature::test_signature(),
+            asset: Address::repeat_byte(3),
+            network: Network::evm(1),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_balance_stands_for_one_payment_until_its_verdict_is_old() {
+        let exposure = Exposure::default();
+        let balance = U256::from(10);
+        exposure.hold(&payment(0, 6), balance).unwrap();
+        exposure.hold(&payment(0, 6), balance).unwrap();
+        assert!(exposure.hold(&payment(1, 6), balance).is_err());
+        exposure.hold(&payment(2, 4), balance).unwrap();
+        let other = ExactPayment { asset: Address::repeat_byte(9), ..payment(3, 6) };
+        exposure.hold(&other, balance).unwrap();
+        tokio::time::advance(HOLD).await;
+        exposure.hold(&payment(1, 6), balance).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_being_settled_is_held_until_it_ends() {
+        let exposure = Exposure::default();
+        let balance = U256::from(10);
+        exposure.hold(&payment(0, 6), balance).unwrap();
+        assert!(exposure.may_settle(&payment(1, 6), balance).is_ok(), "a verdict alone is no claim");
+        exposure.settling(&payment(0, 6));
+        tokio::time::advance(HOLD * 2).await;
+        assert!(exposure.hold(&payment(1, 6), balance).is_err());
+        assert!(exposure.may_settle(&payment(1, 6), balance).is_err());
+        exposure.hold(&payment(0, 6), balance).unwrap();
+        tokio::time::advance(HOLD * 2).await;
+        assert!(exposure.hold(&payment(1, 6), balance).is_err(), "asked again, it is settling still");
+        exposure.release(&payment(0, 6));
+        exposure.hold(&payment(1, 6), balance).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_is_bounded_and_left_empty() {
+        let exposure = Exposure::default();
+        for nonce in 0..=MOST {
+            exposure.hold(&payment(nonce, 1), U256::MAX).unwrap();
+        }
+        assert_eq!(exposure.held.lock().by_end.len(), MOST);
+        for nonce in 0..=MOST {
+            exposure.release(&payment(nonce, 1));
+        }
+        let held = exposure.held.lock();
+        assert!(held.by_end.is_empty() && held.by_payer.is_empty());
+    }
+}

@@ -1,0 +1,355 @@
+//! One payment to be settled, from the request to the answer. Driving it is a task of its own: a caller who hangs up
+//! changes nothing. What is asked again is answered from the journal; what another process drives, from the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tollway_core::model::{FacilitatorRequest, SettleResponse};
+use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Refusal};
+use tollway_evm::exact::ExactPayment;
+use tollway_ledger::{Advance, LedgerError, Member, Role, Settlement, SettlementId, SettlementState};
+
+use crate::core::Core;
+use crate::evm_network::EvmNetwork;
+use crate::journal::{Accepted, Begun, Progress, Row, timed};
+use crate::phase::late::Unused;
+use crate::phase::{check, matching};
+use crate::record;
+
+/// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
+const CLAIM_GRACE: Duration = Duration::from_secs(10);
+/// How often the ledger is asked about what another process drives.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How often a write whose answer was lost is looked for before it counts as not made.
+const LOOKS: u32 = 4;
+
+const OTHER: &str = "must be unused: the payer signed another authorization with the same nonce";
+const NO_LANE: &str = "no lane was free in time";
+
+/// Moves the money, or tells what became of it.
+pub(crate) async fn settle(
+    core: &Arc<Core>,
+    caller: Option<&str>,
+    request: &FacilitatorRequest,
+) -> Result<SettleResponse, FacilitatorError> {
+    let local = || {
+        let network = matching::find(&core.networks, request)?;
+        let payment = check::check_at_any_time(request)?;
+        let confirmations = network.profile.confirmations(&request.requirements)?;
+        let (span, payer) = (tracing::Span::current(), payment.authorization.from);
+        span.record("payer", tracing::field::display(payer));
+        span.record("settlement", tracing::field::display(SettlementId::of(&payment.key())));
+        Ok((network, payment, confirmations))
+    };
+    let (network, payment, confirmations) = match local() {
+        Ok(found) => found,
+        Err(refusal) => return Ok(refused(request, refusal)),
+    };
+    let deadline = Instant::now() + core.limits.settle_deadline;
+    if let Some(row) = core.journal.row(&payment) {
+        if row.payment.authorization != payment.authorization {
+            return Ok(refused(request, used(&payment, OTHER)));
+        }
+        return await_fate(core, request, &row, deadline).await;
+    }
+    // What is known of it is told at any time; what begins anew must be in time, unless what was sent for it before
+    // may have settled it since.
+    if let Err(refusal) = check::window(&payment, &core.limits, core.clock.now()) {
+        match known(core, &payment).await? {
+            Some(known) if known.digest != record::digest(&payment) => {
+                return Ok(refused(request, used(&payment, OTHER)));
+            }
+            Some(known) if !may_begin_anew(&known.state) => {
+                return await_ledger(core, request, &payment, deadline).await;
+            }
+            Some(known) if !known.transactions.is_empty() => {}
+            _ => return Ok(refused(request, refusal)),
+        }
+    }
+    if let Err(refusal) = core.score.check(payment.authorization.from)
+        && known(core, &payment).await?.is_none()
+    {
+        return Ok(refused(request, refusal));
+    }
+    let row = match core.journal.begin(&payment, caller, confirmations) {
+        Begun::New(row) => {
+            let (core, network, ours) = (Arc::clone(core), Arc::clone(network), Arc::clone(&row));
+            let tasks = Arc::clone(&core.tasks);
+            tasks.spawn(async move { start(&core, &network, &ours).await });
+            row
+        }
+        Begun::Existing(row) => row,
+        Begun::Other => return Ok(refused(request, used(&payment, OTHER))),
+        Begun::Full => return Err(FacilitatorError::Busy("the journal is full".to_owned())),
+    };
+    await_fate(core, request, &row, deadline).await
+}
+
+/// Accepts a payment and hands it to a lane, if it would settle.
+async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
+    let payment = &row.payment;
+    // What was verified a moment ago need not be asked for again before it queues.
+    if !network.verified.contains(payment) {
+        let judged = match network.coalescer.simulate(payment).await {
+            Ok(Ok(balance)) => core.journal.exposure.may_settle(payment, balance),
+            Ok(Err(refusal)) => return start_refused(core, network, row, refusal).await,
+            Err(error) => return core.journal.deny(row, denied(error)),
+        };
+        if let Err(refusal) = judged {
+            return core.journal.deny(row, Progress::Refused(refusal));
+        }
+    }
+    core.journal.exposure.settling(payment);
+    if let Err(error) = network.can_pay().await {
+        return core.journal.deny(row, denied(error));
+    }
+    let is_ours = network.holds_lanes();
+    let Some(place) = network.queue.place() else {
+        return core.journal.deny(row, Progress::Denied("every lane's queue is full".to_owned()));
+    };
+    if row.progress().is_over() {
+        // Whoever waited for it has gone.
+        return core.journal.deny(row, row.progress());
+    }
+    if !accept(core, network, row, is_ours).await {
+        return;
+    }
+    if !row.transactions().is_empty() {
+        return core.chase(network, row, Unused::Settle);
+    }
+    if row.reserve() {
+        return place.put(Arc::clone(row));
+    }
+    core.journal.finish(row, SettlementState::Abandoned { message: NO_LANE.to_owned() }).await;
+}
+
+/// Writes the payment down. False: it is not this process's to drive.
+async fn accept(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>, is_ours: bool) -> bool {
+    let member = if is_ours { core.member.member().clone() } else { nobody() };
+    match core.journal.accept(row, member).await {
+        Ok(Accepted::Ours) if is_ours => return true,
+        // Who holds a lane takes it over.
+        Ok(Accepted::Ours) => core.journal.deny(row, Progress::Elsewhere),
+        Ok(Accepted::Existing(known)) => {
+            if known.state.is_open() && known.member == *core.member.member() {
+                // Its write was taken for lost.
+                if let Some(adopted) = core.journal.adopt(&known) {
+                    core.chase(network, &adopted, Unused::Settle);
+                }
+            }
+            core.journal.deny(row, Progress::Elsewhere);
+        }
+        Ok(Accepted::Other) => core.journal.deny(row, Progress::Refused(used(&row.payment, OTHER))),
+        Err(error) => doubt(core, row, &error).await,
+    }
+    false
+}
+
+/// A payment that would not settle now: it may have settled before.
+async fn start_refused(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>, refusal: Refusal) {
+    let known = match known(core, &row.payment).await {
+        Ok(known) => known,
+        Err(error) => return core.journal.deny(row, denied(error)),
+    };
+    let is_used = refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
+    let told = match known {
+        None => Progress::Refused(refusal),
+        Some(known) if known.digest != record::digest(&row.payment) => {
+            Progress::Refused(used(&row.payment, OTHER))
+        }
+        Some(known) => match known.state {
+            SettlementState::Failed { .. } | SettlementState::Abandoned { .. }
+                if known.transactions.is_empty() =>
+            {
+                Progress::Refused(refusal)
+            }
+            SettlementState::Failed { .. } if !is_used => Progress::Refused(refusal),
+            // What was sent for it may have settled it.
+            SettlementState::Failed { .. } | SettlementState::Abandoned { .. } => {
+                if accept(core, network, row, true).await {
+                    core.chase(network, row, Unused::Settle);
+                }
+                return;
+            }
+            _ => Progress::Elsewhere,
+        },
+    };
+    core.journal.deny(row, told);
+}
+
+/// The ledger did not say whether it accepted a payment. Nothing is signed for it; if it is there it is abandoned.
+async fn doubt(core: &Arc<Core>, row: &Arc<Row>, error: &LedgerError) {
+    tracing::error!(settlement = %SettlementId::of(&row.key), %error, "a payment was not accepted");
+    let told = "the ledger is not available".to_owned();
+    row.set(Progress::Denied(told.clone()));
+    let (mut pause, mut missing) = (Duration::from_millis(100), 0);
+    while missing < LOOKS {
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+        match core.journal.ledger().settlement_get(&row.key).await {
+            Ok(Some(known)) if known.state.is_open() && known.member == *core.member.member() => {
+                if let Some(adopted) = core.journal.adopt(&known) {
+                    let message = told.clone();
+                    core.journal.finish(&adopted, SettlementState::Abandoned { message }).await;
+                }
+                break;
+            }
+            Ok(Some(_)) => break,
+            Ok(None) => missing += 1,
+            Err(_) => missing = 0,
+        }
+    }
+    core.journal.deny(row, Progress::Denied(told));
+}
+
+/// Waits for the fate of a payment that this process drives, until the deadline.
+async fn await_fate(
+    core: &Arc<Core>,
+    request: &FacilitatorRequest,
+    row: &Arc<Row>,
+    deadline: Instant,
+) -> Result<SettleResponse, FacilitatorError> {
+    let mut progress = row.watch();
+    if timeout_at(deadline, progress.wait_for(Progress::is_over)).await.is_err() {
+        withdraw(core, row).await;
+    }
+    match row.progress() {
+        Progress::Elsewhere => await_ledger(core, request, &row.payment, deadline).await,
+        Progress::Refused(refusal) => Ok(refused(request, refusal)),
+        Progress::Denied(message) => Err(FacilitatorError::Busy(message)),
+        Progress::Ended(state) => respond(request, &row.key, &row.payment, &state),
+        Progress::Sent { transaction } => {
+            let state = SettlementState::Sent { transaction: transaction.to_string() };
+            respond(request, &row.key, &row.payment, &state)
+        }
+        Progress::Starting | Progress::Reserved | Progress::Claimed => {
+            respond(request, &row.key, &row.payment, &SettlementState::Reserved)
+        }
+    }
+}
+
+/// Takes a payment back that no lane has taken. If one has, the hash will be known in a moment.
+async fn withdraw(core: &Arc<Core>, row: &Arc<Row>) {
+    if row.withdraw_start() {
+        return;
+    }
+    let mut progress = row.watch();
+    if row.claim() {
+        let (core, row) = (Arc::clone(core), Arc::clone(row));
+        let tasks = Arc::clone(&core.tasks);
+        tasks.spawn(async move {
+            let abandoned = SettlementState::Abandoned { message: NO_LANE.to_owned() };
+            core.journal.finish(&row, abandoned).await;
+        });
+    }
+    let known = timeout(CLAIM_GRACE, progress.wait_for(|progress| !progress.is_waiting()));
+    drop(known.await);
+}
+
+/// Waits for the fate of a payment that another process drives, or that has ended, until the deadline.
+async fn await_ledger(
+    core: &Arc<Core>,
+    request: &FacilitatorRequest,
+    payment: &ExactPayment,
+    deadline: Instant,
+) -> Result<SettleResponse, FacilitatorError> {
+    let key = payment.key();
+    loop {
+        let Some(known) = known(core, payment).await? else {
+            return Err(FacilitatorError::Busy("the payment is not accepted: ask again".to_owned()));
+        };
+        if known.digest != record::digest(payment) {
+            return Ok(refused(request, used(payment, OTHER)));
+        }
+        if !known.state.is_open() {
+            return respond(request, &key, payment, &known.state);
+        }
+        if Instant::now() < deadline {
+            sleep(ASK_EVERY).await;
+            continue;
+        }
+        if known.state == SettlementState::Reserved && known.member == nobody() {
+            let message = NO_LANE.to_owned();
+            let to = SettlementState::Abandoned { message };
+            let advance =
+                Advance { key: key.clone(), attempt: known.attempt, to: to.clone(), deliveries: Vec::new() };
+            let written =
+                core.journal.ledger().settlement_advance(vec![advance], Vec::new(), core.clock.now());
+            if written.await.is_ok_and(|written| written == [true]) {
+                return respond(request, &key, payment, &to);
+            }
+        }
+        return respond(request, &key, payment, &known.state);
+    }
+}
+
+/// What the ledger knows of the payment.
+async fn known(core: &Core, payment: &ExactPayment) -> Result<Option<Settlement>, FacilitatorError> {
+    timed("settlement_get", core.journal.ledger().settlement_get(&payment.key()))
+        .await
+        .map_err(|error| FacilitatorError::Busy(error.to_string()))
+}
+
+/// Who owns what is accepted by a process without a lane: nobody, so that whoever has one takes it over.
+fn nobody() -> Member {
+    Member { role: Role::Facilitator, name: String::new(), incarnation: 0 }
+}
+
+const fn may_begin_anew(state: &SettlementState) -> bool {
+    matches!(state, SettlementState::Failed { .. } | SettlementState::Abandoned { .. })
+}
+
+fn denied(error: FacilitatorError) -> Progress {
+    Progress::Denied(match error {
+        FacilitatorError::Busy(message) => message,
+        other => other.to_string(),
+    })
+}
+
+/// The nonce is taken.
+pub(crate) fn used(payment: &ExactPayment, rule: &str) -> Refusal {
+    let code = ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
+    let refusal = Refusal::new(code, "payload.authorization.nonce", rule);
+    refusal.by(payment.authorization.from.to_checksum(None))
+}
+
+fn refused(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {
+    let network = request.requirements.network.clone();
+    let message = refusal.to_string();
+    let mut response = SettleResponse::failed(network, Some(refusal.code), message);
+    response.payer = refusal.payer;
+    response
+}
+
+fn respond(
+    request: &FacilitatorRequest,
+    key: &AuthorizationKey,
+    payment: &ExactPayment,
+    state: &SettlementState,
+) -> Result<SettleResponse, FacilitatorError> {
+    let network = request.requirements.network.clone();
+    let payer = payment.authorization.from.to_checksum(None);
+    let mut response = match state {
+        SettlementState::Settled { transaction, log_index, .. } => {
+            let mut response = SettleResponse::settled(network, payer, transaction.as_str());
+            response.extra.insert("logIndex".to_owned(), (*log_index).into());
+            response
+        }
+        SettlementState::Failed { code, message } => {
+            let mut response =
+                SettleResponse::failed(network, Some(ErrorCode::from_wire(code)), message.as_str());
+            response.payer = Some(payer);
+            response
+        }
+        SettlementState::Sent { transaction } => {
+            SettleResponse::pending(network, payer, transaction.as_str())
+        }
+        SettlementState::Abandoned { message } => return Err(FacilitatorError::Busy(message.clone())),
+        SettlementState::Reserved => {
+            return Err(FacilitatorError::NoAnswer("no transaction is known yet: ask again".to_owned()));
+        }
+    };
+    response.extra.insert("settlementId".to_owned(), SettlementId::of(key).to_string().into());
+    Ok(response)
+}

@@ -1,0 +1,42 @@
+//! One payment to be verified: would it settle now. Nothing is promised and nothing written down; what was found good
+//! is held against its payer's balance for a while.
+
+use tollway_core::model::FacilitatorRequest;
+use tollway_core::{FacilitatorError, Refusal};
+use tollway_evm::exact::ExactPayment;
+use tollway_ledger::SettlementId;
+
+use crate::core::Core;
+use crate::phase::{check, matching};
+use crate::settle::used;
+
+/// The payment, if it would settle now.
+pub(crate) async fn verify(
+    core: &Core,
+    request: &FacilitatorRequest,
+) -> Result<Result<ExactPayment, Refusal>, FacilitatorError> {
+    let local = || {
+        let network = matching::find(&core.networks, request)?;
+        let payment = check::check(request, &core.limits, core.clock.now())?;
+        network.profile.confirmations(&request.requirements)?;
+        let (span, payer) = (tracing::Span::current(), payment.authorization.from);
+        span.record("payer", tracing::field::display(payer));
+        span.record("settlement", tracing::field::display(SettlementId::of(&payment.key())));
+        core.score.check(payer)?;
+        if core.journal.drives(&payment.key()) {
+            return Err(used(&payment, "must be unused: this authorization is being settled"));
+        }
+        Ok((network, payment))
+    };
+    let (network, payment) = match local() {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    network.can_pay().await?;
+    let verdict = network.coalescer.simulate(&payment).await?;
+    let verdict = verdict.and_then(|balance| core.journal.exposure.hold(&payment, balance));
+    if verdict.is_ok() {
+        network.verified.insert(&payment);
+    }
+    Ok(verdict.map(|()| payment))
+}
