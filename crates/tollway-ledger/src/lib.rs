@@ -24,10 +24,15 @@ mod lane;
 mod ledger;
 mod member;
 mod memory;
+mod open;
 mod reservation;
 mod settlement;
 mod shared;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 mod tables;
+#[cfg(feature = "test-server")]
+mod test_server;
 
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, NewDelivery};
 pub use error::LedgerError;
@@ -36,6 +41,7 @@ pub use lane::{LaneLease, LaneTransaction, NewTransaction, TransactionState};
 pub use ledger::{LaneContents, Ledger, LedgerFuture};
 pub use member::{Member, Role};
 pub use memory::MemoryLedger;
+pub use open::{OpenError, open};
 pub use reservation::{
     Claim, Fate, Finish, Finished, NewReservation, Owed, OwedLimits, PaymentIdentifier, StoredResponse, Token,
 };
@@ -43,3 +49,11 @@ pub use settlement::{
     Advance, Inserted, NewSettlement, Sent, SentResult, Settlement, SettlementId, SettlementQuery,
     SettlementState, TransactionChange,
 };
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::DEADLINE;
+#[cfg(feature = "postgres")]
+pub use sql::PostgresLedger;
+#[cfg(feature = "sqlite")]
+pub use sql::SqliteLedger;
+#[cfg(feature = "test-server")]
+pub use test_server::TestServer;

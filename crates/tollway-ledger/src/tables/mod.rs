@@ -18,7 +18,7 @@ use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
 pub(crate) use deliveries::DeliveryRow;
 pub(crate) use lanes::{LaneRow, TransactionRow};
 pub(crate) use members::MemberRow;
-pub(crate) use reservations::Reservation;
+pub(crate) use reservations::{Debt, Reservation, Standing};
 pub(crate) use table::Table;
 
 use crate::{Role, SettlementId, StoredResponse};
@@ -69,7 +69,6 @@ struct Indexes {
 }
 
 impl Tables {
-    #[expect(dead_code, reason = "for the SQL stores")]
     /// Remembers from now on which rows are written.
     pub(crate) fn track(&mut self) {
         self.members.track();

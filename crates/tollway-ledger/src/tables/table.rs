@@ -32,12 +32,12 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.rows.insert(key, row)
     }
 
+    /// Removes a row. One that is not here may be in the store: that counts as touched, too.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let row = self.rows.remove(key)?;
         if let Some(touched) = &mut self.touched {
             touched.insert(key.clone());
         }
-        Some(row)
+        self.rows.remove(key)
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
@@ -48,7 +48,6 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.touched = Some(BTreeSet::new());
     }
 
-    #[expect(dead_code, reason = "for the SQL stores")]
     /// The keys of rows that were written or removed since tracking began.
     pub(crate) fn touched(&self) -> impl Iterator<Item = &K> {
         self.touched.iter().flatten()

@@ -1,26 +1,37 @@
 //! One suite for every store: what is true of one is true of all.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the rules are tests too")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "the rules are tests too")]
 
 mod deliveries;
 mod interposed;
 mod lanes;
 mod members;
 mod owed;
+mod races;
 mod records;
 mod reservations;
 mod settlements;
 mod stores;
 
-/// The rules of a module's store, each a test by its name.
+/// The rules for a store, each a test by its name.
 macro_rules! conformance {
+    // A server takes longer to start than all rules to check: one for all, an empty database for each.
+    (postgres: $($module:ident::$rule:ident,)*) => {
+        #[tokio::test]
+        async fn every_rule_holds_on_postgres() {
+            let Some(server) = stores::server().await else { return };
+            $(
+                eprintln!("postgres: {}", stringify!($rule));
+                $module::$rule(&*stores::postgres(&server).await.ledger).await;
+            )*
+        }
+    };
     ($store:ident: $($module:ident::$rule:ident,)*) => {
         mod $store {
             $(
                 #[tokio::test]
                 async fn $rule() {
-                    let Some(store) = crate::stores::$store().await else { return };
-                    crate::$module::$rule(&*store.ledger).await;
+                    crate::$module::$rule(&*crate::stores::$store().await.ledger).await;
                 }
             )*
         }
@@ -66,3 +77,5 @@ macro_rules! every_rule {
 }
 
 every_rule!(memory);
+every_rule!(sqlite);
+every_rule!(postgres);

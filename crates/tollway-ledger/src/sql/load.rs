@@ -1,0 +1,309 @@
+//! Reads the rows that calls are about, and locks them.
+//!
+//! Always in the same order of tables, and in each in the order of keys: lanes, transactions, settlements,
+//! reservations, tallies, members, deliveries, secrets. Two processes then wait for each other in one direction only;
+//! where a search breaks the order, the database ends one of them and it begins again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tollway_core::AuthorizationKey;
+
+use super::backend::{Backend, Failure};
+use super::needs::{Needs, Search, member_key};
+use super::rows::{
+    DELIVERY, DeliverySql, LANE, LaneSql, MEMBER, MemberSql, MembershipSql, RESERVATION, RESPONSE,
+    ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION, TallySql,
+    TransactionSql, read, role_name,
+};
+use super::spec::Spec;
+use crate::tables::{LaneKey, MemberKey, Standing, Tables, TallyKey};
+
+/// Rows in memory, and which of them are in the database.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) tables: Tables,
+    pub(super) members: BTreeSet<MemberKey>,
+    pub(super) reservations: BTreeSet<AuthorizationKey>,
+    pub(super) tallies: BTreeSet<TallyKey>,
+    /// With the payment's text.
+    pub(super) whole_settlements: BTreeSet<AuthorizationKey>,
+    pub(super) settlements: BTreeSet<AuthorizationKey>,
+    pub(super) lanes: BTreeSet<LaneKey>,
+    pub(super) transactions: BTreeSet<String>,
+    pub(super) deliveries: BTreeSet<u64>,
+}
+
+/// Provisional numbers begin here: no row of the database has such a one.
+const PROVISIONAL: u64 = 1 << 62;
+
+/// Loads what `needs` asks for.
+pub(super) async fn load<B: Backend>(
+    connection: &mut B::Connection,
+    needs: &Needs,
+) -> Result<Loaded, Failure> {
+    let mut needs = needs.clone();
+    let mut loaded = Loaded::default();
+    loaded.tables.sequence = PROVISIONAL;
+    loaded.tables.delivery_id = PROVISIONAL;
+    let mut loader = Loader::<B> { connection, loaded };
+    loader.lanes(&needs.lanes).await?;
+    if let Some(search) = needs.search.take() {
+        loader.search(search, &mut needs).await?;
+    }
+    loader.transactions(&needs.transactions, false).await?;
+    let beginnings: BTreeSet<_> = needs.beginnings.iter().collect();
+    let slim: Vec<_> = needs.settlements.iter().filter(|key| !beginnings.contains(key)).cloned().collect();
+    loader.settlements(&needs.beginnings, true).await?;
+    loader.settlements(&slim, false).await?;
+    loader.reservations(&mut needs).await?;
+    loader.tallies(&needs).await?;
+    loader.members(&needs.members).await?;
+    loader.deliveries(&needs.deliveries).await?;
+    loader.secrets(&needs.secrets).await?;
+    Ok(loader.loaded)
+}
+
+struct Loader<'a, B: Backend> {
+    connection: &'a mut B::Connection,
+    loaded: Loaded,
+}
+
+impl<B: Backend> Loader<'_, B> {
+    /// The rows of a table with these keys; nothing is asked for none.
+    async fn select(
+        &mut self,
+        spec: &Spec,
+        blank: &[&str],
+        keys: Vec<Value>,
+    ) -> Result<Vec<String>, Failure> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statement = spec.select(B::DIALECT, blank);
+        B::run(self.connection, statement, serde_json::to_string(&keys)?).await
+    }
+
+    async fn find(&mut self, template: &str, parameter: Value) -> Result<Vec<String>, Failure> {
+        B::run(self.connection, B::DIALECT.statement(template), parameter.to_string()).await
+    }
+
+    async fn lanes(&mut self, keys: &[LaneKey]) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = keys.iter().collect();
+        let keys = keys
+            .into_iter()
+            .map(|(network, address)| json!({ "network": network.as_str(), "address": address }));
+        for text in self.select(&LANE, &[], keys.collect()).await? {
+            let (key, row) = read::<LaneSql>(&text)?.into_row()?;
+            self.loaded.lanes.insert(key.clone());
+            self.loaded.tables.lanes.put(key, row);
+        }
+        Ok(())
+    }
+
+    async fn transactions(&mut self, hashes: &[String], is_whole: bool) -> Result<(), Failure> {
+        let hashes: BTreeSet<_> = hashes.iter().collect();
+        let keys: Vec<_> = hashes.into_iter().map(|hash| json!({ "hash": hash })).collect();
+        let blank: &[&str] = if is_whole { &[] } else { &["raw"] };
+        for text in self.select(&TRANSACTION, blank, keys.clone()).await? {
+            let row = read::<TransactionSql>(&text)?.into_row()?;
+            self.loaded.transactions.insert(row.transaction.signed.hash.clone());
+            self.loaded.tables.transaction_put(row);
+        }
+        if !is_whole || keys.is_empty() {
+            return Ok(());
+        }
+        let template = "SELECT {row t.key, t.hash} FROM {rows} \
+             JOIN settlement_transaction t ON t.hash = (v.value->>'hash') ORDER BY t.key";
+        for text in self.find(template, Value::Array(keys)).await? {
+            let MembershipSql { key, hash } = read(&text)?;
+            let Some(mut row) = self.loaded.tables.transactions.get(&hash).cloned() else { continue };
+            row.settlements.push(AuthorizationKey::new(key));
+            self.loaded.tables.transaction_put(row);
+        }
+        Ok(())
+    }
+
+    async fn settlements(&mut self, keys: &[AuthorizationKey], is_whole: bool) -> Result<(), Failure> {
+        let keys: Vec<_> = keys.iter().collect::<BTreeSet<_>>().into_iter().map(by_key).collect();
+        let blank: &[&str] = if is_whole { &[] } else { &["payment"] };
+        let texts = self.select(&SETTLEMENT, blank, keys).await?;
+        let mut rows = BTreeMap::new();
+        for text in texts {
+            let row = read::<SettlementSql>(&text)?.into_row()?;
+            rows.insert(row.key.clone(), row);
+        }
+        if is_whole && !rows.is_empty() {
+            let template = "SELECT {row t.key, t.hash} FROM {rows} \
+                 JOIN settlement_transaction t ON t.key = (v.value->>'key') ORDER BY t.sequence";
+            let keys = rows.keys().map(by_key).collect();
+            for text in self.find(template, Value::Array(keys)).await? {
+                let MembershipSql { key, hash } = read(&text)?;
+                if let Some(row) = rows.get_mut(&AuthorizationKey::new(key)) {
+                    row.transactions.push(hash);
+                }
+            }
+        }
+        for (key, row) in rows {
+            let known =
+                if is_whole { &mut self.loaded.whole_settlements } else { &mut self.loaded.settlements };
+            known.insert(key);
+            self.loaded.tables.settlement_put(row);
+        }
+        Ok(())
+    }
+
+    async fn reservations(&mut self, needs: &mut Needs) -> Result<(), Failure> {
+        let mut keys: BTreeSet<_> = needs.claims.iter().chain(&needs.reservations).cloned().collect();
+        if !needs.identifiers.is_empty() {
+            let named = needs.identifiers.iter().map(|named| json!({ "scope": named.scope, "id": named.id }));
+            let template = "SELECT t.key FROM {rows} JOIN reservation t \
+                 ON t.identifier_scope = (v.value->>'scope') AND t.identifier_id = (v.value->>'id')";
+            let named = self.find(template, named.collect()).await?;
+            keys.extend(named.into_iter().map(AuthorizationKey::new));
+        }
+        let texts = self.select(&RESERVATION, &[], keys.iter().map(by_key).collect()).await?;
+        let claims: BTreeSet<_> = needs.claims.iter().collect();
+        let mut told = Vec::new();
+        for text in texts {
+            let (key, row) = read::<ReservationSql>(&text)?.into_row()?;
+            if row.standing == Standing::Running {
+                needs.members.push(member_key(&row.member));
+            }
+            if claims.contains(&key) && matches!(row.standing, Standing::Delivered(_) | Standing::Owed) {
+                told.push(by_key(&key));
+            }
+            needs.tallies.extend(row.debt.iter().flat_map(crate::tables::Debt::tally_keys));
+            self.loaded.reservations.insert(key.clone());
+            self.loaded.tables.reservation_put(key, row);
+        }
+        self.responses(told, &[]).await
+    }
+
+    async fn responses(&mut self, keys: Vec<Value>, blank: &[&str]) -> Result<(), Failure> {
+        for text in self.select(&RESPONSE, blank, keys).await? {
+            let (key, row) = read::<ResponseSql>(&text)?.into_row()?;
+            self.loaded.tables.response_put(key, row);
+        }
+        Ok(())
+    }
+
+    async fn tallies(&mut self, needs: &Needs) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = needs.tallies.iter().collect();
+        let keys = keys.into_iter().map(|(network, asset, payer)| {
+            json!({ "network": network.as_str(), "asset": asset, "payer": payer.as_deref().unwrap_or_default() })
+        });
+        for text in self.select(&TALLY, &[], keys.collect()).await? {
+            let (key, amount) = read::<TallySql>(&text)?.into_row()?;
+            self.loaded.tallies.insert(key.clone());
+            self.loaded.tables.tallies.put(key, amount);
+        }
+        Ok(())
+    }
+
+    /// Members who are asked for, and those who hold lanes and open payments: whether they live decides.
+    async fn members(&mut self, keys: &[MemberKey]) -> Result<(), Failure> {
+        let mut keys: BTreeSet<_> = keys.iter().cloned().collect();
+        if !keys.is_empty() {
+            keys.extend(
+                self.loaded.tables.lanes.iter().filter_map(|(_, row)| row.holder.as_ref()).map(member_key),
+            );
+            let open = self.loaded.tables.settlements.iter().filter(|(_, row)| row.state.is_open());
+            keys.extend(open.map(|(_, row)| member_key(&row.member)));
+        }
+        let keys = keys.iter().map(|(role, name)| json!({ "role": role_name(*role), "name": name }));
+        for text in self.select(&MEMBER, &[], keys.collect()).await? {
+            let (key, row) = read::<MemberSql>(&text)?.into_row()?;
+            self.loaded.members.insert(key.clone());
+            self.loaded.tables.members.put(key, row);
+        }
+        Ok(())
+    }
+
+    async fn deliveries(&mut self, ids: &[u64]) -> Result<(), Failure> {
+        let ids: BTreeSet<_> = ids.iter().collect();
+        let keys = ids.into_iter().map(|id| json!({ "id": id })).collect();
+        for text in self.select(&DELIVERY, &[], keys).await? {
+            let (id, row) = read::<DeliverySql>(&text)?.into_row()?;
+            self.loaded.deliveries.insert(id);
+            self.loaded.tables.delivery_put(id, row);
+        }
+        Ok(())
+    }
+
+    async fn secrets(&mut self, names: &[String]) -> Result<(), Failure> {
+        let keys = names.iter().map(|name| json!({ "name": name })).collect();
+        for text in self.select(&SECRET, &[], keys).await? {
+            let (name, secret) = read::<SecretSql>(&text)?.into_row()?;
+            self.loaded.tables.secrets.put(name, secret);
+        }
+        Ok(())
+    }
+
+    /// Finds rows, loads what has to be whole of them, and adds the rest to `needs`.
+    async fn search(&mut self, search: Search, needs: &mut Needs) -> Result<(), Failure> {
+        match search {
+            Search::Owed { now, limit } => {
+                let due = json!({ "now": now.0, "limit": limit });
+                let keys = self.find(OWED, due).await?;
+                needs.reservations.extend(keys.into_iter().map(AuthorizationKey::new));
+            }
+            Search::Expired { now, limit } => {
+                let past = json!({ "now": now.0, "limit": limit });
+                let keys = self.find(EXPIRED, past.clone()).await?;
+                needs.reservations.extend(keys.into_iter().map(AuthorizationKey::new));
+                let answers = self.find(EXPIRED_RESPONSES, past).await?;
+                let answers = answers.into_iter().map(|key| json!({ "key": key })).collect();
+                self.responses(answers, &["headers", "body"]).await?;
+            }
+            Search::Orphans { network, now, limit } => {
+                let orphans = json!({ "network": network.as_str(), "now": now.0, "limit": limit });
+                let keys = self.find(ORPHANS, orphans).await?;
+                needs.beginnings.extend(keys.into_iter().map(AuthorizationKey::new));
+            }
+            Search::Lane((network, address)) => {
+                let lane = json!({ "network": network.as_str(), "address": address });
+                let hashes = self.find(LANE_TRANSACTIONS, lane).await?;
+                self.transactions(&hashes, true).await?;
+                for (_, row) in self.loaded.tables.transactions.iter() {
+                    needs.beginnings.extend(row.settlements.iter().cloned());
+                }
+            }
+            Search::Due { endpoint, now, limit } => {
+                let due = json!({ "endpoint": endpoint, "now": now.0, "limit": limit });
+                let ids = self.find(DUE, due).await?;
+                needs.deliveries.extend(ids.iter().filter_map(|id| id.parse::<u64>().ok()));
+            }
+        }
+        Ok(())
+    }
+}
+
+const OWED: &str = "SELECT t.key FROM reservation t WHERE t.standing = 'owed' AND t.next_try <= {int now} \
+     ORDER BY t.next_try, t.key LIMIT {int limit}{skip t}";
+
+const EXPIRED: &str = "SELECT t.key FROM reservation t WHERE t.keep_until < {int now} AND t.standing <> 'owed' \
+     AND NOT (t.standing = 'running' AND EXISTS (SELECT 1 FROM member m WHERE m.role = t.member_role \
+     AND m.name = t.member_name AND m.incarnation = t.member_incarnation AND m.is_ended = 0 AND m.until > {int now})) \
+     ORDER BY t.keep_until, t.key LIMIT {int limit}{skip t}";
+
+const EXPIRED_RESPONSES: &str = "SELECT t.key FROM response t WHERE t.expires < {int now} \
+     ORDER BY t.expires, t.key LIMIT {int limit}{skip t}";
+
+const ORPHANS: &str = "SELECT t.key FROM settlement t WHERE t.network = {text network} \
+     AND t.state IN ('reserved', 'sent') \
+     AND NOT EXISTS (SELECT 1 FROM member m WHERE m.role = t.member_role AND m.name = t.member_name \
+     AND m.incarnation = t.member_incarnation AND m.is_ended = 0 AND m.until > {int now}) \
+     AND NOT EXISTS (SELECT 1 FROM lane_transaction l WHERE t.state = 'sent' AND l.hash = t.transaction_hash \
+     AND l.state IN ('open', 'included')) \
+     ORDER BY t.sequence LIMIT {int limit}{skip t}";
+
+const LANE_TRANSACTIONS: &str = "SELECT t.hash FROM lane_transaction t WHERE t.network = {text network} \
+     AND t.address = {text address} AND t.state IN ('open', 'included')";
+
+const DUE: &str = "SELECT CAST(t.id AS TEXT) FROM delivery t WHERE t.endpoint = {text endpoint} \
+     AND t.next_try <= {int now} ORDER BY t.next_try, t.id LIMIT {int limit}{skip t}";
+
+fn by_key(key: &AuthorizationKey) -> Value {
+    json!({ "key": key.as_str() })
+}

@@ -1,0 +1,339 @@
+//! The ledger in SQL, for every database that has a [`backend::Backend`].
+//!
+//! A writing call goes to the store's one writer, which takes all that have gathered, reads the rows that they are
+//! about ([`load`]), runs the rules of [`crate::tables`] over them, writes down what they touched ([`save`]) and
+//! commits: some statements for hundreds of calls. Reading calls go to other connections ([`reads`]). Every call is over
+//! after [`DEADLINE`]; a writing call that failed may be written all the same.
+//!
+//! The capacity for reservations is held against their number as it was counted last, ten seconds ago at most, and what
+//! this process has added since: several processes together may go beyond it by what they add in that time.
+
+mod backend;
+mod load;
+mod migrate;
+mod needs;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod reads;
+mod rows;
+mod save;
+mod spec;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tollway_core::{AuthorizationKey, Network, UnixTime};
+
+use self::backend::Backend;
+use self::needs::{Needs, Search, member_key};
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresLedger;
+use self::reads::Reads;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteLedger;
+use self::writer::{Call, Typed, Writer};
+use crate::tables::{Debt, Tables};
+use crate::{
+    Advance, Claim, Delivery, DeliveryId, DeliveryResult, Fate, Finish, Finished, Inserted, LaneContents,
+    LaneLease, Ledger, LedgerError, LedgerFuture, Member, NewReservation, NewSettlement, Owed, Role, Sent,
+    SentResult, Settlement, SettlementId, SettlementQuery, SettlementState, TransactionChange,
+};
+
+/// After which a call is over, and its answer [`LedgerError::Unavailable`].
+pub const DEADLINE: Duration = Duration::from_secs(5);
+/// How many calls may wait for the writer; more wait for their place, until their deadline.
+const QUEUE: usize = 4_096;
+
+/// A ledger in a SQL database. Clones share it; the writer ends with the last of them.
+pub struct SqlLedger<B> {
+    backend: Arc<B>,
+    calls: mpsc::Sender<Box<dyn Call>>,
+}
+
+impl<B> Clone for SqlLedger<B> {
+    fn clone(&self) -> Self {
+        Self { backend: Arc::clone(&self.backend), calls: self.calls.clone() }
+    }
+}
+
+impl<B> fmt::Debug for SqlLedger<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlLedger").field("database", &std::any::type_name::<B>()).finish_non_exhaustive()
+    }
+}
+
+#[expect(private_bounds, reason = "which databases there are is decided here")]
+impl<B: Backend> SqlLedger<B> {
+    fn start(backend: B) -> Self {
+        let (calls, queue) = mpsc::channel(QUEUE);
+        let backend = Arc::new(backend);
+        tokio::spawn(Writer::new(Arc::clone(&backend), queue).run());
+        Self { backend, calls }
+    }
+
+    /// Has the writer run `call` over the rows that it `needs`. It may run more than once, on fresh rows, when another
+    /// process is in the way.
+    fn write<'a, T: Send + 'static>(
+        &'a self,
+        needs: Needs,
+        call: impl Fn(&mut Tables) -> T + Send + 'static,
+    ) -> LedgerFuture<'a, T> {
+        Box::pin(async move {
+            let (call, answer) = Typed::new(needs, call);
+            let answered = async {
+                let ended = |_| LedgerError::Unavailable("the ledger's writer has ended".to_owned());
+                self.calls.send(Box::new(call)).await.map_err(|_| ended(()))?;
+                answer.await.map_err(|_| ended(()))?
+            };
+            let late = |_| LedgerError::Unavailable(format!("no answer after {} ms", DEADLINE.as_millis()));
+            timeout(DEADLINE, answered).await.map_err(late)?
+        })
+    }
+
+    /// Has the writer run `call` if what is to be written fits.
+    fn write_if<'a, T: Send + 'static>(
+        &'a self,
+        fits: Result<(), LedgerError>,
+        needs: Needs,
+        call: impl Fn(&mut Tables) -> T + Send + 'static,
+    ) -> LedgerFuture<'a, T> {
+        match fits {
+            Ok(()) => self.write(needs, call),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn reads(&self) -> Reads<'_, B> {
+        Reads(&self.backend)
+    }
+}
+
+impl<B: Backend> Ledger for SqlLedger<B> {
+    fn member_join<'a>(
+        &'a self,
+        role: Role,
+        name: &'a str,
+        _now: UnixTime,
+        until: UnixTime,
+    ) -> LedgerFuture<'a, Member> {
+        let name = name.to_owned();
+        let needs = Needs { members: vec![(role, name.clone())], ..Needs::default() };
+        let fits = check([&*name], []);
+        self.write_if(fits, needs, move |tables| tables.member_join(role, &name, until))
+    }
+
+    fn member_renew<'a>(
+        &'a self,
+        member: &'a Member,
+        _now: UnixTime,
+        until: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        let member = member.clone();
+        self.write(Needs::member(&member), move |tables| tables.member_renew(&member, until))
+    }
+
+    fn member_leave<'a>(&'a self, member: &'a Member) -> LedgerFuture<'a, ()> {
+        let member = member.clone();
+        self.write(Needs::member(&member), move |tables| tables.member_leave(&member))
+    }
+
+    fn member_list(&self, role: Role, now: UnixTime) -> LedgerFuture<'_, Vec<Member>> {
+        Box::pin(async move { self.reads().members(role, now).await })
+    }
+
+    fn reservation_insert(&self, new: NewReservation) -> LedgerFuture<'_, Claim> {
+        let needs = Needs {
+            claims: vec![new.key.clone()],
+            identifiers: new.identifier.iter().cloned().collect(),
+            ..Needs::default()
+        };
+        let named = new.identifier.iter().flat_map(|named| [&*named.scope, &*named.id]);
+        let texts = [new.key.as_str(), &*new.payer, &*new.member.name].into_iter().chain(named);
+        let fits = check(texts, []);
+        self.write_if(fits, needs, move |tables| tables.reservation_insert(new.clone()))
+    }
+
+    fn reservation_finish(&self, finish: Finish) -> LedgerFuture<'_, Finished> {
+        let mut needs = Needs { reservations: vec![finish.key.clone()], ..Needs::default() };
+        let fits = match &finish.fate {
+            Fate::Owed(owed) => {
+                needs.tallies.extend(Debt::from(owed).tally_keys());
+                check([&*owed.payer, &*owed.asset, &*owed.request], [])
+            }
+            Fate::Pending(transaction) | Fate::Delivered(transaction) => check([&**transaction], []),
+            Fate::Released | Fate::Failed | Fate::Unpaid => Ok(()),
+        };
+        self.write_if(fits, needs, move |tables| tables.reservation_finish(finish.clone()))
+    }
+
+    fn reservation_is_open<'a>(&'a self, key: &'a AuthorizationKey, now: UnixTime) -> LedgerFuture<'a, bool> {
+        Box::pin(async move { self.reads().is_open(key, now).await })
+    }
+
+    fn reservation_owed(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Owed>> {
+        let needs = Needs::search(Search::Owed { now, limit });
+        self.write(needs, move |tables| tables.reservation_owed(now, retry_at, limit))
+    }
+
+    fn reservation_count(&self) -> LedgerFuture<'_, u64> {
+        Box::pin(async move { self.reads().reservation_count().await })
+    }
+
+    fn reservation_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        let needs = Needs::search(Search::Expired { now, limit });
+        self.write(needs, move |tables| tables.reservation_sweep(now, limit))
+    }
+
+    fn settlement_insert(&self, new: NewSettlement) -> LedgerFuture<'_, Inserted> {
+        let needs = Needs { beginnings: vec![new.key.clone()], ..Needs::default() };
+        let texts =
+            [new.key.as_str(), &*new.payment, &*new.asset, &*new.payer, &*new.pay_to, &*new.member.name];
+        let fits = check(texts.into_iter().chain(new.caller.as_deref()), []);
+        self.write_if(fits, needs, move |tables| tables.settlement_insert(new.clone()))
+    }
+
+    fn settlement_sent(&self, sent: Sent) -> LedgerFuture<'_, SentResult> {
+        let needs = Needs {
+            lanes: vec![(sent.lease.network.clone(), sent.lease.address.clone())],
+            settlements: sent.settlements.iter().map(|(key, _)| key.clone()).collect(),
+            transactions: vec![sent.transaction.hash.clone()],
+            ..Needs::default()
+        };
+        let fits = check([&*sent.transaction.hash], [sent.transaction.nonce]);
+        self.write_if(fits, needs, move |tables| tables.settlement_sent(sent.clone()))
+    }
+
+    fn settlement_advance(
+        &self,
+        settlements: Vec<Advance>,
+        transactions: Vec<TransactionChange>,
+        now: UnixTime,
+    ) -> LedgerFuture<'_, Vec<bool>> {
+        let needs = Needs {
+            settlements: settlements.iter().map(|advance| advance.key.clone()).collect(),
+            transactions: transactions.iter().map(|change| change.hash.clone()).collect(),
+            ..Needs::default()
+        };
+        let told = settlements.iter().flat_map(|advance| &advance.deliveries);
+        let texts = told.flat_map(|delivery| [&*delivery.endpoint, &*delivery.body]);
+        let numbers = settlements.iter().flat_map(|advance| match advance.to {
+            SettlementState::Settled { log_index, block_number, .. } => [log_index, block_number],
+            _ => [0, 0],
+        });
+        let fits = check(texts, numbers);
+        self.write_if(fits, needs, move |tables| {
+            tables.settlement_advance(settlements.clone(), &transactions, now)
+        })
+    }
+
+    fn settlement_get<'a>(&'a self, key: &'a AuthorizationKey) -> LedgerFuture<'a, Option<Settlement>> {
+        Box::pin(async move { self.reads().get(key).await })
+    }
+
+    fn settlement_find(&self, id: SettlementId) -> LedgerFuture<'_, Option<Settlement>> {
+        Box::pin(async move { self.reads().find(id).await })
+    }
+
+    fn settlement_list(&self, query: SettlementQuery) -> LedgerFuture<'_, Vec<Settlement>> {
+        Box::pin(async move { self.reads().list(query).await })
+    }
+
+    fn settlement_adopt<'a>(
+        &'a self,
+        network: &'a Network,
+        member: &'a Member,
+        now: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Settlement>> {
+        let (network, member) = (network.clone(), member.clone());
+        let search = Search::Orphans { network: network.clone(), now, limit };
+        let needs = Needs { members: vec![member_key(&member)], ..Needs::search(search) };
+        self.write(needs, move |tables| tables.settlement_adopt(&network, &member, now, limit))
+    }
+
+    fn settlement_unfinal<'a>(
+        &'a self,
+        network: &'a Network,
+        after: u64,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Settlement>> {
+        Box::pin(async move { self.reads().unfinal(network, after, limit).await })
+    }
+
+    fn settlement_open_count(&self) -> LedgerFuture<'_, u64> {
+        Box::pin(async move { self.reads().open_count().await })
+    }
+
+    fn lane_acquire<'a>(
+        &'a self,
+        network: &'a Network,
+        address: &'a str,
+        member: &'a Member,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<LaneLease>> {
+        let (network, address, member) = (network.clone(), address.to_owned(), member.clone());
+        let lanes = vec![(network.clone(), address.clone())];
+        let needs = Needs { lanes, ..Needs::member(&member) };
+        self.write(needs, move |tables| tables.lane_acquire(&network, &address, &member, now))
+    }
+
+    fn lane_release<'a>(&'a self, lease: &'a LaneLease) -> LedgerFuture<'a, ()> {
+        let lease = lease.clone();
+        self.write(Needs::lane(&lease), move |tables| tables.lane_release(&lease))
+    }
+
+    fn lane_transactions<'a>(
+        &'a self,
+        lease: &'a LaneLease,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<LaneContents>> {
+        let lease = lease.clone();
+        let lane = Search::Lane((lease.network.clone(), lease.address.clone()));
+        let needs = Needs { search: Some(lane), ..Needs::lane(&lease) };
+        self.write(needs, move |tables| tables.lane_transactions(&lease, now))
+    }
+
+    fn delivery_claim<'a>(
+        &'a self,
+        endpoint: &'a str,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Delivery>> {
+        let endpoint = endpoint.to_owned();
+        let needs = Needs::search(Search::Due { endpoint: endpoint.clone(), now, limit });
+        self.write(needs, move |tables| tables.delivery_claim(&endpoint, now, retry_at, limit))
+    }
+
+    fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()> {
+        self.write(Needs::delivery(id), move |tables| tables.delivery_finish(id, result))
+    }
+
+    fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {
+        let name = name.to_owned();
+        let needs = Needs { secrets: vec![name.clone()], ..Needs::default() };
+        self.write(needs, move |tables| tables.secret(&name, fresh))
+    }
+}
+
+/// Refuses what the database could not hold, before it stands in a transaction with others: text with a zero in it, and
+/// numbers of more than 63 bits.
+fn check<'t>(
+    texts: impl IntoIterator<Item = &'t str>,
+    numbers: impl IntoIterator<Item = u64>,
+) -> Result<(), LedgerError> {
+    let refused = |what: &str| Err(LedgerError::Unavailable(format!("{what} cannot be written down")));
+    if texts.into_iter().any(|text| text.contains('\0')) {
+        return refused("text with a zero in it");
+    }
+    if numbers.into_iter().any(|number| i64::try_from(number).is_err()) {
+        return refused("a number of more than 63 bits");
+    }
+    Ok(())
+}

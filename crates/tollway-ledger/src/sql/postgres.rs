@@ -1,0 +1,147 @@
+//! PostgreSQL: several nodes on one database.
+//!
+//! READ COMMITTED: rows that are changed are locked first, rows that are new are guarded by their unique index, and
+//! what met another transaction begins anew. One connection writes for the process, a few read beside it; each is made
+//! again when it breaks. What was answered is as durable as the server's `synchronous_commit` and `fsync` make it:
+//! leave both on.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use tokio::time::timeout;
+use tollway_core::BoxFuture;
+
+use super::SqlLedger;
+use super::backend::{Backend, Failure};
+use super::migrate::migrate;
+use super::spec::Dialect;
+use crate::{DEADLINE, OpenError};
+
+const STEPS: [&str; 1] = [include_str!("../../migrations/postgres/0001_ledger.sql")];
+/// One process brings the schema up to date, others wait: until its transaction ends.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(8402402)";
+const READERS: u32 = 4;
+
+/// A ledger on a PostgreSQL server.
+pub type PostgresLedger = SqlLedger<Postgres>;
+
+impl PostgresLedger {
+    /// Connects to the database of a URL such as `postgres://user:password@host/database`. Its writer is a task of the
+    /// runtime that this is called in.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the URL is not one, the server does not answer, or a newer program has written the database.
+    ///
+    /// ```no_run
+    /// use tollway_ledger::{Ledger, PostgresLedger};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let ledger = PostgresLedger::connect("postgres://tollway@localhost/tollway").await?;
+    /// println!("{} payments are open", ledger.settlement_open_count().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(url: &str) -> Result<Self, OpenError> {
+        // What is wrong with it is not told: it may be the password.
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| OpenError::Url("not a URL such as postgres://user@host/database".to_owned()))?;
+        let options = options
+            .application_name("tollway")
+            .options([
+                ("statement_timeout", "4000"),
+                ("lock_timeout", "3000"),
+                ("idle_in_transaction_session_timeout", "10000"),
+                // Every statement is about given keys. Tables grow faster than their statistics: never scan one.
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+                ("jit", "off"),
+            ])
+            .disable_statement_logging();
+        let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
+        let backend = Postgres { readers: readers.connect_lazy_with(options.clone()), options };
+        let opened = timeout(DEADLINE, async {
+            let mut connection = backend
+                .connect()
+                .await
+                .map_err(|failure| OpenError::Unavailable(crate::LedgerError::from(failure).to_string()))?;
+            migrate::<Postgres>(&mut connection, LOCK, &STEPS).await
+        });
+        opened.await.map_err(|_| OpenError::Unavailable("PostgreSQL: no answer".to_owned()))??;
+        Ok(Self::start(backend))
+    }
+}
+
+/// How to reach the server.
+pub struct Postgres {
+    options: PgConnectOptions,
+    readers: PgPool,
+}
+
+impl fmt::Debug for Postgres {
+    /// Without the options: they hold the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").finish_non_exhaustive()
+    }
+}
+
+impl Backend for Postgres {
+    type Connection = PgConnection;
+
+    const DIALECT: Dialect = Dialect::Postgres;
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+    fn connect(&self) -> BoxFuture<'_, Result<PgConnection, Failure>> {
+        Box::pin(async { self.options.connect().await.map_err(failure) })
+    }
+
+    fn run<'a>(
+        connection: &'a mut PgConnection,
+        statement: String,
+        parameter: String,
+    ) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
+        Box::pin(async move {
+            let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(parameter);
+            query.fetch_all(connection).await.map_err(failure)
+        })
+    }
+
+    fn execute<'a>(
+        connection: &'a mut PgConnection,
+        statements: &'static str,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(
+            async move { sqlx::raw_sql(statements).execute(connection).await.map(drop).map_err(failure) },
+        )
+    }
+
+    fn read(&self, statement: String, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async move {
+            let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(parameter);
+            query.fetch_all(&self.readers).await.map_err(failure)
+        })
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+}
+
+/// Sorts errors by their SQLSTATE.
+fn failure(error: sqlx::Error) -> Failure {
+    let message = format!("PostgreSQL: {error}");
+    let code = error.as_database_error().and_then(|error| error.code().map(String::from));
+    match code.as_deref() {
+        // Serialization failure, deadlock, a lock that was not given in time.
+        Some("40001" | "40P01" | "55P03") => Failure::Conflict(message),
+        // Data exceptions, violated constraints, and what is wrong with a statement itself.
+        Some(code) if ["22", "23", "42"].iter().any(|class| code.starts_with(class)) => {
+            Failure::Refused(message)
+        }
+        _ => Failure::Lost(message),
+    }
+}

@@ -1,0 +1,251 @@
+//! Writes down the rows that calls have touched.
+//!
+//! A row that was not there is inserted, and if another has inserted it meanwhile the whole transaction begins anew:
+//! the unique index decides, not what was read. Rows that were there are locked, and are updated.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tollway_core::{Amount, AuthorizationKey};
+
+use super::backend::{Backend, Failure};
+use super::load::Loaded;
+use super::rows::{
+    DELIVERY, DeliverySql, LANE, LaneSql, MEMBER, MEMBERSHIP, MemberSql, MembershipSql, RESERVATION,
+    RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION,
+    TallySql, TransactionSql,
+};
+use super::spec::{Bytes, Spec};
+
+/// What never changes of a payment that is only advanced.
+const FIXED: [&str; 11] = [
+    "sequence",
+    "id",
+    "digest",
+    "payment",
+    "network",
+    "asset",
+    "payer",
+    "pay_to",
+    "amount",
+    "valid_before",
+    "created_at",
+];
+/// What changes besides when it begins anew.
+const BEGINNING: [&str; 2] = ["caller", "confirmations"];
+/// What is given by the database, or was signed.
+const SIGNED: [&str; 9] =
+    ["sequence", "id", "digest", "network", "asset", "payer", "pay_to", "amount", "created_at"];
+
+/// Writes all that was touched.
+pub(super) async fn save<B: Backend>(connection: &mut B::Connection, loaded: &Loaded) -> Result<(), Failure> {
+    let mut saver = Saver::<B> { connection, loaded };
+    saver.members().await?;
+    saver.lanes().await?;
+    saver.settlements().await?;
+    saver.transactions().await?;
+    saver.reservations().await?;
+    saver.responses().await?;
+    saver.tallies().await?;
+    saver.deliveries().await?;
+    saver.secrets().await
+}
+
+struct Saver<'a, B: Backend> {
+    connection: &'a mut B::Connection,
+    loaded: &'a Loaded,
+}
+
+/// Rows of one table to be written, in JSON.
+#[derive(Default)]
+struct Changes {
+    inserted: Vec<Value>,
+    updated: Vec<Value>,
+    deleted: Vec<Value>,
+}
+
+impl Changes {
+    fn put(&mut self, was_there: bool, row: impl Serialize) -> Result<(), Failure> {
+        let rows = if was_there { &mut self.updated } else { &mut self.inserted };
+        rows.push(serde_json::to_value(row)?);
+        Ok(())
+    }
+}
+
+impl<B: Backend> Saver<'_, B> {
+    async fn run(&mut self, statement: String, rows: Vec<Value>) -> Result<Vec<String>, Failure> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        B::run(self.connection, statement, serde_json::to_string(&rows)?).await
+    }
+
+    async fn insert(&mut self, spec: &Spec, without: &[&str], rows: Vec<Value>) -> Result<(), Failure> {
+        let count = rows.len();
+        let inserted = self.run(spec.insert(B::DIALECT, without), rows).await?;
+        if inserted.len() == count {
+            Ok(())
+        } else {
+            Err(Failure::Conflict(format!("another has written the same row of {}", spec.name)))
+        }
+    }
+
+    /// Deletes, updates and inserts, in this order: what goes makes room for what comes.
+    async fn write(
+        &mut self,
+        spec: &Spec,
+        given: &[&str],
+        fixed: &[&str],
+        changes: Changes,
+    ) -> Result<(), Failure> {
+        self.run(spec.delete(B::DIALECT), changes.deleted).await?;
+        self.run(spec.update(B::DIALECT, fixed), changes.updated).await?;
+        self.insert(spec, given, changes.inserted).await
+    }
+
+    async fn members(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let members = &self.loaded.tables.members;
+        for key in members.touched() {
+            if let Some(row) = members.get(key) {
+                changes.put(self.loaded.members.contains(key), MemberSql::new(key, row))?;
+            }
+        }
+        self.write(&MEMBER, &[], &[], changes).await
+    }
+
+    async fn lanes(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let lanes = &self.loaded.tables.lanes;
+        for key in lanes.touched() {
+            if let Some(row) = lanes.get(key) {
+                changes.put(self.loaded.lanes.contains(key), LaneSql::new(key, row))?;
+            }
+        }
+        self.write(&LANE, &[], &[], changes).await
+    }
+
+    async fn settlements(&mut self) -> Result<(), Failure> {
+        let settlements = &self.loaded.tables.settlements;
+        let mut rows: Vec<_> = settlements.touched().filter_map(|key| settlements.get(key)).collect();
+        // In the order of arrival, which the database makes places of.
+        rows.sort_by_key(|row| row.sequence);
+        let (mut whole, mut advanced) = (Changes::default(), Changes::default());
+        for row in rows {
+            if self.loaded.settlements.contains(&row.key) {
+                advanced.put(true, SettlementSql::new(row))?;
+            } else {
+                whole.put(self.loaded.whole_settlements.contains(&row.key), SettlementSql::new(row))?;
+            }
+        }
+        self.write(&SETTLEMENT, &["sequence"], &SIGNED, whole).await?;
+        let fixed = [&FIXED[..], &BEGINNING[..]].concat();
+        self.run(SETTLEMENT.update(B::DIALECT, &fixed), advanced.updated).await?;
+        Ok(())
+    }
+
+    async fn transactions(&mut self) -> Result<(), Failure> {
+        let transactions = &self.loaded.tables.transactions;
+        let mut rows: Vec<_> = transactions.touched().filter_map(|hash| transactions.get(hash)).collect();
+        rows.sort_by_key(|row| row.sequence);
+        let (mut changes, mut memberships) = (Changes::default(), Vec::new());
+        for row in rows {
+            let hash = &row.transaction.signed.hash;
+            let was_there = self.loaded.transactions.contains(hash);
+            changes.put(was_there, TransactionSql::new(row))?;
+            for key in row.settlements.iter().filter(|_| !was_there) {
+                let membership = MembershipSql { key: key.as_str().to_owned(), hash: hash.clone() };
+                memberships.push(serde_json::to_value(membership)?);
+            }
+        }
+        let updated = std::mem::take(&mut changes.updated);
+        self.write(&TRANSACTION, &["sequence"], &[], changes).await?;
+        let signed = [
+            "sequence",
+            "network",
+            "address",
+            "nonce",
+            "raw",
+            "max_fee_per_gas",
+            "max_priority_fee_per_gas",
+            "signed_at",
+        ];
+        self.run(TRANSACTION.update(B::DIALECT, &signed), updated).await?;
+        self.insert(&MEMBERSHIP, &[], memberships).await
+    }
+
+    async fn reservations(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let reservations = &self.loaded.tables.reservations;
+        for key in reservations.touched() {
+            let was_there = self.loaded.reservations.contains(key);
+            match reservations.get(key) {
+                Some(row) => changes.put(was_there, ReservationSql::new(key, row))?,
+                None if was_there => changes.deleted.push(json!({ "key": key.as_str() })),
+                None => {}
+            }
+        }
+        self.write(&RESERVATION, &[], &[], changes).await
+    }
+
+    async fn responses(&mut self) -> Result<(), Failure> {
+        let responses = &self.loaded.tables.responses;
+        let (mut written, mut deleted) = (Vec::new(), Vec::new());
+        for key in responses.touched() {
+            match responses.get(key) {
+                Some(row) => written.push(serde_json::to_value(ResponseSql::new(key, row)?)?),
+                // It goes with its reservation.
+                None if self.is_deleted(key) => {}
+                None => deleted.push(json!({ "key": key.as_str() })),
+            }
+        }
+        self.run(RESPONSE.delete(B::DIALECT), deleted).await?;
+        self.run(RESPONSE.replace(B::DIALECT), written).await?;
+        Ok(())
+    }
+
+    fn is_deleted(&self, key: &AuthorizationKey) -> bool {
+        self.loaded.reservations.contains(key) && self.loaded.tables.reservations.get(key).is_none()
+    }
+
+    async fn tallies(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let tallies = &self.loaded.tables.tallies;
+        for key in tallies.touched() {
+            let was_there = self.loaded.tallies.contains(key);
+            match tallies.get(key) {
+                Some(amount) => changes.put(was_there, TallySql::new(key, *amount))?,
+                None if was_there => {
+                    changes.deleted.push(serde_json::to_value(TallySql::new(key, Amount::ZERO))?);
+                }
+                None => {}
+            }
+        }
+        self.write(&TALLY, &[], &[], changes).await
+    }
+
+    async fn deliveries(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let deliveries = &self.loaded.tables.deliveries;
+        for id in deliveries.touched() {
+            let was_there = self.loaded.deliveries.contains(id);
+            match deliveries.get(id) {
+                Some(row) => changes.put(was_there, DeliverySql::new(*id, row))?,
+                None if was_there => changes.deleted.push(json!({ "id": id })),
+                None => {}
+            }
+        }
+        self.write(&DELIVERY, &["id"], &["settlement", "endpoint", "body"], changes).await
+    }
+
+    async fn secrets(&mut self) -> Result<(), Failure> {
+        let secrets = &self.loaded.tables.secrets;
+        let mut rows = Vec::new();
+        for name in secrets.touched() {
+            if let Some(secret) = secrets.get(name) {
+                let row = SecretSql { name: name.clone(), secret: Bytes(secret.to_vec()) };
+                rows.push(serde_json::to_value(row)?);
+            }
+        }
+        self.insert(&SECRET, &[], rows).await
+    }
+}

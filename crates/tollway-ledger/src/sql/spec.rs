@@ -1,0 +1,226 @@
+//! Tables as they are in SQL, and the statements that read and write many rows at once.
+//!
+//! A statement has one parameter: a JSON array with an object for each row, which the database unfolds. So a statement
+//! is prepared once, whatever the number of rows, and its text is nearly the same in both dialects. Bytes travel as
+//! hexadecimal digits. A row comes back as a JSON array in the order of the columns.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What differs between the databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+impl Dialect {
+    /// The parameter as rows.
+    fn rows(self) -> &'static str {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => "json_each($1) AS v",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "jsonb_array_elements($1::jsonb) AS v(value)",
+        }
+    }
+
+    fn json_row(self, columns: &str) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => format!("json_array({columns})"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => format!("CAST(json_build_array({columns}) AS TEXT)"),
+        }
+    }
+
+    /// Keeps others from the rows that are read. One writer at a time needs no more than that in SQLite.
+    fn locked(self, of: &str) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => String::new(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => format!(" FOR UPDATE OF {of}"),
+        }
+    }
+
+    /// A statement written for both: `{rows}`, `{row …}` around columns, `{int name}` and `{text name}` for what is in
+    /// a parameter that is one object, `{list …}` of values, `{skip t}` to take only the rows of `t` that nobody else is at.
+    pub(crate) fn statement(self, template: &str) -> String {
+        let mut statement = String::with_capacity(template.len() + 64);
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            statement.push_str(before);
+            let (token, after) = after.split_once('}').unwrap_or((after, ""));
+            let (word, argument) = token.split_once(' ').unwrap_or((token, ""));
+            match word {
+                "rows" => statement.push_str(self.rows()),
+                "row" => statement.push_str(&self.json_row(argument)),
+                "int" => statement.push_str(&format!("CAST({} AS BIGINT)", self.argument(argument))),
+                "list" => statement.push_str(&self.list(argument)),
+                "skip" => statement.push_str(&self.skipping(argument)),
+                _ => statement.push_str(&self.argument(argument)),
+            }
+            rest = after;
+        }
+        statement.push_str(rest);
+        statement
+    }
+
+    fn list(self, argument: &str) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => format!("CAST(json_group_array({argument}) AS TEXT)"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => format!("CAST(json_agg({argument}) AS TEXT)"),
+        }
+    }
+
+    fn argument(self, name: &str) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => format!("($1->>'{name}')"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => format!("($1::jsonb->>'{name}')"),
+        }
+    }
+
+    fn skipping(self, of: &str) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => String::new(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => format!(" FOR UPDATE OF {of} SKIP LOCKED"),
+        }
+    }
+}
+
+/// A table: its columns in order, and those of its key.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) key: &'static [&'static str],
+    pub(crate) columns: &'static [(&'static str, Kind)],
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Int,
+    Bytes,
+}
+
+impl Spec {
+    /// All columns as a JSON row; those in `blank` without their content.
+    pub(crate) fn row(&self, dialect: Dialect, blank: &[&str]) -> String {
+        let columns = self.columns.iter().map(|(column, kind)| match kind {
+            _ if blank.contains(column) => "''".to_owned(),
+            Kind::Bytes => format!("hex({}.{column})", self.name),
+            Kind::Text | Kind::Int => format!("{}.{column}", self.name),
+        });
+        dialect.json_row(&columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The rows with the given keys, locked in the order of their keys so that two who lock cannot wait for each other.
+    pub(crate) fn select(&self, dialect: Dialect, blank: &[&str]) -> String {
+        let order: Vec<_> = self.key.iter().map(|column| format!("{}.{column}", self.name)).collect();
+        format!(
+            "SELECT {} FROM {} JOIN {} ON {} ORDER BY {}{}",
+            self.row(dialect, blank),
+            dialect.rows(),
+            self.name,
+            self.matches(),
+            order.join(", "),
+            dialect.locked(self.name),
+        )
+    }
+
+    /// Inserts rows that are not there; one answer for each that was not. `without` is given by the database.
+    pub(crate) fn insert(&self, dialect: Dialect, without: &[&str]) -> String {
+        format!("{} ON CONFLICT DO NOTHING RETURNING CAST('' AS TEXT)", self.insert_into(dialect, without))
+    }
+
+    /// Inserts rows, or replaces those that are there.
+    pub(crate) fn replace(&self, dialect: Dialect) -> String {
+        let columns = self.columns.iter().filter(|(column, _)| !self.key.contains(column));
+        let sets: Vec<_> = columns.map(|(column, _)| format!("{column} = excluded.{column}")).collect();
+        let key = self.key.join(", ");
+        format!("{} ON CONFLICT ({key}) DO UPDATE SET {}", self.insert_into(dialect, &[]), sets.join(", "))
+    }
+
+    /// Updates rows that are there, but for the columns in `without`.
+    pub(crate) fn update(&self, dialect: Dialect, without: &[&str]) -> String {
+        let columns = self.columns.iter().filter(|(column, _)| !self.key.contains(column));
+        let columns = columns.filter(|(column, _)| !without.contains(column));
+        let sets: Vec<_> =
+            columns.map(|(column, kind)| format!("{column} = {}", value(column, *kind))).collect();
+        format!(
+            "UPDATE {} SET {} FROM {} WHERE {}",
+            self.name,
+            sets.join(", "),
+            dialect.rows(),
+            self.matches()
+        )
+    }
+
+    /// Deletes the rows with the given keys.
+    pub(crate) fn delete(&self, dialect: Dialect) -> String {
+        let key = self.key.join(", ");
+        let values: Vec<_> = self.key.iter().map(|column| value(column, self.kind(column))).collect();
+        format!(
+            "DELETE FROM {} WHERE ({key}) IN (SELECT {} FROM {})",
+            self.name,
+            values.join(", "),
+            dialect.rows()
+        )
+    }
+
+    fn insert_into(&self, dialect: Dialect, without: &[&str]) -> String {
+        let columns: Vec<_> = self.columns.iter().filter(|(column, _)| !without.contains(column)).collect();
+        let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
+        let values: Vec<_> = columns.iter().map(|(column, kind)| value(column, *kind)).collect();
+        // Without WHERE, SQLite takes ON for the beginning of a join.
+        let (names, values) = (names.join(", "), values.join(", "));
+        format!("INSERT INTO {} ({names}) SELECT {values} FROM {} WHERE true", self.name, dialect.rows())
+    }
+
+    fn matches(&self) -> String {
+        let terms = self
+            .key
+            .iter()
+            .map(|column| format!("{}.{column} = {}", self.name, value(column, self.kind(column))));
+        terms.collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn kind(&self, column: &str) -> Kind {
+        self.columns.iter().find(|(name, _)| *name == column).map_or(Kind::Text, |(_, kind)| *kind)
+    }
+}
+
+/// A column of the parameter's row.
+fn value(column: &str, kind: Kind) -> String {
+    match kind {
+        Kind::Text => format!("(v.value->>'{column}')"),
+        Kind::Int => format!("CAST(v.value->>'{column}' AS BIGINT)"),
+        Kind::Bytes => format!("unhex(v.value->>'{column}')"),
+    }
+}
+
+/// Bytes, which JSON has no word for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        hex::decode(digits).map(Self).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,137 @@
+//! SQLite: one file on one machine, for any number of processes on it.
+//!
+//! Write-ahead log, `synchronous = FULL`: what was answered is on the disk, whatever happens to process or machine. One
+//! connection writes, with `BEGIN IMMEDIATE`: of several processes one writes at a time, the others wait. A few
+//! connections read beside it; they see the last commit.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use tollway_core::BoxFuture;
+
+use super::SqlLedger;
+use super::backend::{Backend, Failure};
+use super::migrate::migrate;
+use super::spec::Dialect;
+use crate::{DEADLINE, OpenError};
+
+const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_ledger.sql")];
+/// How long to wait for another process: less than a call's deadline.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+const READERS: u32 = 2;
+
+/// A ledger in a file.
+pub type SqliteLedger = SqlLedger<Sqlite>;
+
+impl SqliteLedger {
+    /// Opens the file, or makes it. Its writer is a task of the runtime that this is called in.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file cannot be used, or a newer program has written it.
+    ///
+    /// ```
+    /// use tollway_ledger::{Ledger, SqliteLedger};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ledger.db");
+    /// let ledger = SqliteLedger::open(&path).await?;
+    /// assert_eq!(ledger.secret("webhook", [1; 32]).await?, [1; 32]);
+    /// let again = SqliteLedger::open(&path).await?;
+    /// assert_eq!(again.secret("webhook", [2; 32]).await?, [1; 32]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        Self::with_options(options).await
+    }
+
+    async fn with_options(options: SqliteConnectOptions) -> Result<Self, OpenError> {
+        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
+        let readers = readers.connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        let backend = Sqlite { options, readers };
+        let mut connection = backend
+            .connect()
+            .await
+            .map_err(|failure| OpenError::Unavailable(crate::LedgerError::from(failure).to_string()))?;
+        // BEGIN IMMEDIATE is the lock.
+        migrate::<Sqlite>(&mut connection, "SELECT 1", &STEPS).await?;
+        Ok(Self::start(backend))
+    }
+}
+
+/// How to reach the file.
+#[derive(Debug)]
+pub struct Sqlite {
+    options: SqliteConnectOptions,
+    readers: SqlitePool,
+}
+
+impl Backend for Sqlite {
+    type Connection = SqliteConnection;
+
+    const DIALECT: Dialect = Dialect::Sqlite;
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+
+    fn connect(&self) -> BoxFuture<'_, Result<SqliteConnection, Failure>> {
+        Box::pin(async { self.options.connect().await.map_err(failure) })
+    }
+
+    fn run<'a>(
+        connection: &'a mut SqliteConnection,
+        statement: String,
+        parameter: String,
+    ) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
+        Box::pin(async move {
+            let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(parameter);
+            query.fetch_all(connection).await.map_err(failure)
+        })
+    }
+
+    fn execute<'a>(
+        connection: &'a mut SqliteConnection,
+        statements: &'static str,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(
+            async move { sqlx::raw_sql(statements).execute(connection).await.map(drop).map_err(failure) },
+        )
+    }
+
+    fn read(&self, statement: String, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async move {
+            let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(parameter);
+            query.fetch_all(&self.readers).await.map_err(failure)
+        })
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+}
+
+/// Sorts errors by their primary result code, the low byte.
+fn failure(error: sqlx::Error) -> Failure {
+    let message = format!("SQLite: {error}");
+    let code = error.as_database_error().and_then(|error| i32::from_str(&error.code()?).ok());
+    match code.map(|code| code & 0xff) {
+        // SQLITE_BUSY, SQLITE_LOCKED.
+        Some(5 | 6) => Failure::Conflict(message),
+        // SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH.
+        Some(1 | 18 | 19 | 20) => Failure::Refused(message),
+        _ => Failure::Lost(message),
+    }
+}

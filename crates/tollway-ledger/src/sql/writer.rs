@@ -1,0 +1,258 @@
+//! Group commit: one task for each store writes for all callers.
+//!
+//! It takes all calls that have gathered, runs them in one transaction and answers when that is committed; meanwhile
+//! the next gather. So a lone call waits for nobody, and a thousand share one commit. Order among calls that wait at
+//! the same time means nothing: none of their callers has heard of another's.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backend::{Backend, Failure};
+use super::load::load;
+use super::needs::Needs;
+use super::save::save;
+use crate::LedgerError;
+use crate::tables::Tables;
+
+/// The most calls in one transaction.
+const MOST_CALLS: usize = 512;
+/// The most rows that they may be about, beside the first call's.
+const MOST_ROWS: usize = 2_000;
+/// How often a transaction begins anew that met another's.
+const MOST_TRIES: u32 = 8;
+/// How old the number of reservations may be that capacity is held against.
+const COUNT_AGE: Duration = Duration::from_secs(10);
+
+/// A call on its way to the writer and back.
+pub(super) trait Call: Send {
+    fn needs(&self) -> &Needs;
+    /// Runs the rules, and keeps the answer until it is true.
+    fn run(&mut self, tables: &mut Tables);
+    fn answer(self: Box<Self>);
+    fn fail(self: Box<Self>, error: LedgerError);
+    /// Nobody waits for it any more.
+    fn is_given_up(&self) -> bool;
+}
+
+/// A call with an answer of its own type.
+pub(super) struct Typed<T, R> {
+    needs: Needs,
+    run: R,
+    answer: Option<T>,
+    reply: oneshot::Sender<Result<T, LedgerError>>,
+}
+
+impl<T, R> Typed<T, R> {
+    pub(super) fn new(needs: Needs, run: R) -> (Self, oneshot::Receiver<Result<T, LedgerError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { needs, run, answer: None, reply }, answer)
+    }
+}
+
+impl<T: Send, R: Fn(&mut Tables) -> T + Send> Call for Typed<T, R> {
+    fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    fn run(&mut self, tables: &mut Tables) {
+        self.answer = Some((self.run)(tables));
+    }
+
+    fn answer(self: Box<Self>) {
+        let nothing = || LedgerError::Unavailable("the call did not run".to_owned());
+        // Who hung up does not hear it.
+        let _ = self.reply.send(self.answer.ok_or_else(nothing));
+    }
+
+    fn fail(self: Box<Self>, error: LedgerError) {
+        let _ = self.reply.send(Err(error));
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+/// The task that writes. It ends when nobody can call any more.
+pub(super) struct Writer<B: Backend> {
+    backend: Arc<B>,
+    calls: mpsc::Receiver<Box<dyn Call>>,
+    /// Taken from the queue and left for the next transaction.
+    left: VecDeque<Box<dyn Call>>,
+    /// Whether what `left` begins is in the ledger by now.
+    is_begun: bool,
+    connection: Option<B::Connection>,
+    count: u64,
+    counted_at: Option<Instant>,
+}
+
+impl<B: Backend> Writer<B> {
+    pub(super) fn new(backend: Arc<B>, calls: mpsc::Receiver<Box<dyn Call>>) -> Self {
+        let left = VecDeque::new();
+        Self { backend, calls, left, is_begun: false, connection: None, count: 0, counted_at: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        while let Some(batch) = self.gather().await {
+            self.is_begun = self.execute(batch).await;
+        }
+    }
+
+    /// All calls that have gathered and may share a transaction; waits for the first.
+    async fn gather(&mut self) -> Option<Vec<Box<dyn Call>>> {
+        let mut batch: Vec<Box<dyn Call>> = Vec::new();
+        let mut begun = BTreeSet::new();
+        let mut rows = 0;
+        for call in std::mem::take(&mut self.left) {
+            let is_free = self.is_begun || begins_no_other(&*call, &mut begun);
+            self.sort(call, is_free, &mut batch, &mut rows);
+        }
+        if batch.is_empty() {
+            let call = self.calls.recv().await?;
+            begins_no_other(&*call, &mut begun);
+            self.sort(call, true, &mut batch, &mut rows);
+        }
+        while batch.len() < MOST_CALLS && rows < MOST_ROWS && self.left.len() < MOST_CALLS {
+            let Ok(call) = self.calls.try_recv() else { break };
+            let is_free = begins_no_other(&*call, &mut begun);
+            self.sort(call, is_free, &mut batch, &mut rows);
+        }
+        Some(batch)
+    }
+
+    /// Into the batch, or left for the next one.
+    fn sort(&mut self, call: Box<dyn Call>, is_free: bool, batch: &mut Vec<Box<dyn Call>>, rows: &mut usize) {
+        let is_alone = |call: &dyn Call| call.needs().search.is_some();
+        let is_open = match batch.first() {
+            None => true,
+            Some(first) => !is_alone(&**first) && !is_alone(&*call) && *rows < MOST_ROWS,
+        };
+        if is_free && is_open {
+            *rows += call.needs().settlements.len() + 1;
+            batch.push(call);
+        } else {
+            self.left.push_back(call);
+        }
+    }
+
+    /// Runs a batch and answers all of it; whether it was written.
+    async fn execute(&mut self, mut batch: Vec<Box<dyn Call>>) -> bool {
+        batch.retain(|call| !call.is_given_up());
+        if batch.is_empty() {
+            return false;
+        }
+        match self.commit(&mut batch).await {
+            Ok(()) => {
+                batch.into_iter().for_each(|call| call.answer());
+                true
+            }
+            // One of them is the cause. The others are not to suffer for it.
+            Err(Failure::Refused(message)) if batch.len() > 1 => {
+                tracing::warn!(message, calls = batch.len(), "refused by the ledger's database; each alone");
+                for call in batch {
+                    let mut alone = vec![call];
+                    let result = self.commit(&mut alone).await.map_err(LedgerError::from);
+                    for call in alone {
+                        match &result {
+                            Ok(()) => call.answer(),
+                            Err(error) => call.fail(error.clone()),
+                        }
+                    }
+                }
+                false
+            }
+            Err(failure) => {
+                let error = LedgerError::from(failure);
+                tracing::warn!(%error, calls = batch.len(), "the ledger did not write");
+                batch.into_iter().for_each(|call| call.fail(error.clone()));
+                false
+            }
+        }
+    }
+
+    /// Runs calls in one transaction, again while others are in the way, and within the deadline.
+    async fn commit(&mut self, batch: &mut [Box<dyn Call>]) -> Result<(), Failure> {
+        let deadline = self.backend.deadline();
+        let tries = async {
+            let mut tried = 0;
+            loop {
+                match self.transaction(batch).await {
+                    Err(Failure::Conflict(_)) if tried < MOST_TRIES => {
+                        tried += 1;
+                        sleep(Duration::from_millis(u64::from(tried))).await;
+                    }
+                    result => return result,
+                }
+            }
+        };
+        match timeout(deadline, tries).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Lost(format!("no answer after {} ms", deadline.as_millis()))),
+        }
+    }
+
+    /// One try. The connection is kept only if it is known to be in no transaction.
+    async fn transaction(&mut self, batch: &mut [Box<dyn Call>]) -> Result<(), Failure> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.backend.connect().await?,
+        };
+        let result = self.steps(&mut connection, batch).await;
+        match &result {
+            Ok(()) => self.connection = Some(connection),
+            Err(Failure::Lost(_)) => {}
+            Err(_) => {
+                if B::execute(&mut connection, "ROLLBACK").await.is_ok() {
+                    self.connection = Some(connection);
+                }
+            }
+        }
+        result
+    }
+
+    async fn steps(
+        &mut self,
+        connection: &mut B::Connection,
+        batch: &mut [Box<dyn Call>],
+    ) -> Result<(), Failure> {
+        let mut needs = Needs::default();
+        for call in batch.iter() {
+            needs.add(call.needs());
+        }
+        B::execute(connection, B::BEGIN).await?;
+        let mut loaded = load::<B>(connection, &needs).await?;
+        let is_counted = self.counted_at.is_some_and(|at| at.elapsed() < COUNT_AGE);
+        if !needs.claims.is_empty() && !is_counted {
+            self.count = count::<B>(connection).await?;
+            self.counted_at = Some(Instant::now());
+        }
+        loaded.tables.reservation_count = self.count;
+        loaded.tables.track();
+        for call in batch.iter_mut() {
+            call.run(&mut loaded.tables);
+        }
+        save::<B>(connection, &loaded).await?;
+        B::execute(connection, "COMMIT").await?;
+        self.count = loaded.tables.reservation_count;
+        Ok(())
+    }
+}
+
+/// Whether the call begins no settlement that another call of the batch begins.
+fn begins_no_other(call: &dyn Call, begun: &mut BTreeSet<tollway_core::AuthorizationKey>) -> bool {
+    let needs = call.needs();
+    if needs.search.is_some() || needs.beginnings.iter().any(|key| begun.contains(key)) {
+        return needs.search.is_some();
+    }
+    begun.extend(needs.beginnings.iter().cloned());
+    true
+}
+
+async fn count<B: Backend>(connection: &mut B::Connection) -> Result<u64, Failure> {
+    let rows = B::run(connection, super::reads::RESERVATION_COUNT.to_owned(), String::new()).await?;
+    super::reads::number(&rows).map_err(Failure::Ledger)
+}
