@@ -1,8 +1,9 @@
 //! What a devnet can be told before it starts. Nothing here is read from files or the environment.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{U256, utils::Unit};
+use tollway_core::{Clock, SystemClock};
 
 /// How to spawn a devnet. The default is an instant chain 31337 on a free port.
 ///
@@ -34,6 +35,15 @@ pub struct Config {
     pub genesis: Grant,
     /// What one visit to the faucet gives, unless the request says otherwise.
     pub faucet: Grant,
+    /// Where the time of the chain comes from. Waiting (intervals, delays) goes by tokio's time.
+    pub clock: Arc<dyn Clock>,
+    /// No port, no threads: only [`Handle::transport`](crate::Handle::transport) reaches the chain, and all work is
+    /// done on the thread of whoever asks. On a runtime of one thread whose time is paused, the same requests then
+    /// make the same chain, block hashes included, as long as the clock is as steady.
+    pub in_process: bool,
+    /// Tells the receipts of transactions that wait, as they would be if a block were made now: what chains with
+    /// preconfirmations do. The block such a receipt names may never be.
+    pub preconfirm: bool,
     /// The bounds on what callers can make the devnet hold or do.
     pub limits: Limits,
 }
@@ -50,6 +60,9 @@ impl Default for Config {
             finality_blocks: 8,
             genesis: Grant { wei: ether(10_000), token_atomic: U256::from(1_000_000_000_000_u64) },
             faucet: Grant { wei: ether(1), token_atomic: U256::from(1_000_000_000_u64) },
+            clock: Arc::new(SystemClock),
+            in_process: false,
+            preconfirm: false,
             limits: Limits::default(),
         }
     }

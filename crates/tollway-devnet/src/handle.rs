@@ -46,13 +46,14 @@ pub struct Handle {
 /// If the port can't be had, or the configuration contradicts itself.
 pub async fn spawn(config: Config) -> Result<Handle> {
     check(&config)?;
-    let listen = |source| Error::Listen { port: config.port, source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await.map_err(listen)?;
-    let port = listener.local_addr().map_err(listen)?.port();
+    let listener = if config.in_process { None } else { Some(listen(config.port).await?) };
+    let port = listener.as_ref().map_or(0, |(_, port)| *port);
     let node = Arc::new(Node::new(config));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve::run(listener, node.clone(), stopped.clone()));
+    if let Some((listener, _)) = listener {
+        tasks.spawn(serve::run(listener, node.clone(), stopped.clone()));
+    }
     tasks.spawn(mine_by_itself(node.clone(), stopped));
     tracing::debug!(port, chain_id = node.config.chain_id, "devnet started");
     Ok(Handle { node, port, stop, tasks })
@@ -87,7 +88,8 @@ impl Handle {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// The port of both, on 127.0.0.1: the one that was taken if [`Config::port`] is 0.
+    /// The port of both, on 127.0.0.1: the one that was taken if [`Config::port`] is 0. There is none, and 0 it is, if
+    /// the chain is [in process](Config::in_process).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -221,6 +223,13 @@ impl Handle {
     }
 }
 
+async fn listen(port: u16) -> Result<(TcpListener, u16)> {
+    let failed = |source| Error::Listen { port, source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((listener, port))
+}
+
 async fn mine_by_itself(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
     let mut mining = node.mining.subscribe();
     loop {
@@ -231,15 +240,20 @@ async fn mine_by_itself(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 ticks.tick().await;
+                if node.config.in_process {
+                    node.mine();
+                    continue;
+                }
                 let node = node.clone();
                 // A full block takes a while to run.
                 let _ = tokio::task::spawn_blocking(move || node.mine()).await;
             }
         };
         tokio::select! {
-            () = blocks => {}
-            _ = mining.changed() => {}
+            biased;
             _ = stopped.changed() => return,
+            _ = mining.changed() => {}
+            () = blocks => {}
         }
     }
 }

@@ -24,6 +24,12 @@
 //! * `tollway_faucet(address, wei?, tokenAtomic?)`: gives ether and the same amount of every token;
 //! * `tollway_setFault(fault)`: see [`Fault`].
 //!
+//! # In a simulation
+//!
+//! With [`Config::in_process`] the devnet has neither threads nor a socket: requests come by [`Handle::transport`] and
+//! are done where they are asked for. Waiting goes by tokio's time, so a runtime whose time is paused drives interval
+//! mining and delays; the time in blocks comes from [`Config::clock`].
+//!
 //! # What it is not
 //!
 //! A chain with consensus, peers or a disk: everything is in memory, bounded by [`Limits`], and gone at the
@@ -47,6 +53,7 @@ mod faults;
 mod filters;
 pub mod genesis;
 mod handle;
+pub mod hostile;
 mod node;
 mod rpc;
 mod serve;

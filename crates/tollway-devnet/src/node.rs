@@ -2,30 +2,32 @@
 //!
 //! One thread at a time makes blocks or changes state, under the `sealer` lock. It runs transactions on a
 //! private copy of the state and takes the `chain` lock for writing only to append the result, so that
-//! readers never wait for an execution. The order of the locks is `sealer`, `faults`, `chain`, `forecast`.
+//! readers never wait for an execution. The order of the locks is `sealer`, `faults`, `filters`, `chain`, `forecast`.
 
 mod control;
+mod passage;
 mod seal;
+mod sight;
 mod submit;
 
 use std::{collections::VecDeque, sync::Arc};
 
 use alloy_consensus::Header;
-use alloy_eips::{BlockId, BlockNumberOrTag, eip1559::BaseFeeParams};
-use alloy_primitives::{B256, U256, keccak256};
+use alloy_eips::eip1559::BaseFeeParams;
+use alloy_primitives::{B256, keccak256};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::{
     chain::{Block, Chain, Clock, header_template},
     config::{Config, Mining},
-    evm::{Call, block_env},
-    failure::Failure,
-    faults::{Armed, Fault},
+    faults::{Armed, Fault, Strike},
     filters::Filters,
     genesis,
     state::State,
 };
+
+pub(crate) use self::{passage::Cut, sight::Sight};
 
 /// How many blocks a slow subscriber may fall behind.
 const EVENTS_BUFFERED: usize = 4_096;
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     sealer: Mutex<Snapshots>,
     chain: RwLock<Chain>,
     forecast: Mutex<Forecast>,
+    /// Counts the restarts.
+    restarts: watch::Sender<u64>,
 }
 
 /// Something happened to the chain.
@@ -55,12 +59,22 @@ pub(crate) enum Event {
 }
 
 /// What the next block will be like, as far as it does not follow from its parent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Forecast {
     clock: Clock,
     base_fee: Option<u64>,
+    spike: Option<Spike>,
     /// Counts the headers ever made; never goes back.
     headers: u64,
+}
+
+/// Blocks that are dearer than they should be.
+#[derive(Debug)]
+struct Spike {
+    /// The base fee before, and again afterwards.
+    calm: u64,
+    factor: u64,
+    blocks_left: u64,
 }
 
 /// The moments to come back to, the oldest first.
@@ -82,7 +96,8 @@ struct Snapshot {
 
 impl Node {
     pub(crate) fn new(config: Config) -> Self {
-        let forecast = Forecast { headers: 1, base_fee: Some(config.base_fee_wei), ..Forecast::default() };
+        let clock = Clock::new(config.clock.clone());
+        let forecast = Forecast { clock, base_fee: Some(config.base_fee_wei), spike: None, headers: 1 };
         let header = Header {
             timestamp: forecast.clock.now(),
             gas_limit: config.gas_limit,
@@ -94,13 +109,14 @@ impl Node {
         state.set_block_hash(0, genesis.hash());
         Self {
             calls: Semaphore::new(config.limits.concurrent_calls),
-            filters: Mutex::new(Filters::new(config.limits.filters)),
+            filters: Mutex::new(Filters::new(config.limits.filters, config.limits.logs)),
             mining: watch::Sender::new(config.mining),
             events: broadcast::Sender::new(EVENTS_BUFFERED),
             faults: Mutex::default(),
             sealer: Mutex::default(),
             chain: RwLock::new(Chain::new(genesis, state, &config.limits)),
             forecast: Mutex::new(forecast),
+            restarts: watch::Sender::new(0),
             config,
         }
     }
@@ -117,8 +133,16 @@ impl Node {
 
     /// Arms a fault.
     pub(crate) fn inject(&self, fault: Fault) {
-        if let Fault::Reorg { depth, lost } = fault {
-            return self.reorganize(depth, lost);
+        match fault {
+            Fault::Reorg { depth, lost } => return self.reorganize(depth, lost),
+            Fault::Restart => return self.restart(),
+            Fault::ClockJump { secs } => {
+                self.advance_clock(secs);
+                return;
+            }
+            Fault::FeeSpike { factor, blocks } => return self.spike_fees(factor, blocks),
+            Fault::Clear => self.calm_fees(),
+            _ => {}
         }
         let sealing = self.sealer.lock();
         let released = self.faults.lock().apply(fault);
@@ -127,64 +151,20 @@ impl Node {
         }
     }
 
-    /// The error that the request at hand is to fail with.
-    pub(crate) fn injected_error(&self, method: &str) -> Option<Failure> {
-        self.faults.lock().take_error(method)
+    /// What is to happen to the request at hand.
+    pub(crate) fn strike(&self, method: &str) -> Strike {
+        self.faults.lock().strike(method)
+    }
+
+    /// The state of all connections: it changes when they are cut.
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        self.restarts.subscribe()
     }
 
     /// The base fee of the next block.
     pub(crate) fn next_base_fee(&self) -> u64 {
         let head = self.chain().head().clone();
         self.header_after(&head).base_fee_per_gas.unwrap_or_default()
-    }
-
-    /// The header of a block made now.
-    pub(crate) fn pending_header(&self) -> Header {
-        let head = self.chain().head().clone();
-        self.header_after(&head)
-    }
-
-    /// The block that `id` names. `None` for the pending block, which is not one yet.
-    pub(crate) fn resolve(&self, chain: &Chain, id: BlockId) -> Result<Option<Arc<Block>>, Failure> {
-        let head = chain.head().number();
-        let number = match id {
-            BlockId::Hash(hash) => {
-                let block = chain.block_by_hash(&hash.block_hash).cloned();
-                return block.map(Some).ok_or_else(Failure::no_such_block);
-            }
-            BlockId::Number(BlockNumberOrTag::Pending) => return Ok(None),
-            BlockId::Number(BlockNumberOrTag::Latest) => head,
-            BlockId::Number(BlockNumberOrTag::Safe) => head.saturating_sub(self.config.finality_blocks / 2),
-            BlockId::Number(BlockNumberOrTag::Finalized) => head.saturating_sub(self.config.finality_blocks),
-            BlockId::Number(BlockNumberOrTag::Earliest) => chain.earliest(),
-            BlockId::Number(BlockNumberOrTag::Number(number)) => number,
-        };
-        chain.block(number).cloned().map(Some).ok_or_else(Failure::no_such_block)
-    }
-
-    /// The state that `id` names. The pending state is the latest: nothing runs ahead of a block.
-    pub(crate) fn state(&self, id: BlockId) -> Result<State, Failure> {
-        let chain = self.chain();
-        let Some(block) = self.resolve(&chain, id)? else { return Ok(chain.head_state().clone()) };
-        chain.state(block.number()).cloned().ok_or_else(|| no_state(block.number()))
-    }
-
-    /// The surroundings of a call at `id`.
-    pub(crate) fn call(&self, id: BlockId) -> Result<Call, Failure> {
-        let pending = self.pending_header();
-        let chain = self.chain();
-        let Some(block) = self.resolve(&chain, id)? else {
-            let state = chain.head_state().clone();
-            return Ok(Call { chain_id: self.config.chain_id, block: block_env(&pending), state });
-        };
-        let state = chain.state(block.number()).cloned().ok_or_else(|| no_state(block.number()))?;
-        let mut env = block_env(&block.header);
-        // Where blocks come only with transactions, the latest one may be old. A call at it asks what would
-        // happen now, and time windows must be compared with now.
-        if block.number() == chain.head().number() && !self.mines_by_itself() {
-            env.timestamp = U256::from(pending.timestamp);
-        }
-        Ok(Call { chain_id: self.config.chain_id, block: env, state })
     }
 
     // Not to be written in place: the guard that `borrow` returns must be gone before any lock is waited for.
@@ -199,7 +179,8 @@ impl Node {
     fn header_after(&self, parent: &Block) -> Header {
         let forecast = self.forecast.lock();
         let held = self.config.base_fee_held.then(|| parent.base_fee());
-        let base_fee = forecast.base_fee.or(held);
+        let spiked = forecast.spike.as_ref().map(|spike| spike.calm.saturating_mul(spike.factor));
+        let base_fee = forecast.base_fee.or(spiked).or(held);
         Header {
             parent_hash: parent.hash(),
             number: parent.number() + 1,
@@ -216,8 +197,4 @@ impl Node {
         // Nobody listening is no error.
         let _ = self.events.send(event);
     }
-}
-
-fn no_state(number: u64) -> Failure {
-    Failure::server(format!("historical state {number} is not available"))
 }

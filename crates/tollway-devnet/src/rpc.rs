@@ -16,7 +16,10 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 pub(crate) use self::{logs::block_logs, params::Params, view::rpc_header};
-use crate::{failure::Failure, node::Node};
+use crate::{
+    failure::Failure,
+    node::{Node, Sight},
+};
 
 /// What a method answers.
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;
@@ -31,10 +34,18 @@ pub(crate) fn is_heavy(method: &str) -> bool {
 
 /// Answers one request. Runs to its end on the calling thread.
 pub(crate) fn answer(node: &Node, method: &str, params: Option<&RawValue>) -> Answer {
-    if let Some(failure) = node.injected_error(method) {
+    let strike = node.strike(method);
+    if let Some(failure) = strike.failure {
         return Err(failure);
     }
-    let params = &Params::parse(params)?;
+    let answer = dispatch(&Sight::new(node, strike.behind), method, &Params::parse(params)?);
+    match strike.instead {
+        Some(failure) => Err(failure),
+        None => answer,
+    }
+}
+
+fn dispatch(node: &Sight<'_>, method: &str, params: &Params<'_>) -> Answer {
     match method {
         "eth_chainId" => reply(&format!("0x{:x}", node.config.chain_id)),
         "net_version" => reply(&node.config.chain_id.to_string()),

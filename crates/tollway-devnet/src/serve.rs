@@ -38,7 +38,7 @@ struct Server {
 /// Serves until told to stop, or until whoever could tell is gone.
 pub(crate) async fn run(listener: TcpListener, node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
     let limits = &node.config.limits;
-    let listener = Bounded::new(listener, limits.connections);
+    let listener = Bounded::new(listener, limits.connections, node.connections());
     let app = Router::new()
         .route("/", post(http).get(websocket).options(|| async { (CORS, StatusCode::NO_CONTENT) }))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
@@ -52,7 +52,8 @@ pub(crate) async fn run(listener: TcpListener, node: Arc<Node>, mut stopped: wat
 }
 
 async fn http(State(server): State<Server>, body: Bytes) -> Response {
-    match respond(&server.node, body, answer).await {
+    let Some(reply) = respond(&server.node, body, answer).await else { return silence(server).await };
+    match reply {
         Reply::Json(json) => {
             let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             (CORS, kind, json).into_response()
@@ -62,6 +63,12 @@ async fn http(State(server): State<Server>, body: Bytes) -> Response {
             (status, CORS, message).into_response()
         }
     }
+}
+
+/// Says nothing until the caller gives up, or the devnet ends. A connection that is cut goes down with its stream.
+async fn silence(mut server: Server) -> Response {
+    let _ = server.stopped.changed().await;
+    StatusCode::SERVICE_UNAVAILABLE.into_response()
 }
 
 async fn websocket(

@@ -9,7 +9,11 @@ use alloy_json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload, S
 use alloy_transport::{TransportError, TransportErrorKind, TransportFut};
 use tower::Service;
 
-use crate::{failure::Failure, node::Node, rpc};
+use crate::{
+    failure::Failure,
+    node::{Cut, Node},
+    rpc,
+};
 
 /// The transport. Cheap to clone; it keeps the chain alive, though not its server.
 ///
@@ -47,15 +51,28 @@ impl Service<RequestPacket> for DevnetTransport {
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         let node = self.node.clone();
         Box::pin(async move {
-            if !packet.method_names().any(rpc::is_heavy) {
-                return answer_packet(&node, packet);
-            }
-            let _permit = node.calls.acquire().await.map_err(TransportErrorKind::custom)?;
-            let worker = node.clone();
-            let done = tokio::task::spawn_blocking(move || answer_packet(&worker, packet)).await;
-            done.map_err(TransportErrorKind::custom)?
+            let mut passage = node.passage(packet.method_names());
+            passage.arrive().await.map_err(reset)?;
+            let answer = run(&node, packet).await;
+            passage.leave().await.map_err(reset)?;
+            answer
         })
     }
+}
+
+/// Answers on another thread if that may take long and there may be one.
+async fn run(node: &Arc<Node>, packet: RequestPacket) -> Result<ResponsePacket, TransportError> {
+    if node.config.in_process || !packet.method_names().any(rpc::is_heavy) {
+        return answer_packet(node, packet);
+    }
+    let _permit = node.calls.acquire().await.map_err(TransportErrorKind::custom)?;
+    let worker = node.clone();
+    let done = tokio::task::spawn_blocking(move || answer_packet(&worker, packet)).await;
+    done.map_err(TransportErrorKind::custom)?
+}
+
+fn reset(_: Cut) -> TransportError {
+    TransportErrorKind::custom_str("connection reset by the devnet")
 }
 
 fn answer_packet(node: &Node, packet: RequestPacket) -> Result<ResponsePacket, TransportError> {

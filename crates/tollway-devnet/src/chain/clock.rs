@@ -1,20 +1,27 @@
-//! The chain's time: the wall clock, shifted on request.
+//! The chain's time: a clock's, shifted on request.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+
+use tollway_core::Clock as TimeSource;
 
 /// Tells the time of the next block, in Unix seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    /// How far ahead of the wall clock the chain is.
+    source: Arc<dyn TimeSource>,
+    /// How far ahead of its source the chain is.
     offset_secs: i64,
     /// The exact time of the next block, if someone has set it.
     next: Option<u64>,
 }
 
 impl Clock {
+    pub(crate) fn new(source: Arc<dyn TimeSource>) -> Self {
+        Self { source, offset_secs: 0, next: None }
+    }
+
     /// The chain's time now.
     pub(crate) fn now(&self) -> u64 {
-        self.next.unwrap_or_else(|| wall().saturating_add_signed(self.offset_secs))
+        self.next.unwrap_or_else(|| self.source.now().0.saturating_add_signed(self.offset_secs))
     }
 
     /// The time of a block made now. Never before its parent, and never ahead of the clock: many blocks may
@@ -27,7 +34,7 @@ impl Clock {
     pub(crate) fn block_made(&mut self) {
         // Time flows on from an exact time that was set for one block.
         if let Some(next) = self.next.take() {
-            self.offset_secs = distance(next, wall());
+            self.offset_secs = distance(next, self.source.now().0);
         }
     }
 
@@ -44,34 +51,35 @@ impl Clock {
     }
 }
 
-fn wall() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
 fn distance(to: u64, from: u64) -> i64 {
     to.checked_signed_diff(from).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, wall};
+    use std::sync::Arc;
+
+    use tollway_core::{ManualClock, UnixTime};
+
+    use super::Clock;
 
     #[test]
-    fn blocks_do_not_run_ahead_of_the_wall_clock() {
-        let clock = Clock::default();
-        let parent = wall();
-        assert!((parent..=parent + 1).contains(&clock.block_time(parent)));
-        assert_eq!(clock.block_time(parent + 100), parent + 100);
+    fn blocks_do_not_run_ahead_of_the_clock() {
+        let clock = Clock::new(Arc::new(ManualClock::new(UnixTime(1_000))));
+        assert_eq!(clock.block_time(900), 1_000);
+        assert_eq!(clock.block_time(1_100), 1_100);
     }
 
     #[test]
     fn time_flows_on_from_an_exact_timestamp() {
-        let mut clock = Clock::default();
-        let later = wall() + 5_000;
-        clock.set_next(later);
-        assert_eq!(clock.now(), later);
+        let source = Arc::new(ManualClock::new(UnixTime(1_000)));
+        let mut clock = Clock::new(source.clone());
+        clock.set_next(6_000);
+        assert_eq!(clock.now(), 6_000);
         clock.block_made();
-        assert!((later..=later + 1).contains(&clock.now()));
-        assert_eq!(clock.advance(10) / 10, 501);
+        source.set(UnixTime(1_007));
+        assert_eq!(clock.now(), 6_007);
+        assert_eq!(clock.advance(10), 5_010);
+        assert_eq!(clock.now(), 6_017);
     }
 }

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, U256};
 
-use super::{Event, Node, Snapshot};
+use super::{Event, Node, Snapshot, Spike};
 use crate::{
     config::{Grant, Mining},
     failure::Failure,
@@ -44,7 +44,7 @@ impl Node {
                 number: chain.head().number(),
                 hash: chain.head().hash(),
                 state: chain.head_state().clone(),
-                clock: self.forecast.lock().clock,
+                clock: self.forecast.lock().clock.clone(),
             }
         };
         snapshots.kept.push_back(snapshot);
@@ -61,12 +61,14 @@ impl Node {
         let Some(index) = snapshots.kept.iter().position(|snapshot| snapshot.id == id) else { return false };
         let Some(snapshot) = snapshots.kept.drain(index..).next() else { return false };
         let removed = {
+            let mut filters = self.filters.lock();
             let mut chain = self.chain.write();
             if chain.block(snapshot.number).is_none_or(|block| block.hash() != snapshot.hash) {
                 return false;
             }
             let Some(removed) = chain.rewind(snapshot.number, snapshot.state) else { return false };
             chain.pool.clear();
+            filters.rewind(&removed);
             removed
         };
         let mut forecast = self.forecast.lock();
@@ -83,6 +85,7 @@ impl Node {
         let sealing = self.sealer.lock();
         let depth = depth.min(self.config.finality_blocks);
         let removed = {
+            let mut filters = self.filters.lock();
             let mut chain = self.chain.write();
             let number = chain.head().number().saturating_sub(depth);
             let state = chain.state(number).cloned();
@@ -93,11 +96,35 @@ impl Node {
                     tracing::debug!(hash = %transaction.hash, ?problem, "a reorganised transaction was lost");
                 }
             }
+            filters.rewind(&removed);
             removed
         };
         let blocks = removed.len();
         removed.into_iter().for_each(|block| self.emit(Event::Removed(block)));
         (0..=blocks).filter(|_| blocks > 0).for_each(|_| drop(self.seal_next(&sealing)));
+    }
+
+    /// Forgets what a node keeps only while it runs, and cuts all connections.
+    pub(crate) fn restart(&self) {
+        let _sealing = self.sealer.lock();
+        self.filters.lock().clear();
+        self.chain.write().pool.clear();
+        self.restarts.send_modify(|restarts| *restarts += 1);
+    }
+
+    /// Makes the next blocks dearer.
+    pub(crate) fn spike_fees(&self, factor: u64, blocks: u64) {
+        self.calm_fees();
+        let _sealing = self.sealer.lock();
+        let calm = self.next_base_fee();
+        let spike = Spike { calm, factor, blocks_left: blocks };
+        self.forecast.lock().spike = (blocks > 0).then_some(spike);
+    }
+
+    /// Ends a spike.
+    pub(crate) fn calm_fees(&self) {
+        let _sealing = self.sealer.lock();
+        self.forecast.lock().end_spike();
     }
 
     /// Moves the clock; returns by how much it is ahead in all.

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use alloy_consensus::{Eip658Value, Receipt as ConsensusReceipt, ReceiptEnvelope, Transaction as _, TxType};
+use alloy_consensus::{
+    Eip658Value, Header, Receipt as ConsensusReceipt, ReceiptEnvelope, Transaction as _, TxType,
+};
 use alloy_primitives::{Address, Log};
 use parking_lot::MutexGuard;
 use revm::{
@@ -15,6 +17,7 @@ use super::{Event, Forecast, Node, Snapshots};
 use crate::{
     chain::{Block, Receipt},
     evm::{Transaction, block_env, machine, rules},
+    state::State,
 };
 
 /// The body of a block in the making.
@@ -70,6 +73,41 @@ impl Node {
         chain.pool.ready(chain.head_state(), base_fee, sender)
     }
 
+    /// The next block, if it were made now.
+    pub(crate) fn preview(&self) -> Block {
+        let (parent, mut state) = {
+            let chain = self.chain();
+            (chain.head().clone(), chain.head_state().clone())
+        };
+        let header = self.header_after(&parent);
+        let body = self.run(&header, &mut state, self.ready(None));
+        Block::new(header, body.transactions, body.receipts)
+    }
+
+    /// Runs what fits of `candidates` into a block with this header.
+    fn run(&self, header: &Header, state: &mut State, candidates: Vec<Arc<Transaction>>) -> Body {
+        let mut body = Body::default();
+        if candidates.is_empty() {
+            return body;
+        }
+        let mut evm = machine(rules(self.config.chain_id), block_env(header), state);
+        for transaction in candidates {
+            let left = header.gas_limit - body.gas_used;
+            if transaction.envelope.gas_limit() > left || body.waiting.contains(&transaction.sender) {
+                body.waiting.insert(transaction.sender);
+                continue;
+            }
+            match evm.transact(transaction.env()) {
+                Ok(outcome) => {
+                    evm.ctx.journal_mut().db_mut().commit(outcome.state);
+                    body.add(transaction, outcome.result, header.base_fee_per_gas);
+                }
+                Err(error) => body.refuse(transaction, &error),
+            }
+        }
+        body
+    }
+
     /// Runs what fits of `candidates` and appends the block. The guard shows that nobody else is changing the
     /// chain.
     fn seal(&self, _: &MutexGuard<'_, Snapshots>, candidates: Vec<Arc<Transaction>>) -> Arc<Block> {
@@ -78,24 +116,7 @@ impl Node {
             (chain.head().clone(), chain.head_state().clone())
         };
         let header = self.header_after(&parent);
-        let mut body = Body::default();
-        if !candidates.is_empty() {
-            let mut evm = machine(rules(self.config.chain_id), block_env(&header), &mut state);
-            for transaction in candidates {
-                let left = header.gas_limit - body.gas_used;
-                if transaction.envelope.gas_limit() > left || body.waiting.contains(&transaction.sender) {
-                    body.waiting.insert(transaction.sender);
-                    continue;
-                }
-                match evm.transact(transaction.env()) {
-                    Ok(outcome) => {
-                        evm.ctx.journal_mut().db_mut().commit(outcome.state);
-                        body.add(transaction, outcome.result, header.base_fee_per_gas);
-                    }
-                    Err(error) => body.refuse(transaction, &error),
-                }
-            }
-        }
+        let body = self.run(&header, &mut state, candidates);
         let block = Arc::new(Block::new(header, body.transactions, body.receipts));
         state.set_block_hash(block.number(), block.hash());
         self.forecast.lock().block_made();
@@ -116,6 +137,16 @@ impl Forecast {
         self.clock.block_made();
         self.base_fee = None;
         self.headers += 1;
+        let Some(spike) = &mut self.spike else { return };
+        spike.blocks_left -= 1;
+        if spike.blocks_left == 0 {
+            self.end_spike();
+        }
+    }
+
+    /// The next block costs what it would have without.
+    pub(super) fn end_spike(&mut self) {
+        self.base_fee = self.spike.take().map(|spike| spike.calm).or(self.base_fee);
     }
 }
 

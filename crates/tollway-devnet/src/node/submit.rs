@@ -19,6 +19,15 @@ impl Node {
     /// Accepts a raw transaction and returns its hash. On an instant chain it is in a block when this
     /// returns.
     pub(crate) fn submit(&self, raw: &[u8]) -> Result<B256, Failure> {
+        let hash = self.deliver(raw)?;
+        if self.faults.lock().take_duplicate() {
+            tracing::debug!(%hash, "delivers a transaction again, as told");
+            return self.deliver(raw);
+        }
+        Ok(hash)
+    }
+
+    fn deliver(&self, raw: &[u8]) -> Result<B256, Failure> {
         if raw.len() > self.config.limits.transaction_bytes {
             return Err(Failure::server("oversized data"));
         }

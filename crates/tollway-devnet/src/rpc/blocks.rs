@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{B256, U64};
+use alloy_rpc_types_eth::TransactionReceipt;
 
 use super::{
     Answer, Params, reply,
     view::{pending_transaction, rpc_block, rpc_receipt, rpc_transaction},
 };
-use crate::{chain::Block, failure::Failure, node::Node};
+use crate::{chain::Block, failure::Failure, node::Sight};
 
-pub(super) fn number(node: &Node) -> Answer {
-    reply(&U64::from(node.chain().head().number()))
+pub(super) fn number(node: &Sight<'_>) -> Answer {
+    reply(&U64::from(node.head(&node.chain()).number()))
 }
 
-pub(super) fn by_number(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn by_number(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let tag = params.get::<BlockNumberOrTag>(0, "block number")?;
     let full = params.optional(1, "full transactions")?.unwrap_or_default();
     match find(node, tag.into())? {
@@ -25,14 +26,14 @@ pub(super) fn by_number(node: &Node, params: &Params<'_>) -> Answer {
     }
 }
 
-pub(super) fn by_hash(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn by_hash(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let hash = params.get::<B256>(0, "block hash")?;
     let full = params.optional(1, "full transactions")?.unwrap_or_default();
-    let block = node.chain().block_by_hash(&hash).cloned();
+    let block = node.block_by_hash(&node.chain(), &hash).cloned();
     reply(&block.map(|block| rpc_block(&block, full)))
 }
 
-pub(super) fn transaction_count_by_number(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn transaction_count_by_number(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     match find(node, params.get::<BlockNumberOrTag>(0, "block number")?.into())? {
         Found::Block(block) => reply(&U64::from(block.transactions.len())),
         Found::Pending => reply(&U64::from(pending(node).transactions.len())),
@@ -40,13 +41,13 @@ pub(super) fn transaction_count_by_number(node: &Node, params: &Params<'_>) -> A
     }
 }
 
-pub(super) fn transaction_count_by_hash(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn transaction_count_by_hash(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let hash = params.get::<B256>(0, "block hash")?;
-    let count = node.chain().block_by_hash(&hash).map(|block| block.transactions.len());
+    let count = node.block_by_hash(&node.chain(), &hash).map(|block| block.transactions.len());
     reply(&count.map(U64::from))
 }
 
-pub(super) fn receipts(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn receipts(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     match find(node, params.get(0, "block")?)? {
         Found::Block(block) => {
             let count = block.receipts.len();
@@ -56,7 +57,7 @@ pub(super) fn receipts(node: &Node, params: &Params<'_>) -> Answer {
     }
 }
 
-pub(super) fn transaction_by_number_and_index(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn transaction_by_number_and_index(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let index = params.get::<U64>(1, "index")?.to();
     match find(node, params.get::<BlockNumberOrTag>(0, "block number")?.into())? {
         Found::Block(block) => reply(&rpc_transaction(&block, index)),
@@ -64,17 +65,17 @@ pub(super) fn transaction_by_number_and_index(node: &Node, params: &Params<'_>) 
     }
 }
 
-pub(super) fn transaction_by_hash_and_index(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn transaction_by_hash_and_index(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let (hash, index) = (params.get::<B256>(0, "block hash")?, params.get::<U64>(1, "index")?.to());
-    let block = node.chain().block_by_hash(&hash).cloned();
+    let block = node.block_by_hash(&node.chain(), &hash).cloned();
     reply(&block.and_then(|block| rpc_transaction(&block, index)))
 }
 
-pub(super) fn transaction(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn transaction(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let hash = params.get(0, "transaction hash")?;
     let (included, waiting) = {
         let chain = node.chain();
-        let included = chain.place(&hash).map(|(block, place)| (block.clone(), place.index));
+        let included = node.place(&chain, &hash).map(|(block, place)| (block.clone(), place.index));
         (included, chain.pool.get(&hash).cloned())
     };
     match (included, waiting) {
@@ -84,10 +85,23 @@ pub(super) fn transaction(node: &Node, params: &Params<'_>) -> Answer {
     }
 }
 
-pub(super) fn receipt(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn receipt(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let hash = params.get(0, "transaction hash")?;
-    let found = node.chain().place(&hash).map(|(block, place)| (block.clone(), place.index));
-    reply(&found.and_then(|(block, index)| rpc_receipt(&block, index)))
+    let found = node.place(&node.chain(), &hash).map(|(block, place)| (block.clone(), place.index));
+    match found {
+        Some((block, index)) => reply(&rpc_receipt(&block, index)),
+        None => reply(&preconfirmed(node, &hash)),
+    }
+}
+
+/// The receipt that a transaction in the pool would have, where that is told.
+fn preconfirmed(node: &Sight<'_>, hash: &B256) -> Option<TransactionReceipt> {
+    if !node.config.preconfirm || node.chain().pool.get(hash).is_none() {
+        return None;
+    }
+    let block = node.preview();
+    let index = block.transactions.iter().position(|transaction| transaction.hash == *hash)?;
+    rpc_receipt(&block, index)
 }
 
 enum Found {
@@ -97,7 +111,7 @@ enum Found {
 }
 
 /// To ask for a block that does not exist is no error, unlike asking for its state.
-fn find(node: &Node, id: BlockId) -> Result<Found, Failure> {
+fn find(node: &Sight<'_>, id: BlockId) -> Result<Found, Failure> {
     let chain = node.chain();
     Ok(match node.resolve(&chain, id) {
         Ok(Some(block)) => Found::Block(block),
@@ -107,7 +121,7 @@ fn find(node: &Node, id: BlockId) -> Result<Found, Failure> {
 }
 
 /// The next block if it were made now, as far as that can be told without running it.
-fn pending(node: &Node) -> Block {
+fn pending(node: &Sight<'_>) -> Block {
     let header = node.pending_header();
     let base_fee = header.base_fee_per_gas.unwrap_or_default();
     let transactions = {

@@ -9,10 +9,10 @@ use super::{Answer, Params, reply};
 use crate::{
     evm::{Call, estimate, simulate},
     failure::Failure,
-    node::Node,
+    node::Sight,
 };
 
-pub(super) fn call(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn call(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let (call, request) = prepare(node, params)?;
     let most = node.config.limits.call_gas;
     let gas = request.gas.map_or(most, |gas| gas.min(most));
@@ -23,17 +23,17 @@ pub(super) fn call(node: &Node, params: &Params<'_>) -> Answer {
     }
 }
 
-pub(super) fn estimate_gas(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn estimate_gas(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let (call, request) = prepare(node, params)?;
     reply(&U64::from(estimate(&call, &request)?))
 }
 
-pub(super) fn send_raw(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn send_raw(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let raw = params.get::<Bytes>(0, "transaction")?;
     reply(&node.submit(&raw)?)
 }
 
-fn prepare(node: &Node, params: &Params<'_>) -> Result<(Call, TransactionRequest), Failure> {
+fn prepare(node: &Sight<'_>, params: &Params<'_>) -> Result<(Call, TransactionRequest), Failure> {
     let request = params.get(0, "transaction")?;
     let block = params.optional(1, "block")?.unwrap_or(BlockId::Number(BlockNumberOrTag::Latest));
     let mut call = node.call(block)?;

@@ -6,7 +6,7 @@ use alloy_primitives::U64;
 use alloy_rpc_types_eth::FeeHistory;
 
 use super::{Answer, Params, reply};
-use crate::{chain::Block, failure::Failure, node::Node};
+use crate::{chain::Block, failure::Failure, node::Sight};
 
 /// The tip that the devnet suggests. None is needed.
 const SUGGESTED_TIP_WEI: u64 = 1_000_000_000;
@@ -15,7 +15,7 @@ const HISTORY_BLOCKS: u64 = 1_024;
 /// The most percentiles in one fee history.
 const PERCENTILES: usize = 100;
 
-pub(super) fn gas_price(node: &Node) -> Answer {
+pub(super) fn gas_price(node: &Sight<'_>) -> Answer {
     reply(&U64::from(node.next_base_fee().saturating_add(SUGGESTED_TIP_WEI)))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn priority_fee() -> Answer {
     reply(&U64::from(SUGGESTED_TIP_WEI))
 }
 
-pub(super) fn history(node: &Node, params: &Params<'_>) -> Answer {
+pub(super) fn history(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let count = params.get::<U64>(0, "block count")?.to::<u64>().min(HISTORY_BLOCKS);
     let newest = params.get::<BlockNumberOrTag>(1, "newest block")?;
     let percentiles = params.optional::<Vec<f64>>(2, "reward percentiles")?;
@@ -36,11 +36,12 @@ pub(super) fn history(node: &Node, params: &Params<'_>) -> Answer {
     let after_head = node.next_base_fee();
     let chain = node.chain();
     // The pending block has no fees yet, so the history ends at the latest one.
-    let newest = node.resolve(&chain, newest.into())?.unwrap_or_else(|| chain.head().clone());
+    let newest = node.resolve(&chain, newest.into())?.unwrap_or_else(|| node.head(&chain).clone());
     let oldest = (newest.number() + 1).saturating_sub(count).max(chain.earliest());
     let blocks: Vec<_> =
         (oldest..=newest.number()).filter_map(|number| chain.block(number)).take(count as usize).collect();
-    let after = chain.block(newest.number() + 1).map_or(after_head, |block| block.base_fee());
+    let next = chain.block(newest.number() + 1).filter(|_| newest.number() < node.head(&chain).number());
+    let after = next.map_or(after_head, |block| block.base_fee());
     let mut base_fee_per_gas: Vec<_> = blocks.iter().map(|block| u128::from(block.base_fee())).collect();
     base_fee_per_gas.push(after.into());
     reply(&FeeHistory {

@@ -36,15 +36,39 @@ pub(super) enum Reply {
     Status(u16, String),
 }
 
-/// Answers a packet, on another thread if that may take long. Each request is answered by `answer`.
+/// Answers a packet when it has come through, on another thread if that may take long. Each request is answered by
+/// `answer`. `None` if the caller gets no answer: it has been lost, or the connection is cut.
 pub(super) async fn respond(
     node: &Arc<Node>,
     packet: Bytes,
     answer: fn(&Node, &Request<'_>) -> Answer,
-) -> Reply {
-    if !Packet::parse(&packet).is_heavy() {
-        return respond_with(node, &packet, &mut |request| answer(node, request));
+) -> Option<Reply> {
+    let (mut passage, is_heavy) = {
+        let parsed = Packet::parse(&packet);
+        (node.passage(parsed.methods()), parsed.is_heavy())
+    };
+    if passage.is_muted {
+        return None;
     }
+    passage.arrive().await.ok()?;
+    let reply = if is_heavy {
+        respond_elsewhere(node, packet, answer).await
+    } else {
+        respond_with(node, &packet, &mut |request| answer(node, request))
+    };
+    if passage.is_lost {
+        return None;
+    }
+    passage.leave().await.ok()?;
+    Some(reply)
+}
+
+/// Answers a packet on another thread.
+async fn respond_elsewhere(
+    node: &Arc<Node>,
+    packet: Bytes,
+    answer: fn(&Node, &Request<'_>) -> Answer,
+) -> Reply {
     let worker = node.clone();
     let Ok(_permit) = node.calls.acquire().await else { return internal_error() };
     let work = move || respond_with(&worker, &packet, &mut |request| answer(&worker, request));

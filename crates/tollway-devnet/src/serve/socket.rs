@@ -43,9 +43,11 @@ enum Wanted {
 
 /// Talks to one client until it leaves, falls too far behind, or the devnet stops.
 pub(super) async fn run(mut socket: WebSocket, node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+    let mut connection = node.connections();
     let mut subscriptions = Subscriptions::new(node);
     loop {
         tokio::select! {
+            _ = connection.changed() => return,
             message = socket.recv() => {
                 let packet = match message {
                     Some(Ok(Message::Text(text))) => Bytes::from(text),
@@ -53,7 +55,7 @@ pub(super) async fn run(mut socket: WebSocket, node: Arc<Node>, mut stopped: wat
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 };
-                let reply = subscriptions.respond(packet).await;
+                let Some(reply) = subscriptions.respond(packet).await else { continue };
                 if send(&mut socket, reply).await.is_none() {
                     return;
                 }
@@ -80,19 +82,20 @@ impl Subscriptions {
         Self { events: node.events(), node, wanted: BTreeMap::new(), taken: 0 }
     }
 
-    async fn respond(&mut self, packet: Bytes) -> String {
+    /// `None` if the caller gets no answer.
+    async fn respond(&mut self, packet: Bytes) -> Option<String> {
         let ours = |method: &str| matches!(method, "eth_subscribe" | "eth_unsubscribe");
         let reply = if Packet::parse(&packet).methods().any(|method| ours(&method)) {
             let node = self.node.clone();
             respond_with(&node, &packet, &mut |request| self.answer(request))
         } else {
-            respond(&self.node, packet, answer_without_status).await
+            respond(&self.node, packet, answer_without_status).await?
         };
-        match reply {
+        Some(match reply {
             Reply::Json(json) => json,
             // Only what failed before it could be read as a request has no JSON.
             Reply::Status(_, message) => message,
-        }
+        })
     }
 
     fn answer(&mut self, request: &Request<'_>) -> Answer {

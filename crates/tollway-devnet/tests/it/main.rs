@@ -10,6 +10,8 @@ mod control;
 mod differential;
 mod faults;
 mod fixture;
+mod hostile;
+mod in_process;
 mod multicall;
 mod pool;
 mod provider;

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use alloy_primitives::keccak256;
 use serde_json::json;
 use tollway_core::{Clock, ErrorCode, Network, SystemClock};
+use tollway_devnet::hostile::{self, HostileToken};
 use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::eip712::Domain;
 use tollway_evm::exact::{Authorization, ExactPayment, Funds, MAX_PAYMENTS_PER_CALL, Verdict, simulate};
-use tollway_evm::{Address, B256, Chain, Signer, U256, signature};
+use tollway_evm::{Address, Asset, B256, Chain, Signer, U256, signature};
 
 use crate::market::{account, assets};
 use crate::node::{Kind, Node};
@@ -149,6 +150,108 @@ async fn a_full_call_is_one_request_and_one_more_payment_makes_it_two() {
         assert!(!node.rpc_is_ours() || requests.load(Ordering::SeqCst) == 3);
     }
 }
+
+/// A payment in one of the hostile tokens.
+async fn pays_in(token: HostileToken, nonce: u64, value: u64) -> ExactPayment {
+    let network = Network::evm(31_337);
+    let asset = Asset {
+        network: network.clone(),
+        symbol: token.name.to_owned(),
+        address: token.address,
+        name: token.name.to_owned(),
+        version: "2".to_owned(),
+        decimals: 6,
+        is_usd: false,
+    };
+    let authorization = authorization(3, nonce, value);
+    let preimage = Domain::of(&asset).unwrap().preimage(&authorization.message());
+    let signature = account(3).sign(&preimage).await.unwrap();
+    ExactPayment { authorization, signature, asset: token.address, network }
+}
+
+#[tokio::test]
+async fn hostile_tokens_are_found_out_or_pay_in_the_simulation() {
+    for node in nodes().await {
+        let chain = node.chain();
+        let silent = hostile::TOKENS.into_iter().find(|token| token.address == hostile::SILENT).unwrap();
+        let mut payments = vec![pays_in(silent, 99, 4).await, pays_in(silent, 99, 4).await];
+        for token in hostile::TOKENS {
+            payments.push(pays_in(token, 1, 4).await);
+            payments.push(pays_in(token, 2, 5).await);
+        }
+        // Whatever they do, the honest payment behind them is seen as it is.
+        payments.push(pays(5, 1, 5).await);
+        let verdicts = verdicts(&chain, &payments).await;
+        assert!(verdicts[0].is_ok() && verdicts.last().unwrap() == &funds(WEALTH));
+        assert_eq!(verdicts[1].as_ref().unwrap_err().code, ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED);
+        let (another, reverts) = (
+            Some(ErrorCode::INVALID_EXACT_EVM_TRANSFER_EVENT_MISMATCH),
+            Some(ErrorCode::INVALID_EXACT_EVM_TRANSACTION_SIMULATION_FAILED),
+        );
+        let expected = [
+            [None, None],                       // silent
+            [another.clone(), another.clone()], // idle
+            [another.clone(), another.clone()], // fee
+            [another.clone(), another],         // false
+            [reverts.clone(), reverts.clone()], // burner
+            [None, None],                       // glutton: within the gas that a transfer may use
+            [None, reverts],                    // bomb
+            [None, None],                       // mirage: only its receipt tells
+        ];
+        for ((token, verdicts), expected) in hostile::TOKENS.iter().zip(verdicts[2..].chunks(2)).zip(expected)
+        {
+            let codes = [0, 1].map(|of| verdicts[of].as_ref().err().map(|refusal| refusal.code.clone()));
+            assert_eq!(codes, expected, "{}", token.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn hostile_tokens_cost_a_full_call_more_rounds_and_nothing_else() {
+    for node in nodes().await {
+        let (chain, requests) =
+            if node.rpc_is_ours() { node.counted_chain() } else { (node.chain(), Default::default()) };
+        let burner = hostile::TOKENS.into_iter().find(|token| token.address == hostile::BURNER).unwrap();
+        let mut payments = Vec::new();
+        for nonce in 0..MAX_PAYMENTS_PER_CALL - 1 {
+            payments.push(pays_in(burner, nonce.try_into().unwrap(), 4).await);
+        }
+        payments.push(pays(5, 1, 5).await);
+        let verdicts = verdicts(&chain, &payments).await;
+        assert_eq!(verdicts.iter().filter(|verdict| verdict.is_ok()).count(), 1);
+        assert_eq!(verdicts.last(), Some(&funds(WEALTH)));
+        assert!(requests.load(Ordering::SeqCst) <= 2);
+    }
+}
+
+#[tokio::test]
+async fn the_longest_reasons_of_a_full_call_fit_into_its_answer() {
+    for node in nodes().await {
+        let chain = node.chain();
+        // A contract that says it knows no authorization, has all the money, and reverts everything else with 300 bytes
+        // of text.
+        let speaker = Address::repeat_byte(0x5e);
+        chain.raw("anvil_setCode", json!([speaker, SPEAKER])).await.unwrap();
+        let mut payments = Vec::new();
+        for nonce in 0..MAX_PAYMENTS_PER_CALL {
+            payments.push(ExactPayment { asset: speaker, ..pays(3, nonce.try_into().unwrap(), 5).await });
+        }
+        for verdict in verdicts(&chain, &payments).await {
+            let rule = verdict.unwrap_err().rule;
+            assert_eq!(rule, format!("the transfer would revert: {}", "a".repeat(120)));
+        }
+    }
+}
+
+/// Answers 0 to `authorizationState` (0xe94a0102), the largest number to `balanceOf` (0x70a08231), and reverts any other
+/// call with `Error(string)` of 300 times "a".
+const SPEAKER: &str = concat!(
+    "0x",
+    "60003560e01c8063e94a0102146088576370a0823114608e576308c379a060e01b600052602060045261012c6024527f",
+    "616161616161616161616161616161616161616161616161616161616161616180610044528061006452806100845280",
+    "6100a452806100c452806100e45280610104528061012452806101445280610164526101846000fd5b60206000f35b60",
+    "001960005260206000f3",
+);
 
 #[tokio::test]
 async fn a_signature_of_another_key_is_refused_by_the_token() {

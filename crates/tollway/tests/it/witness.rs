@@ -53,7 +53,15 @@ async fn settle(chain: &Chain, request: &FacilitatorRequest) -> String {
         max_priority_fee_per_gas: 1,
     };
     let signed = transaction.sign(&sender).await.unwrap();
-    chain.send_raw(&signed.raw).await.unwrap().to_string()
+    let hash = chain.send_raw(&signed.raw).await.unwrap();
+    // anvil answers before it has mined.
+    let included = async {
+        while chain.receipt(hash).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), included).await.unwrap();
+    hash.to_string()
 }
 
 #[tokio::test]
