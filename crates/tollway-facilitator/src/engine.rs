@@ -18,7 +18,7 @@ use tollway_ledger::{Ledger, LedgerError, MemoryLedger, Settlement, SettlementId
 use crate::core::Core;
 use crate::evm_network::{EvmNetwork, NetworkSetup};
 use crate::gas::Gas;
-use crate::health::{HealthCheck, NetworkHealth};
+use crate::health::{Health, HealthCheck};
 use crate::inclusion::Profile;
 use crate::journal::Journal;
 use crate::limits::Limits;
@@ -26,7 +26,7 @@ use crate::membership::Membership;
 use crate::score::{Score, ScoreLimits};
 use crate::tasks::Tasks;
 use crate::webhook::OutcomeEndpoints;
-use crate::{lane, reconcile, settle, steward, verify};
+use crate::{lane, reconcile, settle, steward, telemetry, verify};
 
 /// Verifies and settles. Cheap to clone; all its work ends when the last clone is dropped, and another process takes
 /// over.
@@ -147,13 +147,17 @@ impl Engine {
         caller: Option<&str>,
         request: FacilitatorRequest,
     ) -> Result<VerifyResponse, FacilitatorError> {
-        self.ready()?;
-        let verdict = verify::verify(&self.inner.core, &request).await?;
-        tracing::trace!(caller, is_valid = verdict.is_ok(), "verified");
-        Ok(match verdict {
-            Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
-            Err(refusal) => refusal.into(),
-        })
+        let began = Instant::now();
+        let answer = match self.ready() {
+            Ok(()) => verify::verify(&self.inner.core, &request).await.map(|verdict| match verdict {
+                Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
+                Err(refusal) => refusal.into(),
+            }),
+            Err(error) => Err(error),
+        };
+        tracing::trace!(caller, is_answered = answer.is_ok(), "verified");
+        telemetry::verified(self.served(&request), began, answer.as_ref());
+        answer
     }
 
     /// Moves the money, on behalf of `caller`: its name is kept with the settlement.
@@ -172,8 +176,13 @@ impl Engine {
         caller: Option<&str>,
         request: FacilitatorRequest,
     ) -> Result<SettleResponse, FacilitatorError> {
-        self.ready()?;
-        settle::settle(&self.inner.core, caller, &request).await
+        let began = Instant::now();
+        let answer = match self.ready() {
+            Ok(()) => settle::settle(&self.inner.core, caller, &request).await,
+            Err(error) => Err(error),
+        };
+        telemetry::settled(self.served(&request), began, answer.as_ref());
+        answer
     }
 
     /// One settlement, whoever drives it.
@@ -292,14 +301,9 @@ impl Engine {
         is_clean
     }
 
-    /// The network, if it is served.
-    pub(crate) fn served(&self, network: &Network) -> Option<&Network> {
-        self.inner.core.networks.iter().map(|served| served.network()).find(|served| *served == network)
-    }
-
     /// How the networks are, for `/health`.
-    pub(crate) async fn health(&self) -> Arc<Vec<NetworkHealth>> {
-        self.inner.health.check(&self.inner.core.networks).await
+    pub(crate) async fn health(&self) -> Arc<Health> {
+        self.inner.health.check(&self.inner.core).await
     }
 
     fn ready(&self) -> Result<(), FacilitatorError> {
@@ -310,6 +314,12 @@ impl Engine {
             true => Err(FacilitatorError::Busy("another process has taken over".to_owned())),
             false => Ok(()),
         }
+    }
+
+    /// The network that is asked for, if it is served.
+    fn served(&self, request: &FacilitatorRequest) -> Option<&Network> {
+        let mut served = self.inner.core.networks.iter().map(|network| network.network());
+        served.find(|network| **network == request.requirements.network)
     }
 }
 
@@ -439,12 +449,14 @@ impl EngineBuilder {
         self
     }
 
-    /// Who is told of outcomes: a message for each is written down with the outcome.
+    /// Who is told of outcomes: a message for each endpoint is written down with the outcome. Who sends them is
+    /// [`Webhooks`](crate::Webhooks).
     ///
     /// ```
     /// use tollway_facilitator::{Engine, OutcomeEndpoints};
-    /// let bookkeeping = OutcomeEndpoints { of_all: vec!["bookkeeping".to_owned()], ..Default::default() };
-    /// let builder = Engine::builder().outcome_endpoints(bookkeeping);
+    /// let of_all = vec!["bookkeeping".to_owned()];
+    /// let endpoints = OutcomeEndpoints { of_all, ..OutcomeEndpoints::default() };
+    /// let builder = Engine::builder().outcome_endpoints(endpoints);
     /// ```
     #[must_use]
     pub fn outcome_endpoints(mut self, endpoints: OutcomeEndpoints) -> Self {
@@ -452,11 +464,11 @@ impl EngineBuilder {
         self
     }
 
-    /// From when on a payer whose payments cost us is no longer served.
+    /// Replaces how payers are scored whose payments burn gas.
     ///
     /// ```
     /// use tollway_facilitator::{Engine, ScoreLimits};
-    /// let builder = Engine::builder().score(ScoreLimits { threshold: 500, ..ScoreLimits::default() });
+    /// let builder = Engine::builder().score(ScoreLimits { threshold: 100, ..ScoreLimits::default() });
     /// ```
     #[must_use]
     pub fn score(mut self, limits: ScoreLimits) -> Self {
@@ -523,9 +535,9 @@ impl EngineBuilder {
             })
             .collect();
         let tasks = Arc::new(Tasks::default());
+        let journal = Arc::new(journal);
         let score = Score::new(score);
-        let core =
-            Arc::new(Core { networks, journal: Arc::new(journal), member, clock, limits, score, tasks });
+        let core = Arc::new(Core { networks, journal, member, clock, limits, tasks, score });
         let inner = Inner {
             core: Arc::clone(&core),
             health: HealthCheck::default(),

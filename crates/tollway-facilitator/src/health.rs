@@ -1,27 +1,44 @@
-//! How the networks are: what `/health` tells. Anybody may ask, so the nodes are asked once a second at most.
+//! How the networks, the ledger and this process's membership are: what `/health` tells. Anybody may ask, so nodes and
+//! ledger are asked once a second at most.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tollway_evm::U256;
 
+use crate::core::Core;
 use crate::evm_network::EvmNetwork;
 
 /// How long an answer is good for.
 const AGE: Duration = Duration::from_secs(1);
+/// How long the ledger may take to say that it is there.
+const LEDGER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The latest answer, shared by all who ask; who comes while it is being made waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct HealthCheck {
-    latest: Mutex<Option<(Instant, Arc<Vec<NetworkHealth>>)>>,
+    latest: Mutex<Option<(Instant, Arc<Health>)>>,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    networks: Vec<NetworkHealth>,
+    /// How many payments are open, whoever drives them; none if the ledger does not answer.
+    open_in_ledger: Option<u64>,
+    member: String,
+    incarnation: u64,
+    is_member: bool,
+    /// How many payments this process drives.
+    open_here: usize,
 }
 
 /// One network.
 #[derive(Clone, Debug)]
-pub(crate) struct NetworkHealth {
+struct NetworkHealth {
     network: String,
     /// The newest block; none if the node does not answer.
     head: Option<u64>,
@@ -40,20 +57,51 @@ struct LaneHealth {
 }
 
 impl HealthCheck {
-    pub(crate) async fn check(&self, networks: &[Arc<EvmNetwork>]) -> Arc<Vec<NetworkHealth>> {
+    pub(crate) async fn check(&self, core: &Core) -> Arc<Health> {
         let mut latest = self.latest.lock().await;
         if let Some((at, health)) = latest.as_ref()
             && at.elapsed() < AGE
         {
             return Arc::clone(health);
         }
-        let mut all = Vec::with_capacity(networks.len());
-        for network in networks {
-            all.push(NetworkHealth::of(network).await);
-        }
-        let health = Arc::new(all);
+        let health = Arc::new(Health::of(core).await);
         *latest = Some((Instant::now(), Arc::clone(&health)));
         health
+    }
+}
+
+impl Health {
+    async fn of(core: &Core) -> Self {
+        let mut networks = Vec::with_capacity(core.networks.len());
+        for network in &core.networks {
+            networks.push(NetworkHealth::of(network).await);
+        }
+        let open = timeout(LEDGER_DEADLINE, core.journal.ledger().settlement_open_count()).await;
+        let member = core.member.member();
+        Self {
+            networks,
+            open_in_ledger: open.ok().and_then(Result::ok),
+            member: member.name.clone(),
+            incarnation: member.incarnation,
+            is_member: core.member.is_current(),
+            open_here: core.journal.open_count(),
+        }
+    }
+
+    /// Whether payments can be settled on every network.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.networks.iter().all(NetworkHealth::is_ok) && self.open_in_ledger.is_some() && self.is_member
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let networks: Vec<Value> = self.networks.iter().map(NetworkHealth::to_json).collect();
+        json!({
+            "status": if self.is_ok() { "ok" } else { "degraded" },
+            "openPayments": self.open_here,
+            "ledger": { "ok": self.open_in_ledger.is_some(), "openPayments": self.open_in_ledger },
+            "member": { "name": self.member, "incarnation": self.incarnation, "ok": self.is_member },
+            "networks": networks,
+        })
     }
 }
 
@@ -79,12 +127,12 @@ impl NetworkHealth {
     }
 
     /// Whether it can settle: the node answers, and a lane runs and can pay for gas.
-    pub(crate) fn is_ok(&self) -> bool {
+    fn is_ok(&self) -> bool {
         let can_pay = |lane: &LaneHealth| lane.is_running && lane.balance.is_some_and(|wei| !wei.is_zero());
         self.head.is_some() && self.lanes.iter().any(can_pay)
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let lane = |lane: &LaneHealth| {
             json!({
                 "address": lane.address, "queued": lane.queued, "running": lane.is_running, "held": lane.is_held,

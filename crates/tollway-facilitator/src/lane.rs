@@ -495,6 +495,7 @@ impl Lane {
         let is_used = refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
         let (code, message) = (refusal.code.clone(), refusal.to_string());
         if !is_used && row.transactions().is_empty() {
+            self.core.score.failed(row.payment.authorization.from);
             let failed = SettlementState::Failed { code: code.as_str().to_owned(), message };
             return self.core.journal.finish(row, failed).await;
         }

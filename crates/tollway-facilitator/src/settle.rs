@@ -37,9 +37,6 @@ pub(crate) async fn settle(
         let network = matching::find(&core.networks, request)?;
         let payment = check::check_at_any_time(request)?;
         let confirmations = network.profile.confirmations(&request.requirements)?;
-        let (span, payer) = (tracing::Span::current(), payment.authorization.from);
-        span.record("payer", tracing::field::display(payer));
-        span.record("settlement", tracing::field::display(SettlementId::of(&payment.key())));
         Ok((network, payment, confirmations))
     };
     let (network, payment, confirmations) = match local() {

@@ -4,7 +4,6 @@
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::{FacilitatorError, Refusal};
 use tollway_evm::exact::ExactPayment;
-use tollway_ledger::SettlementId;
 
 use crate::core::Core;
 use crate::phase::{check, matching};
@@ -19,10 +18,7 @@ pub(crate) async fn verify(
         let network = matching::find(&core.networks, request)?;
         let payment = check::check(request, &core.limits, core.clock.now())?;
         network.profile.confirmations(&request.requirements)?;
-        let (span, payer) = (tracing::Span::current(), payment.authorization.from);
-        span.record("payer", tracing::field::display(payer));
-        span.record("settlement", tracing::field::display(SettlementId::of(&payment.key())));
-        core.score.check(payer)?;
+        core.score.check(payment.authorization.from)?;
         if core.journal.drives(&payment.key()) {
             return Err(used(&payment, "must be unused: this authorization is being settled"));
         }

@@ -172,9 +172,10 @@ fn event(before: &SettlementState, next: &SettlementState) -> Option<String> {
     let word = match next {
         SettlementState::Settled { is_final: true, .. } if was_settled => "final",
         SettlementState::Settled { .. } if was_settled => return None,
-        SettlementState::Reserved | SettlementState::Sent { .. } if !was_settled => return None,
-        // The block that settled it is no longer part of the chain.
-        SettlementState::Reserved | SettlementState::Sent { .. } => "taken_back",
+        SettlementState::Reserved => return None,
+        // What is sent is written down with its transaction, not as a step of its own: unless the block that settled
+        // it is no longer part of the chain.
+        SettlementState::Sent { .. } => "taken_back",
         ended => state_word(ended),
     };
     Some(format!("settlement.{word}"))

@@ -4,6 +4,9 @@ mod commands;
 mod config;
 mod demo;
 mod dev_assets;
+#[cfg(feature = "failpoints")]
+mod failpoints;
+mod ledger;
 mod output;
 mod serving;
 mod telemetry;

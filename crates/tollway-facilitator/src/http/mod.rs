@@ -5,6 +5,8 @@
 //! 200, because published sellers read nothing else. A body that is not of the protocol is 400, a facilitator that
 //! cannot judge now is 503. What is asked without a key or over a quota is 401 and 429, before the body is read.
 
+mod settlements;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use axum::routing::{get, post};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use metrics::counter;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::wire::{self, WireError};
 use tollway_core::{ErrorCode, Facilitator, FacilitatorError, JsonObject};
@@ -27,7 +29,6 @@ use tracing::{Instrument, Span, debug_span, info_span};
 
 use crate::callers::{Caller, Callers, Denied};
 use crate::engine::Engine;
-use crate::health::NetworkHealth;
 use crate::phase::decode::decode;
 use crate::telemetry::{self, HTTP_DENIED, HTTP_REQUESTS};
 
@@ -58,6 +59,8 @@ pub fn router(engine: Engine, callers: Callers) -> Router {
         .route("/verify", post(verify))
         .route("/settle", post(settle))
         .route("/supported", get(supported))
+        .route("/settlements", get(settlements::list))
+        .route("/settlements/{id}", get(settlements::one))
         .route("/health", get(health))
         .with_state(Arc::new(Api { engine, callers }))
 }
@@ -81,10 +84,7 @@ async fn verify_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
         asset = request.requirements.asset, amount = %request.requirements.amount, pay_to = request.requirements.pay_to,
         payer = Empty, payment = Empty, settlement = Empty, outcome = Empty, reason = Empty,
     );
-    let network = engine.served(&request.requirements.network);
-    let began = Instant::now();
     let verdict = engine.verify_for(caller.name.as_deref(), request).instrument(span.clone()).await;
-    telemetry::verified(network, began, verdict.as_ref());
     let _entered = span.enter();
     match verdict {
         Ok(response) => {
@@ -119,10 +119,7 @@ async fn settle_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
         payer = Empty, payment = Empty, settlement = Empty, outcome = Empty, reason = Empty,
     );
     let version = request.payment.version;
-    let network = engine.served(&request.requirements.network);
-    let began = Instant::now();
     let settled = engine.settle_for(caller.name.as_deref(), request).instrument(span.clone()).await;
-    telemetry::settled(network, began, settled.as_ref());
     let _entered = span.enter();
     match settled {
         Ok(response) => {
@@ -143,17 +140,9 @@ async fn supported(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Response {
-    let networks = api.engine.health().await;
-    let (status, word) = if networks.iter().all(NetworkHealth::is_ok) {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "degraded")
-    };
-    let networks: Vec<Value> = networks.iter().map(NetworkHealth::to_json).collect();
-    let body = json!({
-        "status": word, "openPayments": api.engine.open_payments(), "networks": networks,
-    });
-    counted("/health", respond(status, body.to_string()))
+    let health = api.engine.health().await;
+    let status = if health.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    counted("/health", respond(status, health.to_json().to_string()))
 }
 
 fn note(span: &Span, outcome: &str, reason: Option<&ErrorCode>) {

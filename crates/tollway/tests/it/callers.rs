@@ -23,7 +23,7 @@ async fn simulations(operator: &Operator) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_key_or_a_wrong_one_is_turned_away_before_the_node_is_asked() {
     let node = devnet().await;
-    let operator = Operator::start(&node, "ledger = \"memory\"", &format!("{CALLERS}{METRICS}"));
+    let operator = Operator::start(&node, "ledger = \"memory:\"", &format!("{CALLERS}{METRICS}"));
     let stall = Stall::open(&node, &operator, Some(SHOP_KEY)).await;
     let body = stall.body(2).await;
     let before = simulations(&operator).await;
@@ -48,7 +48,7 @@ async fn who_has_no_key_or_a_wrong_one_is_turned_away_before_the_node_is_asked()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seller_with_a_key_is_served_end_to_end() {
     let node = devnet().await;
-    let operator = Operator::start(&node, "ledger = \"memory\"", CALLERS);
+    let operator = Operator::start(&node, "ledger = \"memory:\"", CALLERS);
     let stall = Stall::open(&node, &operator, Some(RIVAL_KEY)).await;
     let body = stall.body(2).await;
     let answer = operator.post("/settle", Some(RIVAL_KEY), &body).await;
@@ -60,7 +60,7 @@ async fn quotas_end_with_429_and_when_to_come_back() {
     let node = devnet().await;
     let callers = "[[callers]]\nname = \"shop\"\nkey = \"env:SHOP_KEY\"\nrequests_per_second = 1\nburst = 3\n\
                    [[callers]]\nname = \"rival\"\nkey = \"env:RIVAL_KEY\"\nsettlements_per_day = 1\n";
-    let operator = Operator::start(&node, "ledger = \"memory\"", callers);
+    let operator = Operator::start(&node, "ledger = \"memory:\"", callers);
     let nonsense = json!({});
     let mut statuses = Vec::new();
     for _ in 0..8 {
@@ -87,7 +87,7 @@ async fn strangers_are_served_only_where_the_operator_says_so_and_share_one_limi
     let node = devnet().await;
     let strangers = "[strangers]\nrequests_per_second = 1\nburst = 2\n";
     let operator =
-        Operator::start(&node, "ledger = \"memory\"\nopen = true", &format!("{strangers}{CALLERS}"));
+        Operator::start(&node, "ledger = \"memory:\"\nopen = true", &format!("{strangers}{CALLERS}"));
     let mut statuses = Vec::new();
     for _ in 0..6 {
         statuses.push(operator.post("/verify", None, &json!({})).await.status);

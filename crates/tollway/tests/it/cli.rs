@@ -63,7 +63,7 @@ async fn a_facilitator_runs_from_one_file_and_tells_every_fault_of_a_wrong_one()
     std::fs::write(
         &good,
         format!(
-            "listen = \"127.0.0.1:0\"\nopen = true\nledger = \"memory\"\n{}",
+            "listen = \"127.0.0.1:0\"\nopen = true\nledger = \"memory:\"\n{}",
             network(&market.node.rpc_url, "env:LANE_KEY")
         ),
     )

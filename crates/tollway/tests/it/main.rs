@@ -23,6 +23,7 @@ mod lanes;
 mod market;
 mod node;
 mod operator;
+mod outcomes;
 mod process;
 mod simulation;
 mod telemetry;

@@ -43,7 +43,7 @@ fn samples<'a>(page: &'a str, family: &str) -> Vec<(&'a str, f64)> {
 async fn the_page_for_prometheus_has_each_promised_family_after_traffic() {
     let node = devnet().await;
     let tables = format!("{CALLERS}[telemetry]\nmetrics_listen = \"127.0.0.1:0\"\n");
-    let operator = Operator::start(&node, "ledger = \"memory\"", &tables);
+    let operator = Operator::start(&node, "ledger = \"memory:\"", &tables);
     let stall = Stall::open(&node, &operator, Some(SHOP_KEY)).await;
     traffic(&operator, &stall).await;
     let page = operator.metrics().await;
@@ -86,7 +86,7 @@ async fn spans_reach_a_collector_and_go_on_what_the_caller_traces() {
     let (url, collecting) = serve(collector).await;
     let node = devnet().await;
     let tables = format!("{CALLERS}[telemetry]\notlp_endpoint = \"{url}\"\nservice_name = \"toll-house\"\n");
-    let operator = Operator::start(&node, "ledger = \"memory\"", &tables);
+    let operator = Operator::start(&node, "ledger = \"memory:\"", &tables);
     let stall = Stall::open(&node, &operator, Some(SHOP_KEY)).await;
     let body = stall.body(2).await;
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -115,7 +115,7 @@ async fn logs_name_payments_and_no_secret() {
     let node = devnet().await;
     for (format, is_json) in [("text", false), ("json", true)] {
         let tables = format!("{CALLERS}[telemetry]\nlog_format = \"{format}\"\n");
-        let operator = Operator::start(&node, "ledger = \"memory\"", &tables);
+        let operator = Operator::start(&node, "ledger = \"memory:\"", &tables);
         let stall = Stall::open(&node, &operator, Some(SHOP_KEY)).await;
         let body = traffic(&operator, &stall).await;
         assert_eq!(operator.post("/settle", Some("a key that nobody has"), &body).await.status, 401);
@@ -136,12 +136,24 @@ async fn logs_name_payments_and_no_secret() {
     }
 }
 
-const PROMISED_HISTOGRAMS: &[&str] =
-    &["tollway_verify_seconds", "tollway_settle_seconds", "tollway_rpc_seconds"];
+const PROMISED_HISTOGRAMS: &[&str] = &[
+    "tollway_verify_seconds",
+    "tollway_settle_seconds",
+    "tollway_batch_size",
+    "tollway_simulation_size",
+    "tollway_ledger_seconds",
+    "tollway_rpc_seconds",
+];
 
 const PROMISED: &[&str] = &[
     "tollway_verified_total",
     "tollway_settled_total",
+    "tollway_outcomes_total",
+    "tollway_lane_balance_gwei",
+    "tollway_lane_queue",
+    "tollway_pending",
+    "tollway_pending_age_seconds",
+    "tollway_transactions_total",
     "tollway_rpc_calls_total",
     "tollway_http_requests_total",
 ];
