@@ -1,17 +1,33 @@
 //! Measurements. Each bench is a file here: it builds what it measures, warms it up, and hands in [`Row`]s.
 
+mod alone;
+mod anvil;
+mod cell;
+mod chart;
 mod child;
+mod closed_loop;
 mod codec;
+mod contest;
 mod cpu;
+mod findings;
+mod frames;
+mod gas;
 mod http;
 mod latency;
 mod load;
 mod market;
 mod paid;
+mod proxy;
+mod ready_node;
+mod rivals;
 mod row;
 mod server;
+mod settle;
+mod signed;
+mod tempo;
 mod unpaid;
 mod verify;
+mod verify_http;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,15 +39,32 @@ pub(crate) use row::{Row, Rows};
 use crate::process::{cargo, must};
 
 /// What there is to measure: a name, what it tells, and how.
-const BENCHES: [Bench; 5] = [
-    ("codec", "reading and writing protocol objects, one core", codec::run),
-    ("verify", "believing a payment without a chain, one core", verify::run),
-    ("unpaid", "turning unpaid requests away, one core, against a bare route", unpaid::run),
-    ("paid", "serving paid requests, a whole market on this machine", paid::run),
-    ("latency", "one purchase after the other, through the wallet", latency::run),
+const BENCHES: [Bench; 6] = [
+    ("codec", "reading and writing protocol objects, one core", |_, rows| codec::run(rows)),
+    (
+        "verify",
+        "believing a payment: without a chain, and /verify against published facilitators",
+        |how, rows| {
+            verify::run(rows)?;
+            contest(how, "verify", rows, verify_http::run)
+        },
+    ),
+    ("settle", "/settle against published facilitators, on anvil", |how, rows| {
+        contest(how, "settle", rows, settle::run)
+    }),
+    ("unpaid", "turning unpaid requests away, one core, against a bare route", |_, rows| unpaid::run(rows)),
+    ("paid", "serving paid requests, a whole market on this machine", |_, rows| paid::run(rows)),
+    ("latency", "one purchase after the other, through the wallet", |_, rows| latency::run(rows)),
 ];
 
-type Bench = (&'static str, &'static str, fn(&mut Rows) -> Result<()>);
+type Bench = (&'static str, &'static str, fn(How<'_>, &mut Rows) -> Result<()>);
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+struct How<'a> {
+    root: &'a Path,
+    is_quick: bool,
+}
 
 /// What to measure, and for whom.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,6 +74,9 @@ pub(crate) struct Arguments {
     /// One JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    /// Only see that a comparison runs: short, once, and its pages go to target/bench/
+    #[arg(long)]
+    quick: bool,
     /// The role of a process that a bench starts, and its arguments
     #[arg(long, hide = true, num_args = 1..)]
     child: Vec<String>,
@@ -54,6 +90,14 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     match arguments.child.as_slice() {
         [role, system] if role == "serve" => return server::run(system),
         [role] if role == "node" => return market::run_node(),
+        [role, plan] if role == "load-payments" => {
+            return market::block_on(closed_loop::Plan::from_argument(plan)?.run())?;
+        }
+        [role] if role == "ready-node" => return market::block_on(ready_node::run())?,
+        [role, upstream, delay_ms] if role == "proxy" => {
+            let delay = Duration::from_millis(delay_ms.parse()?);
+            return market::block_on(proxy::run(upstream.clone(), delay))?;
+        }
         [role, load @ ..] if role == "load" => return load::Load::from_arguments(load)?.run(),
         _ => {}
     }
@@ -72,17 +116,27 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     if cfg!(debug_assertions) {
         let mut command =
             cargo(root, &["run", "--quiet", "--release", "--package", "xtask", "--", "bench", name]);
-        if arguments.json {
-            command.arg("--json");
-        }
+        command.args(arguments.json.then_some("--json")).args(arguments.quick.then_some("--quick"));
         return must(&mut command);
     }
     let mut rows = Rows::default();
     for (_, _, bench) in chosen {
-        bench(&mut rows)?;
+        bench(How { root, is_quick: arguments.quick }, &mut rows)?;
     }
     rows.print(&machine(), arguments.json);
     Ok(())
+}
+
+/// A comparison with other facilitators.
+fn contest(
+    how: How<'_>,
+    bench: &'static str,
+    rows: &mut Rows,
+    run: fn(&mut contest::Contest, &mut Rows) -> Result<()>,
+) -> Result<()> {
+    let mut contest = contest::Contest::prepare(how.root, bench, how.is_quick)?;
+    run(&mut contest, rows)?;
+    contest.finish()
 }
 
 /// The median time of `runs` runs.
