@@ -19,13 +19,14 @@ use super::anvil::WANTED;
 use super::child::announce;
 use super::frames::Frames;
 use super::proxy::Counter;
-use super::signed::CHAIN_ID;
+use super::signed::{CHAIN_ID, domain};
 
 sol! {
     struct Call3 { address target; bool allowFailure; bytes callData; }
     struct Returned { bool success; bytes returnData; }
     function aggregate3(Call3[] calls) returns (Returned[] returned);
     function balanceOf(address account) returns (uint256);
+    function DOMAIN_SEPARATOR() returns (bytes32);
     function authorizationState(address authorizer, bytes32 nonce) returns (bool);
 }
 
@@ -143,6 +144,9 @@ fn token(data: &[u8], credits: &mut BTreeMap<Address, U256>) -> Bytes {
             (U256::from(BALANCE) + credit).abi_encode()
         }
         authorizationStateCall::SELECTOR => false.abi_encode(),
+        DOMAIN_SEPARATORCall::SELECTOR => {
+            domain().map(|domain| domain.separator().abi_encode()).unwrap_or_default()
+        }
         NAME => "USDC".abi_encode(),
         VERSION => "2".abi_encode(),
         selector if TRANSFERS.contains(&selector) => {

@@ -181,6 +181,11 @@ async fn sign(
     Ok(signatures)
 }
 
+/// What all payments are signed for.
+pub(super) fn domain() -> Option<Domain> {
+    Domain::new(&Network::evm(CHAIN_ID), genesis::USDC, "USDC", "2")
+}
+
 fn payer_of(number: usize) -> usize {
     match number.checked_sub(PAYMENTS) {
         None => number % PAYERS,
