@@ -4,8 +4,8 @@
 //! a block of these benches needs, and the same for everybody.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +14,7 @@ use tollway_core::Network;
 use tollway_devnet::{Config, genesis};
 use tollway_evm::{Address, Chain};
 
+use super::rivals::limited;
 use super::signed::CHAIN_ID;
 
 const GAS_LIMIT: &str = "2000000000";
@@ -51,13 +52,13 @@ pub(super) struct Anvil {
 impl Anvil {
     /// Starts one on a free port and gives everybody money.
     pub(super) async fn start(
-        program: &PathBuf,
+        program: &Path,
         blocks: Blocks,
         payers: &[Address],
         lanes: &[Address],
     ) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-        let mut command = Command::new(program);
+        let mut command = limited(program, None)?;
         command.args(["--silent", "--port", &port, "--chain-id", &CHAIN_ID.to_string()]);
         command.args(["--gas-limit", GAS_LIMIT]);
         match blocks {

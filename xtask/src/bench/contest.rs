@@ -1,17 +1,18 @@
 //! Runs a cell for every rival in turn, as often as the tempo says, and collects what came of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::cell::{Cell, Stage};
+use super::cell::{Cell, Measured, Stage};
 use super::chart::{Chart, Curve};
-use super::findings::Finding;
+use super::closed_loop::Outcome;
+use super::findings::{Column, Finding, table};
 use super::rivals::{Programs, RIVALS, Rival};
 use super::signed::Signed;
 use super::tempo::Tempo;
-use super::{Rows, machine};
+use super::{How, Rows, machine};
 
 /// In flight, for curves.
 const LEVELS: [usize; 7] = [1, 4, 16, 64, 256, 1_024, 4_096];
@@ -22,21 +23,26 @@ pub(super) struct Contest {
     pub(super) stage: Stage,
     pub(super) bench: &'static str,
     directory: PathBuf,
+    /// Only scenarios with this in their name.
+    only: Option<String>,
     /// Markdown.
     text: String,
 }
 
 impl Contest {
     /// Builds, installs and signs what is needed. Nothing is measured while that happens.
-    pub(super) fn prepare(root: &Path, bench: &'static str, is_quick: bool) -> Result<Self> {
+    pub(super) fn prepare(bench: &'static str, how: How<'_>) -> Result<Self> {
+        let How { root, is_quick, only } = how;
         let programs = Programs::prepare(root)?;
         let signed = Signed::prepare(&programs.directory)?;
         let tempo = if is_quick { Tempo::QUICK } else { Tempo::FULL };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let directory = if is_quick { programs.directory.clone() } else { root.join("docs/bench") };
+        // What is not whole does not replace what is.
+        let is_partial = is_quick || only.is_some();
+        let directory = if is_partial { programs.directory.clone() } else { root.join("docs/bench") };
         let stage = Stage { programs, signed, runtime, tempo };
         let text = format!("# cargo xtask bench {bench}\n\nWritten by that command. {}\n", machine());
-        Ok(Self { stage, bench, directory, text })
+        Ok(Self { stage, bench, directory, only: only.map(str::to_owned), text })
     }
 
     /// Measures what `cell` makes for each rival, taking turns; and once more with the node's calls counted.
@@ -54,14 +60,16 @@ impl Contest {
             runs: Vec::new(),
             calls: None,
         };
-        let rivals = rivals.iter().filter(|rival| self.stage.programs.has(**rival));
+        let is_wanted = self.wants(scenario);
+        let rivals = rivals.iter().filter(|rival| is_wanted && self.stage.programs.has(**rival));
         let mut findings: Vec<_> = rivals.map(finding).collect();
         for round in 0..self.stage.tempo.repeats {
             for finding in &mut findings {
                 let what = format!("{scenario}, {}, run {}", finding.rival.name(), round + 1);
                 eprintln!("{what}");
-                let measured = cell(finding.rival).run(&self.stage).context(what)?;
-                finding.runs.push(measured);
+                finding
+                    .runs
+                    .push(cell(finding.rival).run(&self.stage).unwrap_or_else(|error| broken(&error)));
             }
         }
         for finding in &mut findings {
@@ -70,7 +78,7 @@ impl Contest {
             if finding.calls.is_none() {
                 eprintln!("{scenario}, {}, counted", finding.rival.name());
                 let cell = Cell { is_counted: true, ..cell(finding.rival) };
-                finding.calls = cell.run(&self.stage)?.calls;
+                finding.calls = cell.run(&self.stage).unwrap_or_else(|error| broken(&error)).calls;
             }
             finding.push(rows);
         }
@@ -79,6 +87,9 @@ impl Contest {
 
     /// Measures once at every level, and draws throughput and p99 against what is in flight.
     pub(super) fn curves(&mut self, cell: impl Fn(Rival, usize) -> Cell) -> Result<()> {
+        if !self.wants("curves") {
+            return Ok(());
+        }
         let (mut rates, mut tails): (Vec<Curve>, Vec<Curve>) = (Vec::new(), Vec::new());
         let levels = if self.stage.tempo.is_quick { &LEVELS[3..4] } else { &LEVELS };
         for rival in RIVALS {
@@ -86,7 +97,8 @@ impl Contest {
             for in_flight in levels {
                 let what = format!("curve of {}, {}, {in_flight} in flight", self.bench, rival.name());
                 eprintln!("{what}");
-                let measured = cell(rival, *in_flight).run(&self.stage).context(what)?;
+                let measured =
+                    cell(rival, *in_flight).run(&self.stage).unwrap_or_else(|error| broken(&error));
                 let x = f64::from(u32::try_from(*in_flight)?);
                 rate.push((x, measured.per_second));
                 // Where nothing was answered there is no latency.
@@ -121,21 +133,35 @@ impl Contest {
     ) -> Result<()> {
         let machine = machine();
         Chart { title, machine: &machine, x, y, is_log, curves }.draw(&self.directory.join(file))?;
-        self.say(&format!("![{title}]({file})\n"));
-        Ok(())
+        self.say(&format!("![{title}]({file})\n"))
     }
 
-    /// Adds a paragraph, a table or a heading.
-    pub(super) fn say(&mut self, text: &str) {
+    /// Whether a scenario is to be measured.
+    pub(super) fn wants(&self, scenario: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| scenario.contains(only.as_str()))
+    }
+
+    /// Adds a paragraph, a table or a heading to the page, and writes it: what was measured is not lost with what
+    /// was not.
+    pub(super) fn say(&mut self, text: &str) -> Result<()> {
         self.text.push('\n');
         self.text.push_str(text);
+        let page = self.directory.join(format!("{}.md", self.bench));
+        fs::write(&page, &self.text).with_context(|| format!("cannot write {}", page.display()))
     }
 
-    /// Writes the page.
-    pub(super) fn finish(self) -> Result<()> {
-        let page = self.directory.join(format!("{}.md", self.bench));
-        fs::write(&page, &self.text).with_context(|| format!("cannot write {}", page.display()))?;
-        eprintln!("{}", page.display());
-        Ok(())
+    /// Adds what was measured to the page, if anything was.
+    pub(super) fn show(&mut self, heading: &str, findings: &[Finding], columns: &[&[Column]]) -> Result<()> {
+        if findings.is_empty() {
+            return Ok(());
+        }
+        self.say(&format!("{heading}\n\n{}", table(findings, columns)))
     }
+}
+
+/// A run that broke: it does not take the others with it, but it counts as an error.
+fn broken(error: &anyhow::Error) -> Measured {
+    eprintln!("the run broke: {error:#}");
+    let errors = [(format!("the run broke: {error}"), 1)].into();
+    Measured { outcome: Outcome { sent: 1, errors, ..Outcome::default() }, ..Measured::default() }
 }

@@ -45,7 +45,9 @@ const BENCHES: [Bench; 6] = [
         "verify",
         "believing a payment: without a chain, and /verify against published facilitators",
         |how, rows| {
-            verify::run(rows)?;
+            if how.only.is_none() {
+                verify::run(rows)?;
+            }
             contest(how, "verify", rows, verify_http::run)
         },
     ),
@@ -64,6 +66,7 @@ type Bench = (&'static str, &'static str, fn(How<'_>, &mut Rows) -> Result<()>);
 struct How<'a> {
     root: &'a Path,
     is_quick: bool,
+    only: Option<&'a str>,
 }
 
 /// What to measure, and for whom.
@@ -77,6 +80,9 @@ pub(crate) struct Arguments {
     /// Only see that a comparison runs: short, once, and its pages go to target/bench/
     #[arg(long)]
     quick: bool,
+    /// Only the parts of a comparison with this in their name, like "4096", "alone", "held", "curves", "gas"
+    #[arg(long)]
+    only: Option<String>,
     /// The role of a process that a bench starts, and its arguments
     #[arg(long, hide = true, num_args = 1..)]
     child: Vec<String>,
@@ -117,11 +123,12 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         let mut command =
             cargo(root, &["run", "--quiet", "--release", "--package", "xtask", "--", "bench", name]);
         command.args(arguments.json.then_some("--json")).args(arguments.quick.then_some("--quick"));
+        command.args(arguments.only.iter().flat_map(|only| ["--only", only]));
         return must(&mut command);
     }
     let mut rows = Rows::default();
     for (_, _, bench) in chosen {
-        bench(How { root, is_quick: arguments.quick }, &mut rows)?;
+        bench(How { root, is_quick: arguments.quick, only: arguments.only.as_deref() }, &mut rows)?;
     }
     rows.print(&machine(), arguments.json);
     Ok(())
@@ -134,9 +141,7 @@ fn contest(
     rows: &mut Rows,
     run: fn(&mut contest::Contest, &mut Rows) -> Result<()>,
 ) -> Result<()> {
-    let mut contest = contest::Contest::prepare(how.root, bench, how.is_quick)?;
-    run(&mut contest, rows)?;
-    contest.finish()
+    run(&mut contest::Contest::prepare(bench, how)?, rows)
 }
 
 /// The median time of `runs` runs.
@@ -166,7 +171,14 @@ fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or(std::env::consts::ARCH, |(_, model)| model);
-    format!("{cores} cores, {model}, {}", std::env::consts::OS)
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let memory = read("/proc/meminfo").lines().find_map(|line| {
+        let kib: u64 = line.strip_prefix("MemTotal:")?.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(format!(", {} GiB", kib / (1024 * 1024)))
+    });
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let (memory, system) = (memory.unwrap_or_default(), std::env::consts::OS);
+    format!("{cores} cores, {model}{memory}, {system} {}", kernel.trim()).trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::child::{Child, can_pin};
-use crate::process::{cargo, must, read};
+use crate::process::{cargo, exists, must, read};
 use crate::setup::Foreign;
 
 /// Who is measured.
@@ -31,6 +31,10 @@ pub(super) enum Rival {
 
 /// The three of every comparison.
 pub(super) const RIVALS: [Rival; 3] = [Rival::Tollway, Rival::PeerRust, Rival::PeerTypescript];
+
+/// For limits that are not what is measured.
+const UNLIMITED: u32 = 1_000_000;
+const ROOM: u32 = 16_384;
 
 /// Where a database is, for [`Rival::TollwayPostgres`].
 const POSTGRES: &str = "TOLLWAY_BENCH_POSTGRES";
@@ -168,40 +172,29 @@ impl Programs {
         Ok(command)
     }
 
-    /// What differs from the defaults: room for as many in flight as are measured, and as long to wait for a block
-    /// as the others have. Keys that this version does not know are left out.
+    /// What differs from the defaults: strangers are served without a limit, as the others serve them; there is room
+    /// for as many in flight as are measured, and as long to wait for a block as the others have.
     fn config(&self, rival: Rival, start: &Start<'_>, url: &str, state: &Path) -> Result<String> {
         let ledger = match rival {
             Rival::TollwayPostgres => std::env::var(POSTGRES).context("no database")?,
-            Rival::TollwayMemory => "memory:".to_owned(),
+            Rival::TollwayMemory => "memory".to_owned(),
             _ => format!("sqlite:{}/ledger.db", state.display()),
         };
-        let batch = start.batch.to_string();
-        let top = [("ledger", format!("{ledger:?}")), ("open", "true".to_owned())];
-        let limits = [
-            ("settle_deadline_ms", "30000"),
-            ("lane_queue", "16384"),
-            ("simulations", "16384"),
-            ("batch", &batch),
-        ];
-        let mut text = String::new();
-        for (key, value) in top.iter().filter(|(key, _)| self.knows(key)) {
-            text.push_str(&format!("{key} = {value}\n"));
-        }
-        text.push_str("[limits]\n");
-        for (key, value) in limits.iter().filter(|(key, _)| self.knows(key)) {
-            text.push_str(&format!("{key} = {value}\n"));
-        }
         let keys: Vec<_> =
             (0..start.keys.len()).map(|index| format!("\"env:TOLLWAY_BENCH_KEY_{index}\"")).collect();
-        text.push_str(&format!(
-            "[[networks]]\nnetwork = \"eip155:{}\"\nrpc_url = \"{url}\"\nkeys = [{}]\nassets = [\"USDC\"]\n",
-            super::signed::CHAIN_ID,
-            keys.join(", ")
-        ));
-        Ok(text)
+        let (chain, keys, batch) = (super::signed::CHAIN_ID, keys.join(", "), start.batch);
+        let text = format!(
+            "ledger = {ledger:?}\nopen = true\n\
+             [strangers]\nrequests_per_second = {UNLIMITED}\nburst = {UNLIMITED}\n\
+             [limits]\nsettle_deadline_ms = 30000\nlane_queue = {ROOM}\nsimulations = {ROOM}\nbatch = {batch}\n\
+             [[networks]]\nnetwork = \"eip155:{chain}\"\nrpc_url = \"{url}\"\nkeys = [{keys}]\n\
+             assets = [\"USDC\"]\n"
+        );
+        let knows = |line: &&str| line.split_once(" = ").is_none_or(|(key, _)| self.knows(key));
+        Ok(text.lines().filter(knows).map(|line| format!("{line}\n")).collect())
     }
 
+    /// Whether this version has a key: what it does not know would be a fault.
     fn knows(&self, key: &str) -> bool {
         let mut lines = self.default_config.lines().map(|line| line.trim_start_matches(['#', ' ']));
         lines.any(|line| line.split_once('=').is_some_and(|(name, _)| name.trim() == key))
@@ -209,7 +202,7 @@ impl Programs {
 }
 
 /// `program` with as many open files as the system lets it have; on one core, if processes can be pinned here.
-/// Both wrappers become the program, so that the process keeps its number.
+/// All wrappers become the program, so that the process keeps its number.
 pub(super) fn limited(program: &Path, core: Option<usize>) -> Result<Command> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find(|line| line.starts_with("Max open files"));
@@ -218,6 +211,10 @@ pub(super) fn limited(program: &Path, core: Option<usize>) -> Result<Command> {
     if let Some(core) = core {
         ensure!(can_pin(), "taskset is not installed");
         words.extend(["taskset".to_owned(), "--cpu-list".to_owned(), core.to_string()]);
+    }
+    if exists("setpriv", "--version") {
+        // It ends with us, however we end.
+        words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
     }
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg(program);

@@ -10,14 +10,14 @@
 //! Everybody has the same keys with money for gas. `money moved all the same` counts payments that the token knows of
 //! and that were told as something else: an error that cost the payer.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::alone::alone;
 use super::anvil::Blocks;
 use super::cell::{Cell, LANES, Node};
 use super::closed_loop::Plan;
 use super::contest::Contest;
-use super::findings::{ASKED, CHAIN, COMMON, short, table};
+use super::findings::{ASKED, CHAIN, COMMON, short};
 use super::rivals::{RIVALS, Rival};
 use super::{Row, Rows, gas};
 
@@ -30,28 +30,34 @@ const CONTESTANTS: [Rival; 5] =
 /// Measures all of it, and writes `settle.md`.
 pub(super) fn run(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
     let tempo = contest.stage.tempo;
-    contest.say(&format!("{LANES} keys pay for gas, the same for everybody.\n"));
+    contest.say(&format!("{LANES} keys pay for gas, the same for everybody.\n"))?;
     for (in_flight, seconds) in CELLS {
         let scenario = format!("{in_flight} in flight, blocks of {seconds} s");
         let findings = contest.compare(rows, &scenario, &CONTESTANTS, |rival| {
             Cell::new(rival, Node::Anvil(Blocks::Every(seconds)), tempo.settle(in_flight, seconds))
         })?;
-        contest.say(&format!("## {scenario}\n\n{}", table(&findings, &[&COMMON, &CHAIN, &ASKED])));
+        contest.show(&format!("## {scenario}"), &findings, &[&COMMON, &CHAIN, &ASKED])?;
     }
     one_by_one(contest, rows)?;
     held(contest, rows)?;
-    contest.say("## Against requests in flight, blocks of a second, one run a point\n");
+    contest.say("## Against requests in flight, blocks of a second, one run a point\n")?;
     contest.curves(|rival, in_flight| {
         Cell::new(rival, Node::Anvil(Blocks::Every(1)), tempo.settle(in_flight, 1))
     })?;
-    contest.say("## Gas a payment against payments in a transaction\n");
+    if !contest.wants("gas") {
+        return Ok(());
+    }
+    contest.say("## Gas a payment against payments in a transaction\n")?;
     let curves = gas::measure(&contest.stage, rows)?;
     let title = "gas a payment against payments in a transaction";
     contest.draw("gas.svg", title, ("payments in a transaction", "gas a payment"), false, curves)
 }
 
 fn one_by_one(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
-    contest.say("## One settlement at a time\n");
+    if !contest.wants("alone") {
+        return Ok(());
+    }
+    contest.say("## One settlement at a time\n")?;
     for seconds in [1, 2] {
         let mut text = format!(
             "### blocks of {seconds} s\n\n| facilitator | p50, ms | slowest, ms | after its block, p50, ms | after its \
@@ -61,7 +67,13 @@ fn one_by_one(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
             eprintln!("alone, blocks of {seconds} s, {}", rival.name());
             let cell =
                 Cell::new(rival, Node::Anvil(Blocks::Every(seconds)), contest.stage.tempo.settle(1, seconds));
-            let alone = alone(&contest.stage, &cell).with_context(|| rival.name())?;
+            let alone = match alone(&contest.stage, &cell) {
+                Ok(alone) => alone,
+                Err(error) => {
+                    text.push_str(&format!("| {} | {error:#} | | | |\n", rival.name()));
+                    continue;
+                }
+            };
             let cells = alone.map(|(_, value)| short(value)).join(" | ");
             text.push_str(&format!("| {} | {cells} |\n", rival.name()));
             for (metric, value) in alone {
@@ -69,12 +81,15 @@ fn one_by_one(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
                 rows.push(Row { bench: "settle", system, params, metric, value, unit: "ms" });
             }
         }
-        contest.say(&text);
+        contest.say(&text)?;
     }
     Ok(())
 }
 
 fn held(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
+    if !contest.wants("held") {
+        return Ok(());
+    }
     let in_flight = contest.stage.tempo.held;
     let plan = Plan {
         most: in_flight,
@@ -99,7 +114,7 @@ fn held(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
          MiB. Others: {other:?}.\n",
         short(held.resident_mib),
         short(held.peak_mib)
-    ));
+    ))?;
     let mut push = |metric, value, unit| {
         let (system, params) = (Rival::Tollway.name().to_owned(), format!("held, {in_flight} in flight"));
         rows.push(Row { bench: "settle", system, params, metric, value, unit });

@@ -71,6 +71,8 @@ impl Tempo {
             warm_up_ms: 3 * block_ms,
             measured_ms: self.settle_blocks * block_ms,
             deadline_ms: SETTLE_DEADLINE_MS,
+            // Far more than there is time for, and quicker to make ready than all there are.
+            most: if in_flight > 256 { 0 } else { 40_000 },
             ..Plan::default()
         }
     }

@@ -18,15 +18,15 @@ use super::anvil::Blocks;
 use super::cell::{Cell, Node};
 use super::closed_loop::Plan;
 use super::contest::Contest;
-use super::findings::{ASKED, COMMON, Column, Finding, short, table};
+use super::findings::{ASKED, COMMON, Column, Finding, short};
 use super::rivals::{RIVALS, Rival};
 
 const IN_FLIGHT: usize = 256;
 /// Good requests a second beside bad ones: far from what any of the three can take.
 const GOOD_RATE: u64 = 100;
 const GOOD_CONNECTIONS: usize = 32;
-/// In every ten requests so many bad ones.
-const BAD_TENTHS: [u64; 3] = [0, 5, 9];
+/// Of all requests so many are bad, percent.
+const BAD_PERCENTS: [u64; 3] = [0, 50, 90];
 const FAR: Duration = Duration::from_millis(20);
 const CHAIN: Node = Node::Anvil(Blocks::Every(1));
 
@@ -38,16 +38,15 @@ pub(super) fn run(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
             is_pinned: true,
             ..Cell::new(rival, Node::Ready, plan.clone())
         })?;
-        contest.say("## One core, the node's answers from memory, 256 in flight\n");
-        contest.say(&table(&findings, &[&COMMON, &ASKED]));
+        let heading = "## One core, the node's answers from memory, 256 in flight";
+        contest.show(heading, &findings, &[&COMMON, &ASKED])?;
     }
     let findings = contest
         .compare(rows, "anvil, 256 in flight", &RIVALS, |rival| Cell::new(rival, CHAIN, plan.clone()))?;
-    contest.say("## A real node, all on shared cores, 256 in flight\n");
-    contest.say(&table(&findings, &[&COMMON, &ASKED]));
+    contest.show("## A real node, all on shared cores, 256 in flight", &findings, &[&COMMON, &ASKED])?;
     bad_traffic(contest, rows)?;
     far_node(contest, rows)?;
-    contest.say("## Against requests in flight, real node, shared cores, one run a point\n");
+    contest.say("## Against requests in flight, real node, shared cores, one run a point\n")?;
     let tempo = contest.stage.tempo;
     contest.curves(|rival, in_flight| Cell::new(rival, CHAIN, tempo.verify(in_flight)))
 }
@@ -66,18 +65,18 @@ fn bad_traffic(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
         "## Good traffic beside bad traffic\n\n{GOOD_RATE} good requests a second throughout, and bad ones beside \
          them: in turn wrong signature, wrong amount, expired, wrong network, no JSON, and validly signed by a payer \
          without money. Real node, shared cores.\n"
-    ));
-    for tenths in BAD_TENTHS {
-        let bad_rate = GOOD_RATE * tenths / (10 - tenths);
+    ))?;
+    for percent in BAD_PERCENTS {
+        let bad_rate = GOOD_RATE * percent / (100 - percent);
         let plan = Plan { good_rate: GOOD_RATE, bad_rate, ..contest.stage.tempo.verify(GOOD_CONNECTIONS) };
-        let scenario = format!("{}0 % bad", tenths);
+        let scenario = format!("{percent} % bad");
         let findings =
             contest.compare(rows, &scenario, &RIVALS, |rival| Cell::new(rival, CHAIN, plan.clone()))?;
         for finding in findings.iter().filter(|finding| finding.rival.is_ours()) {
             let taken: u64 = finding.runs.iter().map(|run| run.outcome.bad_taken).sum();
             ensure!(taken == 0, "{taken} bad payments were taken");
         }
-        contest.say(&format!("### {scenario}\n\n{}", table(&findings, &[&COLUMNS])));
+        contest.show(&format!("### {scenario}"), &findings, &[&COLUMNS])?;
     }
     Ok(())
 }
@@ -88,12 +87,12 @@ fn far_node(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
         ("p99, ms", |finding| short(finding.median(|run| run.outcome.p99_ms))),
         ("RPC calls a payment", |finding| finding.calls.map_or_else(String::new, short)),
     ];
-    contest.say("## One request at a time, and a node that answers 20 ms later\n");
+    contest.say("## One request at a time, and a node that answers 20 ms later\n")?;
     let plan = contest.stage.tempo.verify(1);
     for (scenario, delay) in [("node near", Duration::ZERO), ("node 20 ms away", FAR)] {
         let cell = |rival: Rival| Cell { delay, is_counted: true, ..Cell::new(rival, CHAIN, plan.clone()) };
         let findings = contest.compare(rows, &format!("alone, {scenario}"), &RIVALS, cell)?;
-        contest.say(&format!("### {scenario}\n\n{}", table(&findings, &[&COLUMNS])));
+        contest.show(&format!("### {scenario}"), &findings, &[&COLUMNS])?;
     }
     Ok(())
 }
