@@ -254,12 +254,15 @@ mod tests {
     }
 
     #[test]
-    fn no_two_payments_share_payer_and_nonce() {
-        let payers: Vec<_> = (0..4).map(|payer| key(payer).unwrap().address()).collect();
-        let all: std::collections::BTreeSet<_> = (0..2)
-            .map(|number| authorization(number, &payers, 7))
-            .map(|authorization| (authorization.from, authorization.nonce))
+    fn no_two_payments_of_a_payer_share_a_nonce_nor_are_made_to_by_a_flaw() {
+        let payers = vec![key(0).unwrap().address()];
+        let nonces: std::collections::BTreeSet<_> = (0..3)
+            .map(|turn| authorization(turn * super::PAYERS, &payers, 7))
+            .map(|authorization| authorization.nonce)
+            // The flaw of a signature is the next nonce.
+            .flat_map(|nonce| [nonce, nonce ^ super::B256::with_last_byte(1)])
             .collect();
-        assert_eq!((all.len(), payer_of(0), payer_of(super::PAYMENTS)), (2, 0, super::PAYERS));
+        assert_eq!(nonces.len(), 6);
+        assert_eq!((payer_of(0), payer_of(super::PAYMENTS)), (0, super::PAYERS));
     }
 }
