@@ -26,12 +26,16 @@ impl Gate {
 
     /// Calls of this method are not made.
     pub(crate) fn shut_before(&self, operation: &'static str) {
-        self.shut.send_modify(|shut| drop(shut.insert((operation, true))));
+        self.shut.send_modify(|shut| {
+            shut.insert((operation, true));
+        });
     }
 
     /// Calls of this method are made, and never answered.
     pub(crate) fn shut_after(&self, operation: &'static str) {
-        self.shut.send_modify(|shut| drop(shut.insert((operation, false))));
+        self.shut.send_modify(|shut| {
+            shut.insert((operation, false));
+        });
     }
 
     /// Calls of this method fail, and nothing is done.

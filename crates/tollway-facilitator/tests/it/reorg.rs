@@ -38,7 +38,11 @@ async fn what_a_reorganisation_of_any_depth_takes_back_is_settled_again_once() {
         world.fault(Fault::Reorg { depth, lost });
         let elsewhere = |state: &SettlementState| matches!(state, SettlementState::Settled { block_hash, .. } if *block_hash != before);
         let again = until(&memory, &request, |found| elsewhere(&found.state)).await;
-        assert_eq!(again.transactions, [settled.transaction.clone()], "depth {depth}, lost {lost}");
+        assert_eq!(
+            again.transactions,
+            std::slice::from_ref(&settled.transaction),
+            "depth {depth}, lost {lost}"
+        );
         assert_eq!((world.received().await, world.lane_nonce(0).await), (1_000, 1));
         world.mine(6);
         let is_final =

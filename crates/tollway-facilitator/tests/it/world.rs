@@ -160,7 +160,9 @@ impl World {
     }
 
     pub(crate) fn mine(&self, blocks: usize) {
-        (0..blocks).for_each(|_| drop(self.devnet.mine()));
+        for _ in 0..blocks {
+            self.devnet.mine();
+        }
     }
 }
 
