@@ -49,15 +49,28 @@ impl SqliteLedger {
     /// # }
     /// ```
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
-        Self::with_options(options).await
+        Self::with_options(options(path.as_ref())).await
+    }
+
+    /// Opens the file, which is not to grow beyond `max_pages` of 4 KiB: when it is full, nothing more is written.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    ///
+    /// ```
+    /// use tollway_ledger::{Ledger, SqliteLedger};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ledger.db");
+    /// let one_gibibyte = 262_144;
+    /// let ledger = SqliteLedger::open_within(&path, one_gibibyte).await?;
+    /// assert_eq!(ledger.reservation_count().await?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open_within(path: impl AsRef<Path>, max_pages: u32) -> Result<Self, OpenError> {
+        Self::with_options(options(path.as_ref()).pragma("max_page_count", max_pages.to_string())).await
     }
 
     async fn with_options(options: SqliteConnectOptions) -> Result<Self, OpenError> {
@@ -121,6 +134,17 @@ impl Backend for Sqlite {
     fn deadline(&self) -> Duration {
         DEADLINE
     }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
 }
 
 /// Sorts errors by their primary result code, the low byte.

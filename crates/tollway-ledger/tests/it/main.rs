@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "the rules are tests too")]
 
 mod deliveries;
+mod durability;
 mod interposed;
 mod lanes;
 mod members;
+mod model;
 mod owed;
 mod races;
 mod records;
