@@ -152,7 +152,7 @@ impl<B: Backend> Saver<'_, B> {
             let hash = &row.transaction.signed.hash;
             let was_there = self.loaded.transactions.contains(hash);
             changes.put(was_there, TransactionSql::new(row))?;
-            for key in row.settlements.iter().filter(|_| !was_there) {
+            for key in &row.settlements {
                 let membership = MembershipSql { key: key.as_str().to_owned(), hash: hash.clone() };
                 memberships.push(serde_json::to_value(membership)?);
             }
@@ -170,7 +170,8 @@ impl<B: Backend> Saver<'_, B> {
             "signed_at",
         ];
         self.run(TRANSACTION.update(B::DIALECT, &signed), updated).await?;
-        self.insert(&MEMBERSHIP, &[], memberships).await
+        // Those that are there already stay.
+        self.run(MEMBERSHIP.insert(B::DIALECT, &[]), memberships).await.map(drop)
     }
 
     async fn reservations(&mut self) -> Result<(), Failure> {

@@ -104,7 +104,7 @@ impl Tables {
         row.is_some_and(|row| row.token == lease.token && row.holder.as_ref() == Some(&lease.member))
     }
 
-    /// Writes a signed transaction down; written before, it stays as it is.
+    /// Writes a signed transaction down. Written before, it stays as it is, and has these payments too.
     pub(super) fn transaction_insert(
         &mut self,
         lease: &LaneLease,
@@ -112,7 +112,11 @@ impl Tables {
         settlements: Vec<AuthorizationKey>,
         now: UnixTime,
     ) {
-        if self.transactions.get(&signed.hash).is_some() {
+        if let Some(mut row) = self.transactions.get(&signed.hash).cloned() {
+            row.settlements.extend(settlements);
+            row.settlements.sort();
+            row.settlements.dedup();
+            self.transaction_put(row);
             return;
         }
         self.sequence += 1;

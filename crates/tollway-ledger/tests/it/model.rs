@@ -193,7 +193,7 @@ impl Pair {
         let Some(lease) = pick(&self.leases, a) else { return };
         let mut settlements = Vec::new();
         for name in 0..c % 3 {
-            let name = ((b + name) % 5).to_string();
+            let name = ((b % 5 + name) % 5).to_string();
             settlements.push((name.clone(), self.attempt(&name, b / 2).await));
         }
         let settlements: Vec<_> =
@@ -208,7 +208,7 @@ impl Pair {
         let hash = format!("0x{}-{}", a % 2, b % 8);
         let mut steps = Vec::new();
         for offset in 0..a % 3 {
-            let name = ((b + offset) % 5).to_string();
+            let name = ((b % 5 + offset) % 5).to_string();
             let to = match c % 6 {
                 0 => SettlementState::Reserved,
                 1 => SettlementState::Sent { transaction: hash.clone() },
