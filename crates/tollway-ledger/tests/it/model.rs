@@ -104,7 +104,7 @@ impl Pair {
     }
 
     async fn join(&mut self, a: u8, b: u8) {
-        let role = if b % 2 == 0 { Role::Seller } else { Role::Facilitator };
+        let role = if b.is_multiple_of(2) { Role::Seller } else { Role::Facilitator };
         let (name, now, until) = (format!("m{}", a % 3), self.now(), UnixTime(self.now + 30));
         let member = same!(self, |ledger| ledger.member_join(role, &name, now, until));
         self.members.push(member);
@@ -113,7 +113,7 @@ impl Pair {
     async fn member(&mut self, a: u8, b: u8) {
         let Some(member) = pick(&self.members, a) else { return };
         let (now, until) = (self.now(), UnixTime(self.now + 30));
-        if b % 5 == 0 {
+        if b.is_multiple_of(5) {
             same!(self, |ledger| ledger.member_leave(&member));
         } else {
             same!(self, |ledger| ledger.member_renew(&member, now, until));
@@ -122,14 +122,14 @@ impl Pair {
 
     async fn claim(&mut self, a: u8, b: u8, c: u8) {
         let Some(member) = pick(&self.members, a) else { return };
-        let (name, path) = (b % 4, c % 5 == 0);
+        let (name, path) = (b % 4, c.is_multiple_of(5));
         let mut new = claim(&member, &name.to_string(), u64::from(c % 4));
         new.now = self.now();
         new.valid_before = UnixTime(self.now + 100);
         if path {
             new.fingerprint = fingerprint("other");
         }
-        if a % 3 == 0 {
+        if a.is_multiple_of(3) {
             new.identifier = Some(identifier(&format!("order-{}", c % 3), name * 2 + u8::from(path)));
         }
         same!(self, |ledger| ledger.reservation_insert(new.clone()));
@@ -148,12 +148,12 @@ impl Pair {
             _ => Fate::Owed(debt),
         };
         let mut end = finish(&name, u64::from(c % 4), fate);
-        if let Some(taken) = pick(&self.owed, c).filter(|_| c % 3 == 0) {
+        if let Some(taken) = pick(&self.owed, c).filter(|_| c.is_multiple_of(3)) {
             (end.key, end.token) = (taken.key, taken.token);
         }
         end.keep_until = UnixTime(self.now + u64::from(b % 50));
-        end.owed_limits = (b % 2 == 0).then(|| limits(8, 12));
-        end.response = (c % 2 == 0).then(|| response("body", self.now + u64::from(c % 60)));
+        end.owed_limits = (b.is_multiple_of(2)).then(|| limits(8, 12));
+        end.response = (c.is_multiple_of(2)).then(|| response("body", self.now + u64::from(c % 60)));
         end.now = self.now();
         same!(self, |ledger| ledger.reservation_finish(end.clone()));
     }
@@ -171,8 +171,8 @@ impl Pair {
         let mut new = payment(&member, &(b % 5).to_string());
         new.now = self.now();
         new.payer = format!("payer {}", b % 2);
-        new.caller = (c % 3 != 0).then(|| format!("caller {}", c % 2));
-        if c % 9 == 0 {
+        new.caller = (!c.is_multiple_of(3)).then(|| format!("caller {}", c % 2));
+        if c.is_multiple_of(9) {
             new.digest = [9; 32];
         }
         let (model, store) = both!(self, |ledger| ledger.settlement_insert(new.clone()));
@@ -186,7 +186,7 @@ impl Pair {
     /// The attempt that the model is at; now and then another.
     async fn attempt(&self, name: &str, b: u8) -> u64 {
         let row = self.model.settlement_get(&key(name)).await.unwrap();
-        row.map_or(1, |row| row.attempt) + u64::from(b % 7 == 0)
+        row.map_or(1, |row| row.attempt) + u64::from(b.is_multiple_of(7))
     }
 
     async fn sent(&mut self, a: u8, b: u8, c: u8) {
@@ -212,12 +212,12 @@ impl Pair {
             let to = match c % 6 {
                 0 => SettlementState::Reserved,
                 1 => SettlementState::Sent { transaction: hash.clone() },
-                2 | 3 => settled(&hash, c % 2 == 0),
+                2 | 3 => settled(&hash, c.is_multiple_of(2)),
                 4 => failed(),
                 _ => abandoned(),
             };
             let mut step = advance(&name, self.attempt(&name, b / 3).await, to);
-            if c % 4 == 0 {
+            if c.is_multiple_of(4) {
                 let endpoint = format!("endpoint {}", b % 2);
                 step.deliveries = vec![NewDelivery { endpoint, body: "told".to_owned() }];
             }
@@ -242,8 +242,8 @@ impl Pair {
 
     async fn lane(&mut self, a: u8, b: u8, c: u8) {
         let now = self.now();
-        if let Some(lease) = pick(&self.leases, a).filter(|_| c % 2 == 0) {
-            if c % 4 == 0 {
+        if let Some(lease) = pick(&self.leases, a).filter(|_| c.is_multiple_of(2)) {
+            if c.is_multiple_of(4) {
                 same!(self, |ledger| ledger.lane_release(&lease));
                 return;
             }
@@ -273,7 +273,8 @@ impl Pair {
             assert_eq!(delivery, expected);
         }
         if let Some((of_model, of_store)) = pick(&self.deliveries, b) {
-            let result = if b % 2 == 0 { DeliveryResult::Over } else { DeliveryResult::RetryAt(now) };
+            let result =
+                if b.is_multiple_of(2) { DeliveryResult::Over } else { DeliveryResult::RetryAt(now) };
             self.model.delivery_finish(of_model, result).await.unwrap();
             self.store.delivery_finish(of_store, result).await.unwrap();
         }
@@ -289,10 +290,10 @@ impl Pair {
         assert_eq!(store.map(plain), model.map(plain));
         let (model, store) = both!(self, |ledger| ledger.settlement_unfinal(&on, 0, u32::from(c % 3)));
         self.rows(model, store);
-        let place = pick(&self.sequences, c).filter(|_| b % 2 == 0);
+        let place = pick(&self.sequences, c).filter(|_| b.is_multiple_of(2));
         let query = |before| SettlementQuery {
-            payer: (a % 2 == 0).then(|| format!("payer {}", b % 2)),
-            caller: (a % 3 == 0).then(|| format!("caller {}", c % 2)),
+            payer: (a.is_multiple_of(2)).then(|| format!("payer {}", b % 2)),
+            caller: (a.is_multiple_of(3)).then(|| format!("caller {}", c % 2)),
             before,
             limit: u32::from(c % 4),
         };
