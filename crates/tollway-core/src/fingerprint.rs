@@ -41,6 +41,16 @@ impl Fingerprint {
         Self(hash.finalize().into())
     }
 
+    /// A fingerprint that was written down.
+    ///
+    /// ```
+    /// use tollway_core::Fingerprint;
+    /// assert_eq!(Fingerprint::from_bytes([7; 32]).as_bytes(), &[7; 32]);
+    /// ```
+    pub const fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The digest, for a store of reservations outside this process.
     ///
     /// ```

@@ -3,12 +3,14 @@
 //! - [`model`]: the objects, free of protocol version and transport.
 //! - [`wire`]: both protocol versions to and from that model; the only place that knows how they differ.
 //! - [`Amount`], [`Money`], [`Network`], [`ErrorCode`]: the words they are made of.
+//! - [`Credit`]: what a seller owes for a payment that bought nothing.
 //! - [`Facilitator`], [`SellerScheme`], [`BuyerScheme`], [`SettlementWitness`], [`Clock`]: the seams.
 //!
 //! What does not live here: I/O, an async runtime, HTTP, any chain's SDK.
 
 mod amount;
 mod clock;
+mod credit;
 mod error_code;
 mod facilitator;
 mod fingerprint;
@@ -22,6 +24,7 @@ mod witness;
 
 pub use amount::{Amount, AmountError};
 pub use clock::{Clock, ManualClock, SystemClock, UnixTime};
+pub use credit::{Credit, MAX_CREDIT_BYTES, PAYMENT_CREDIT};
 pub use error_code::ErrorCode;
 pub use facilitator::{BoxFuture, Facilitator, FacilitatorError};
 pub use fingerprint::{Fingerprint, canonical_url};

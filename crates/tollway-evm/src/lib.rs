@@ -3,6 +3,7 @@
 //! - [`exact`]: scheme `exact` by EIP-3009, one file a step.
 //! - [`AssetTable`]: which token a price means, and the domain it signs under.
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
+//! - [`credit`]: the signature that redeems a seller's credit.
 //! - [`Signer`], [`LocalSigner`]: whose key.
 //! - With feature `rpc`: [`Chain`] and [`Transaction`], for those who settle.
 //!
@@ -12,6 +13,7 @@
 mod asset;
 #[cfg(feature = "rpc")]
 mod chain;
+pub mod credit;
 #[cfg(feature = "rpc")]
 mod deployment;
 pub mod eip712;

@@ -151,6 +151,6 @@ fn nonce_field(fields: &mut Fields) -> Result<B256, Refusal> {
 const ADDRESS_RULE: &str = "must be an EVM address: 0x and 40 hex digits";
 
 /// An address in any case: the checksum of EIP-55 is for people.
-fn parse_address(text: &str) -> Option<Address> {
+pub(crate) fn parse_address(text: &str) -> Option<Address> {
     text.strip_prefix("0x").filter(|digits| digits.len() == 40)?.parse().ok()
 }
