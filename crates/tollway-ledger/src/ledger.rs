@@ -49,7 +49,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Claims an authorization for a request, or tells its state.
     ///
     /// The same key and fingerprint: [`Claim::Running`] while a living member holds it; [`Claim::Again`] when it rests
-    /// with [`Fate::Pending`], [`Fate::Failed`] or [`Fate::Unpaid`], or its holder is dead; [`Claim::Delivered`] when it
+    /// with [`Fate::Pending`], [`Fate::Failed`] or [`Fate::Unpaid`], or its holder is dead (what was served unpaid before
+    /// stays so); [`Claim::Delivered`] when it
     /// rests with [`Fate::Delivered`] or [`Fate::Owed`]. What is past `keep_until` counts as not there, unless it is
     /// held by the living or owed. A payment identifier is checked first.
     ///

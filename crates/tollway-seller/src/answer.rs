@@ -6,13 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use tollway_core::model::{SettleResponse, X402Version};
 use tollway_core::wire::{self, MAX_HEADER_BYTES, PAYMENT_REQUIRED};
-use tollway_core::{ErrorCode, FacilitatorError, JsonObject, Refusal};
+use tollway_core::{ErrorCode, FacilitatorError, JsonObject, PAYMENT_CREDIT, Refusal};
 
 use crate::body::{self, PaidBody};
-use crate::cache;
 use crate::denial::{Denial, field_and_rule};
 use crate::offers::Offers;
 use crate::phase::Receipt;
+use crate::{cache, identifier, stored};
 
 /// When a request that is being served is worth presenting again.
 const SOON_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -45,7 +45,14 @@ pub(crate) fn denied(
             fault(StatusCode::BAD_REQUEST, error.code.as_str(), &error.field, &error.rule)
         }
         Denial::Refused(refusal) => refused(refusal, offers, url, None),
-        Denial::AlreadyUsed { refusal, transaction } => refused(refusal, offers, url, Some(transaction)),
+        Denial::AlreadyUsed { refusal, transaction, answer } => match answer {
+            Some(answer) => stored::replay(answer),
+            None => refused(refusal, offers, url, Some(transaction)),
+        },
+        Denial::IdentifierTaken => {
+            let rule = "names another payment or another request already";
+            fault(StatusCode::CONFLICT, denial.code(), identifier::FIELD, rule)
+        }
         Denial::InProgress => {
             let rule = "is being settled for this very request: present it again";
             let mut response = fault(StatusCode::CONFLICT, denial.code(), "payload", rule);
@@ -71,6 +78,14 @@ pub(crate) fn denied(
                 *response.status_mut() = StatusCode::BAD_GATEWAY;
             }
             response
+        }
+        Denial::Ledger { held, .. } => {
+            let rule = if *held {
+                "the payment is held and could not be written down: present the same payment again, do not sign a new one"
+            } else {
+                "the seller cannot write payments down now, nobody was charged: present the same payment again"
+            };
+            outage(denial, rule)
         }
         Denial::Internal(_) => internal(),
     }
@@ -98,6 +113,13 @@ pub(crate) fn receipt(headers: &mut HeaderMap, receipt: &Receipt) {
     }
 }
 
+/// Puts a credit on the answer to a payer who paid and was not served.
+pub(crate) fn credit(headers: &mut HeaderMap, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(HeaderName::from_static(PAYMENT_CREDIT), value);
+    }
+}
+
 fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&str>) -> Response<PaidBody> {
     let object = |version| {
         let required = offers.payment_required(version, url, Some(&refusal.code));
@@ -105,7 +127,7 @@ fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&s
     };
     let mut body = object(X402Version::V1);
     explain(&mut body, refusal.code.as_str(), &refusal.field, &refusal.rule);
-    if let Some(transaction) = transaction {
+    if let Some(transaction) = transaction.filter(|transaction| !transaction.is_empty()) {
         body.insert("transaction".to_owned(), transaction.into());
     }
     let status = if refusal.code == ErrorCode::PERMIT2_ALLOWANCE_REQUIRED {

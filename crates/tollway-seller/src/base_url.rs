@@ -22,6 +22,11 @@ impl PublicBase {
         Err(fault.to_owned())
     }
 
+    /// The URL as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The URL of the resource at the path and query of `uri`. Safe to stand in a JSON string as it is.
     pub(crate) fn resource_url(&self, uri: &Uri) -> String {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::Parts;
-use tollway_core::{Clock, Facilitator, SchemeName, SellerScheme, SystemClock};
+use tollway_core::{Clock, Facilitator, Money, SchemeName, SellerScheme, SettlementWitness, SystemClock};
 use tollway_evm::AssetTable;
+use tollway_ledger::Ledger;
 
 use crate::cors::Cors;
+use crate::identifier::IdentifierRule;
 use crate::paywall::{Limits, RequestUri};
+use crate::phase::Confirmation;
+use crate::stored::StoredResponses;
 
 /// What a buyer may take by default, as the published sellers have it.
 pub(crate) const MAX_TIMEOUT_SECONDS: u64 = 300;
@@ -31,6 +35,11 @@ pub struct PaywallBuilder {
     pub(crate) max_verifies: usize,
     pub(crate) start_deadline: Duration,
     pub(crate) request_uri: Option<RequestUri>,
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
+    pub(crate) name: Option<String>,
+    pub(crate) stored: StoredResponses,
+    pub(crate) identifier: Option<IdentifierRule>,
+    pub(crate) confirmation: Option<Confirmation>,
 }
 
 /// A network accepted, as written.
@@ -64,6 +73,11 @@ impl PaywallBuilder {
             max_verifies: 1_024,
             start_deadline: Duration::from_secs(10),
             request_uri: None,
+            ledger: None,
+            name: None,
+            stored: StoredResponses::default(),
+            identifier: None,
+            confirmation: None,
         }
     }
 
@@ -148,6 +162,101 @@ impl PaywallBuilder {
     /// ```
     pub fn assets(mut self, assets: AssetTable) -> Self {
         self.assets = assets;
+        self
+    }
+
+    /// Sets where payments are remembered. By default that is this process's memory: after a restart only the chain
+    /// still refuses a used payment, and two processes behind one payTo do not know of each other. Sellers that share
+    /// a ledger serve each payment once among them.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_ledger::MemoryLedger;
+    /// let ledger = Arc::new(MemoryLedger::default());
+    /// let (one, other) = (builder().ledger(ledger.clone()).start().await?, builder().ledger(ledger).start().await?);
+    /// let running = ticket(&one).await?;
+    /// assert_eq!(other.reservation_count().await, Ok(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
+    /// Names this process among the sellers of its ledger, which lets it take over from itself at once when it is
+    /// started again. Two that run under one name stop each other: the later one goes on. By default the name is
+    /// random, and what an ended process held is free after ten seconds.
+    ///
+    /// ```
+    /// let builder = tollway_seller::Paywall::builder("https://api.example.com").name("shop-1");
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets which answers are kept for who presents the same payment again: small ones, for ten minutes, by default.
+    ///
+    /// ```
+    /// use tollway_seller::{Paywall, StoredResponses};
+    /// let builder = Paywall::builder("https://api.example.com")
+    ///     .stored_responses(StoredResponses::default().age_seconds(60).require_identifier());
+    /// ```
+    pub const fn stored_responses(mut self, stored: StoredResponses) -> Self {
+        self.stored = stored;
+        self
+    }
+
+    /// Declares the extension `payment-identifier` on every route: see
+    /// [`Priced::payment_identifier`](crate::Priced::payment_identifier).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::IdentifierRule;
+    /// let paywall = builder().payment_identifier(IdentifierRule::Optional).start().await?;
+    /// assert_eq!(asked(paywall.price("$0.01")?).await.extensions["payment-identifier"]["info"]["required"], false);
+    /// # Ok(()) }
+    /// ```
+    pub const fn payment_identifier(mut self, rule: IdentifierRule) -> Self {
+        self.identifier = Some(rule);
+        self
+    }
+
+    /// Has settlements of more than `above` confirmed by `witness`, on a node of the seller's own, before anything is
+    /// served for them: the facilitator's word is enough for no more than that. Of assets that do not stand for dollars
+    /// every one is confirmed. A success that the chain disproves is a bad answer, and the payment is held; one that the
+    /// chain does not show yet is pending.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_core::model::FacilitatorRequest;
+    /// use tollway_core::{BoxFuture, Network, SettlementWitness, Witnessed};
+    /// /// Sees no transfer in anything.
+    /// #[derive(Debug)]
+    /// struct Doubter;
+    /// impl SettlementWitness for Doubter {
+    ///     fn covers(&self, _: &Network) -> bool {
+    ///         true
+    ///     }
+    ///     fn confirm<'a>(&'a self, _: &'a FacilitatorRequest, _: &'a str) -> BoxFuture<'a, Witnessed> {
+    ///         Box::pin(std::future::ready(Witnessed::Disproved))
+    ///     }
+    /// }
+    /// let paywall = builder().confirm_settlements(Arc::new(Doubter), "$0.005".parse()?).start().await?;
+    /// let denial = ticket(&paywall).await?.settle(tollway_seller::Charge::Full).await.unwrap_err();
+    /// assert_eq!(denial.code(), "facilitator_bad_answer");
+    /// # Ok(()) }
+    /// ```
+    pub fn confirm_settlements(mut self, witness: Arc<dyn SettlementWitness>, above: Money) -> Self {
+        self.confirmation = Some(Confirmation { witness, above });
         self
     }
 

@@ -7,12 +7,14 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-CREDIT, Idempotent-Replayed, Retry-After",
+);
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 /// Published clients send `Access-Control-Expose-Headers` as a request header.
-const ALLOWED: &str = "PAYMENT-SIGNATURE, X-PAYMENT, Access-Control-Expose-Headers, Content-Type";
+const ALLOWED: &str =
+    "PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT, Access-Control-Expose-Headers, Content-Type";
 /// More than any real preflight asks for.
 const MAX_REQUESTED_BYTES: usize = 4096;
 

@@ -5,6 +5,7 @@ use std::fmt;
 use tollway_core::model::SettleResponse;
 use tollway_core::wire::WireError;
 use tollway_core::{ErrorCode, FacilitatorError, Refusal};
+use tollway_ledger::{LedgerError, StoredResponse};
 
 /// The longest path of a field that is told on in a facilitator's name.
 const MAX_PATH_BYTES: usize = 128;
@@ -20,10 +21,14 @@ pub enum Denial {
     /// The payment has bought this very request already.
     AlreadyUsed {
         /// The rule it breaks.
-        refusal: Refusal,
-        /// The transaction that moved the money.
+        refusal: Box<Refusal>,
+        /// The transaction that moved the money; empty while it is settled in the background.
         transaction: String,
+        /// The answer it bought, if that was kept and this presentation may have it.
+        answer: Option<Box<StoredResponse>>,
     },
+    /// The client's own name for the payment names another payment or request.
+    IdentifierTaken,
     /// The same payment for the same request is being served right now.
     InProgress,
     /// The table of reservations is full: nothing can be served safely.
@@ -38,6 +43,13 @@ pub enum Denial {
         /// What happened.
         error: FacilitatorError,
         /// Whether the payment is held because its fate is unknown.
+        held: bool,
+    },
+    /// The ledger did not do what it was asked.
+    Ledger {
+        /// What happened.
+        error: LedgerError,
+        /// Whether the payment is held: it may have settled.
         held: bool,
     },
     /// The seller's own fault: nobody was charged. The text is for the log, not for the buyer.
@@ -58,8 +70,10 @@ impl Denial {
     pub fn code(&self) -> &str {
         match self {
             Self::Malformed(error) => error.code.as_str(),
-            Self::Refused(refusal) | Self::AlreadyUsed { refusal, .. } => refusal.code.as_str(),
+            Self::Refused(refusal) => refusal.code.as_str(),
+            Self::AlreadyUsed { refusal, .. } => refusal.code.as_str(),
             Self::InProgress => "payment_in_progress",
+            Self::IdentifierTaken => "payment_identifier_conflict",
             Self::Full => "paywall_full",
             Self::Pending(_) => ErrorCode::SETTLEMENT_PENDING.as_str(),
             Self::SettleFailed(response) => {
@@ -71,8 +85,14 @@ impl Denial {
                 }
                 _ => "facilitator_unavailable",
             },
+            Self::Ledger { .. } => "ledger_unavailable",
             Self::Internal(_) => "internal_error",
         }
+    }
+
+    /// The ledger failed before anything was at stake.
+    pub(crate) const fn unwritten(error: LedgerError) -> Self {
+        Self::Ledger { error, held: false }
     }
 
     /// The facilitator failed before anything was at stake.
@@ -95,6 +115,7 @@ impl fmt::Display for Denial {
             Self::Refused(refusal) => write!(f, "payment refused: {code}: {refusal}"),
             Self::AlreadyUsed { refusal, .. } => write!(f, "payment already used: {code}: {refusal}"),
             Self::InProgress => f.write_str("the same payment for the same request is being served"),
+            Self::IdentifierTaken => f.write_str("the payment identifier names another payment or request"),
             Self::Full => f.write_str("the table of reservations is full"),
             Self::Pending(response) => write!(f, "settlement pending: transaction {}", response.transaction),
             Self::SettleFailed(response) => {
@@ -103,6 +124,8 @@ impl fmt::Display for Denial {
             }
             Self::Facilitator { error, held: true } => write!(f, "{error}; the payment is held"),
             Self::Facilitator { error, held: false } => write!(f, "{error}"),
+            Self::Ledger { error, held: true } => write!(f, "{error}; the payment is held"),
+            Self::Ledger { error, held: false } => write!(f, "{error}"),
             Self::Internal(fault) => write!(f, "the seller's own fault: {fault}"),
         }
     }

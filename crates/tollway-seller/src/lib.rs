@@ -6,34 +6,46 @@
 //! - [`HttpFacilitator`]: a facilitator somewhere else.
 //!
 //! What does not live here: schemes and signatures (`tollway-evm`), settling on chain (`tollway-facilitator`),
-//! the wire formats (`tollway-core`), durable state.
+//! the wire formats (`tollway-core`), the stores of durable state
+//! (`tollway-ledger`).
 
 mod answer;
+mod background;
 mod base_url;
 mod body;
 mod builder;
 mod cache;
 mod challenge;
 mod cors;
+mod credit;
 mod denial;
 mod http_facilitator;
+mod identifier;
+mod keeper;
+mod membership;
 mod offers;
 mod overrides;
 mod paywall;
 mod phase;
 mod priced;
 mod reservation;
+mod route;
 mod service;
 mod start;
+mod stored;
+mod telemetry;
 
 pub use body::PaidBody;
 pub use builder::PaywallBuilder;
 pub use cors::Cors;
 pub use denial::Denial;
 pub use http_facilitator::{FacilitatorUrlError, HttpFacilitator};
+pub use identifier::IdentifierRule;
 pub use offers::{Offers, PriceError};
 pub use paywall::Paywall;
 pub use phase::{Charge, CheckedPayment, Receipt, Ticket};
 pub use priced::{BoxError, IntoPrice, Priced};
+pub use route::BackgroundLimits;
 pub use service::{Payment, PaywallService};
 pub use start::StartError;
+pub use stored::StoredResponses;

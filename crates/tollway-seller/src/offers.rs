@@ -9,6 +9,8 @@ use tollway_core::{
 };
 
 use crate::challenge::Challenge;
+use crate::identifier;
+use crate::route::Route;
 
 /// What an unpaid request is told.
 const PAYMENT_REQUIRED_TEXT: &str = "Payment required";
@@ -17,7 +19,7 @@ const PAYMENT_REQUIRED_TEXT: &str = "Payment required";
 #[derive(Clone, Debug)]
 pub struct Offers {
     pub(crate) list: Vec<Offer>,
-    pub(crate) flow: PaymentFlow,
+    pub(crate) route: Route,
     pub(crate) about: About,
     pub(crate) challenge: Challenge,
 }
@@ -84,6 +86,9 @@ pub enum PriceError {
     /// An amount of an asset, and several networks it could be on.
     #[error("an amount of an asset needs its network, as several networks are accepted: use price_on()")]
     WhichNetwork,
+    /// `background` on a price that is paid upfront.
+    #[error("what is paid upfront cannot be settled in the background")]
+    Upfront,
     /// `also` on a dynamic price.
     #[error("a dynamic price returns all of its prices itself")]
     Dynamic,
@@ -97,17 +102,23 @@ pub enum PriceError {
 
 impl Offers {
     /// Assembles what is asked of a request from offers made by [`offers_of_tags`].
-    pub(crate) fn assemble(mut list: Vec<Offer>, flow: PaymentFlow, about: About) -> Self {
-        if flow != PaymentFlow::Authorization {
-            for offer in &mut list {
-                offer.requirements.extra.insert("paymentFlow".to_owned(), flow.as_str().into());
+    pub(crate) fn assemble(mut list: Vec<Offer>, route: Route, mut about: About) -> Self {
+        for extra in list.iter_mut().map(|offer| &mut offer.requirements.extra) {
+            if route.flow != PaymentFlow::Authorization {
+                extra.insert("paymentFlow".to_owned(), route.flow.as_str().into());
             }
+            if let Some(confirmations) = route.confirmations {
+                extra.insert("confirmations".to_owned(), confirmations.into());
+            }
+        }
+        if let Some(rule) = route.identifier {
+            about.extensions.insert(identifier::NAME.to_owned(), identifier::declaration(rule).into());
         }
         let error = Some(PAYMENT_REQUIRED_TEXT.to_owned());
         let v2 = payment_required(&list, &about, X402Version::V2, "", error.clone());
         let v1 = payment_required(&list, &about, X402Version::V1, "", error);
         let challenge = Challenge::new(&v2, &v1);
-        Self { list, flow, about, challenge }
+        Self { list, route, about, challenge }
     }
 
     /// The terms offered, the seller's favourite first. Amounts are atomic units of their asset.
@@ -138,7 +149,7 @@ impl Offers {
     /// # Ok(()) }
     /// ```
     pub const fn flow(&self) -> PaymentFlow {
-        self.flow
+        self.route.flow
     }
 
     /// The `PaymentRequired` (specification v2, section 5.1) for the resource at `url`, or at the one that

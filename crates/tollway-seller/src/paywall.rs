@@ -1,6 +1,6 @@
 //! The paywall: what every priced route of a seller shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Uri;
@@ -8,15 +8,21 @@ use http::request::Parts;
 use tokio::sync::Semaphore;
 use tollway_core::model::PaymentPayload;
 use tollway_core::{Clock, Facilitator, Fingerprint, Network, Price};
+use tollway_ledger::LedgerError;
 
+use crate::background::Debts;
 use crate::base_url::PublicBase;
 use crate::builder::PaywallBuilder;
 use crate::cors::Cors;
+use crate::credit::Seal;
 use crate::denial::Denial;
+use crate::identifier::IdentifierRule;
+use crate::keeper::Keeper;
 use crate::offers::{Offers, PriceError, Rail, Tag};
-use crate::phase::{CheckedPayment, Ticket, admit};
+use crate::phase::{CheckedPayment, Confirmation, Presentation, Ticket, admit};
 use crate::priced::{BoxError, IntoPrice, Priced};
 use crate::reservation::Reservations;
+use crate::stored::StoredResponses;
 
 /// A started paywall. Clones share its reservations: one authorization buys one thing across all of them.
 ///
@@ -51,6 +57,13 @@ pub(crate) struct Core {
     pub(crate) verify_permits: Semaphore,
     pub(crate) cors: Cors,
     pub(crate) request_uri: Option<RequestUri>,
+    pub(crate) stored: StoredResponses,
+    pub(crate) identifier: Option<IdentifierRule>,
+    pub(crate) debts: Debts,
+    pub(crate) seal: Seal,
+    pub(crate) confirmation: Option<Confirmation>,
+    /// Started once all of this stands.
+    pub(crate) keeper: OnceLock<Keeper>,
 }
 
 /// Reads the URI a buyer asked for where a router has shortened it.
@@ -149,7 +162,8 @@ impl Paywall {
     }
 
     /// Holds a payment for the resource at `resource_url` against `offers`: every rule that needs nobody
-    /// else, signature included. For any transport; the HTTP layer is built on it.
+    /// else, signature included. For any transport; the HTTP layer is built on it. A payment that expired a short while
+    /// ago passes, for it may have been under way then; [`Self::admit`] knows.
     ///
     /// # Errors
     /// [`Denial::Malformed`] and [`Denial::Refused`].
@@ -196,11 +210,14 @@ impl Paywall {
     /// # Ok(()) }
     /// ```
     pub async fn admit(&self, payment: CheckedPayment, fingerprint: Fingerprint) -> Result<Ticket, Denial> {
-        admit::admit(&self.core, payment, fingerprint).await
+        admit::admit(&self.core, payment, Presentation { fingerprint, presented: None }).await
     }
 
-    /// How many payments are remembered, served ones until they could not be used again anyway: for
+    /// How many payments the ledger remembers, about, served ones until they could not be used again anyway: for
     /// metrics.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: the ledger did not answer.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
@@ -208,11 +225,11 @@ impl Paywall {
     /// # async fn main() -> Result<(), tollway_seller::Denial> {
     /// let paywall = paywall().await;
     /// let ticket = ticket(&paywall).await?;
-    /// assert_eq!(paywall.reservation_count(), 1);
+    /// assert_eq!(paywall.reservation_count().await, Ok(1));
     /// # Ok(()) }
     /// ```
-    pub fn reservation_count(&self) -> usize {
-        self.core.reservations.reservation_count()
+    pub async fn reservation_count(&self) -> Result<u64, LedgerError> {
+        self.core.reservations.reservation_count().await
     }
 
     fn tag_on(&self, network: &str, price: impl IntoPrice) -> Result<Tag, PriceError> {

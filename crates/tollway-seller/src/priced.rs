@@ -7,8 +7,10 @@ use tollway_core::model::PaymentFlow;
 use tollway_core::{BoxFuture, JsonObject, Money, Price};
 
 use crate::base_url::json_safe;
+use crate::identifier::IdentifierRule;
 use crate::offers::{About, Offer, Offers, PriceError, Tag, offers_of_tags};
 use crate::paywall::Core;
+use crate::route::{BackgroundLimits, Route};
 use crate::service::{Gate, PaywallService};
 
 /// Any error, for closures.
@@ -30,7 +32,7 @@ pub(crate) type PriceFn =
 pub struct Priced {
     core: Arc<Core>,
     source: Source,
-    flow: PaymentFlow,
+    route: Route,
     about: About,
     /// Made when first layered, then shared: axum layers a handler anew for every connection.
     gate: Arc<OnceLock<Arc<Gate>>>,
@@ -54,8 +56,8 @@ impl Priced {
 
     fn new(core: &Arc<Core>, source: Source) -> Self {
         let core = Arc::clone(core);
-        let (flow, about, gate) = (PaymentFlow::default(), About::default(), Arc::default());
-        Self { core, source, flow, about, gate }
+        let route = Route { identifier: core.identifier, ..Route::default() };
+        Self { core, source, route, about: About::default(), gate: Arc::default() }
     }
 
     /// Describes the resource to buyers: `description` (specification v2, section 5.1.2).
@@ -123,7 +125,8 @@ impl Priced {
     }
 
     /// Settles before the handler runs: for side effects and streams. A handler that then fails leaves the
-    /// buyer a credit: the same request with the same payment is served without a new charge.
+    /// buyer a credit: the same request with the same payment is served without a new charge. This ends
+    /// [`Self::background`].
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
@@ -134,7 +137,69 @@ impl Priced {
     /// # Ok(()) }
     /// ```
     pub fn upfront(mut self) -> Self {
-        self.flow = PaymentFlow::Upfront;
+        self.route.flow = PaymentFlow::Upfront;
+        self.route.background = None;
+        self.changed()
+    }
+
+    /// Lets the answer leave before the payment has settled, while no more than `limits` is owed: the payment is verified
+    /// and reserved, the handler runs, what is owed is written down, the answer leaves without a receipt
+    /// (`PAYMENT-RESPONSE`), and it settles at once in the background, by this process or, if it ends, by another on
+    /// the same ledger. What then fails to settle is the seller's loss, and stays counted against its payer. Above the
+    /// limits, near the payment's expiry and for assets that do not stand for dollars it settles before the answer
+    /// leaves, as it does without this.
+    ///
+    /// # Errors
+    /// [`PriceError::Upfront`] after [`Self::upfront`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::BackgroundLimits;
+    /// let limits = BackgroundLimits { per_payer: "$0.10".parse()?, in_all: "$5".parse()? };
+    /// let priced = paywall().await.price("$0.01")?.background(limits.clone())?;
+    /// assert!(priced.upfront().background(limits).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn background(mut self, limits: BackgroundLimits) -> Result<Self, PriceError> {
+        if self.route.flow != PaymentFlow::Authorization {
+            return Err(PriceError::Upfront);
+        }
+        self.route.background = Some(limits);
+        Ok(self.changed())
+    }
+
+    /// Declares the extension `payment-identifier`: the buyer's own name for the payment. One name stands for one
+    /// payment of one request; with another it is answered with 409.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::IdentifierRule;
+    /// let priced = paywall().await.price("$0.01")?.payment_identifier(IdentifierRule::Required);
+    /// assert_eq!(asked(priced).await.extensions["payment-identifier"]["info"]["required"], true);
+    /// # Ok(()) }
+    /// ```
+    pub fn payment_identifier(mut self, rule: IdentifierRule) -> Self {
+        self.route.identifier = Some(rule);
+        self.changed()
+    }
+
+    /// Asks for `count` blocks on top of the payment's own before it counts as settled: `extra.confirmations`, for a
+    /// facilitator that honours it.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$5")?.confirmations(3)).await;
+    /// assert_eq!(asked.accepts[0].extra["confirmations"], 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn confirmations(mut self, count: u32) -> Self {
+        self.route.confirmations = Some(count);
         self.changed()
     }
 
@@ -188,7 +253,9 @@ impl Priced {
     /// ```
     pub fn offers(&self) -> Option<Offers> {
         match &self.source {
-            Source::Fixed(offers) => Some(Offers::assemble(offers.clone(), self.flow, self.about.clone())),
+            Source::Fixed(offers) => {
+                Some(Offers::assemble(offers.clone(), self.route.clone(), self.about.clone()))
+            }
             Source::Dynamic(_) => None,
         }
     }
@@ -212,12 +279,13 @@ impl Priced {
     fn gate(&self) -> Gate {
         let pricing = match &self.source {
             Source::Fixed(offers) => {
-                let offers = Offers::assemble(offers.clone(), self.flow, self.about.clone());
+                let offers = Offers::assemble(offers.clone(), self.route.clone(), self.about.clone());
                 warn_of_size(&offers);
                 Pricing::Fixed(Arc::new(offers))
             }
             Source::Dynamic(price) => {
-                Pricing::Dynamic { price: Arc::clone(price), flow: self.flow, about: self.about.clone() }
+                let (route, about) = (Box::new(self.route.clone()), Box::new(self.about.clone()));
+                Pricing::Dynamic { price: Arc::clone(price), route, about }
             }
         };
         Gate::new(Arc::clone(&self.core), pricing)
@@ -243,29 +311,32 @@ fn warn_of_size(offers: &Offers) {
 
 impl std::fmt::Debug for Priced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Priced").field("flow", &self.flow).field("about", &self.about).finish_non_exhaustive()
+        f.debug_struct("Priced")
+            .field("route", &self.route)
+            .field("about", &self.about)
+            .finish_non_exhaustive()
     }
 }
 
 /// Where a request's offers come from.
 pub(crate) enum Pricing {
     Fixed(Arc<Offers>),
-    Dynamic { price: PriceFn, flow: PaymentFlow, about: About },
+    Dynamic { price: PriceFn, route: Box<Route>, about: Box<About> },
 }
 
 impl Pricing {
     /// The offers for a request; none if it is free. An error is the seller's, and nothing is served.
     pub(crate) async fn offers(&self, core: &Core, parts: &Parts) -> Result<Option<Arc<Offers>>, BoxError> {
-        let (price, flow, about) = match self {
+        let (price, route, about) = match self {
             Self::Fixed(offers) => return Ok(Some(Arc::clone(offers))),
-            Self::Dynamic { price, flow, about } => (price, flow, about),
+            Self::Dynamic { price, route, about } => (price, route, about),
         };
         let Some(prices) = tokio::time::timeout(core.limits.price_timeout, price(parts)).await?? else {
             return Ok(None);
         };
         let tags: Vec<Tag> = prices.into_iter().map(|price| Tag { network: None, price }).collect();
         let list = offers_of_tags(&core.rails, &tags)?;
-        Ok(Some(Arc::new(Offers::assemble(list, *flow, about.clone()))))
+        Ok(Some(Arc::new(Offers::assemble(list, Route::clone(route), About::clone(about)))))
     }
 }
 
@@ -273,8 +344,8 @@ impl std::fmt::Debug for Pricing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fixed(offers) => f.debug_tuple("Fixed").field(offers).finish(),
-            Self::Dynamic { flow, .. } => {
-                f.debug_struct("Dynamic").field("flow", flow).finish_non_exhaustive()
+            Self::Dynamic { route, .. } => {
+                f.debug_struct("Dynamic").field("route", route).finish_non_exhaustive()
             }
         }
     }

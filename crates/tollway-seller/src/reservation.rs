@@ -1,33 +1,65 @@
-//! Reservations: the exclusive right to act on one authorization for one request, in memory.
+//! Reservations: the exclusive right to act on one authorization for one request, over the ledger.
 //!
-//! A reservation is claimed before anything is served and finished by dropping its [`Hold`], whatever way the
-//! request ends: answered, cancelled or panicked. While a hold lives the reservation is running.
+//! A reservation is claimed before anything is served. Its [`Hold`] is finished where the request ends, and waited for
+//! there; a hold that is dropped instead (the buyer hung up, the handler panicked) finishes in the background. What lives
+//! here: the right and its end. What does not: where it is written (`tollway-ledger`), and what a payment has come to
+//! (`phase`).
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tollway_core::{AuthorizationKey, Clock, Fingerprint, UnixTime};
+use tollway_ledger::{
+    Claim, Fate, Finish, Finished, Ledger, LedgerError, NewReservation, OwedLimits, PaymentIdentifier,
+    StoredResponse, Token,
+};
+
+use crate::membership::{LEDGER_DEADLINE, Membership, bounded};
 
 /// How long after its expiry an authorization is still remembered, for clocks that differ.
-const MARGIN_SECONDS: u64 = 60;
+pub(crate) const MARGIN_SECONDS: u64 = 60;
 /// A settled nonce is refused by the chain itself; this long it is refused here.
-const SETTLED_SECONDS: u64 = 600;
+pub(crate) const SETTLED_SECONDS: u64 = 600;
 /// The longest a payment that did not come to an end is remembered, whatever expiry its payer chose.
-const UNFINISHED_SECONDS: u64 = 24 * 3600;
+pub(crate) const UNFINISHED_SECONDS: u64 = 24 * 3600;
+/// How many holds may wait to be finished in the background. Above that they stay running until this seller ends.
+const MAX_FINISHING: usize = 10_000;
+/// How long a finish is tried in the background.
+const FINISH_FOR: Duration = Duration::from_secs(600);
+/// How long a claim whose answer was lost may take to show up, to be given back.
+const GIVE_BACK_FOR: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The table of reservations.
+/// This seller's way to the reservations.
 #[derive(Debug)]
 pub(crate) struct Reservations {
-    table: Mutex<Table>,
-    max_entries: usize,
+    ledger: Arc<dyn Ledger>,
+    pub(crate) membership: Membership,
     clock: Arc<dyn Clock>,
+    capacity: u64,
+    next_token: AtomicU64,
+    finishing: AtomicUsize,
+    runtime: Handle,
+}
+
+/// What is to be reserved.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) key: AuthorizationKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) payer: String,
+    pub(crate) identifier: Option<PaymentIdentifier>,
+    pub(crate) valid_before: UnixTime,
 }
 
 /// What claiming a reservation came to.
 #[derive(Debug)]
-pub(crate) enum Claim {
+pub(crate) enum Claimed {
     /// The first time: verify, then serve.
     Fresh(Arc<Hold>),
     /// Presented again after a settlement that is pending, failed, or whose answer was never delivered:
@@ -35,257 +67,254 @@ pub(crate) enum Claim {
     Again(Arc<Hold>),
     /// The same payment for the same request is running.
     Running,
-    /// It has bought this request; the transaction.
-    Settled(String),
+    /// It has bought this request.
+    Delivered { transaction: String, response: Option<StoredResponse> },
     /// It is bound to another request.
     Elsewhere,
+    /// The payment identifier names something else.
+    IdentifierTaken,
     /// No room.
     Full,
 }
 
-/// What will be true of the payment once its hold is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Nothing was settled: the payment is free again.
-    Released,
-    /// Sent to settle, fate unknown, or settled and not delivered; the transaction, if known.
-    Pending(String),
-    /// The settlement failed.
-    Failed,
-    /// Settled and delivered.
-    Delivered(String),
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    entries: HashMap<AuthorizationKey, Entry>,
-    /// When to look at which entry. One place per entry at most.
-    expiries: BinaryHeap<Reverse<(UnixTime, AuthorizationKey)>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    fingerprint: Fingerprint,
-    state: State,
-    valid_before: UnixTime,
-    drop_after: UnixTime,
-    is_queued: bool,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    Running,
-    Ended(Fate),
-}
-
 impl Reservations {
-    pub(crate) fn new(max_entries: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { table: Mutex::default(), max_entries, clock }
+    pub(crate) fn new(
+        ledger: Arc<dyn Ledger>,
+        membership: Membership,
+        clock: Arc<dyn Clock>,
+        capacity: usize,
+    ) -> Result<Self, getrandom::Error> {
+        // A random start and steps of one: tokens differ within a seller for certain, and between sellers as well as.
+        let next_token = AtomicU64::new(getrandom::u64()?);
+        let capacity = u64::try_from(capacity).unwrap_or(u64::MAX);
+        let (finishing, runtime) = (AtomicUsize::new(0), Handle::current());
+        Ok(Self { ledger, membership, clock, capacity, next_token, finishing, runtime })
     }
 
-    /// Claims `key` for the request `fingerprint`, or tells its state: one atomic step.
-    pub(crate) fn reservation_insert(
-        self: &Arc<Self>,
-        key: &AuthorizationKey,
-        fingerprint: Fingerprint,
-        valid_before: UnixTime,
-    ) -> Claim {
-        let mut table = self.table.lock();
-        table.sweep(self.clock.now());
-        if let Some(entry) = table.entries.get_mut(key) {
-            if entry.fingerprint != fingerprint {
-                return Claim::Elsewhere;
-            }
-            return match entry.state.clone() {
-                State::Running => Claim::Running,
-                State::Ended(Fate::Delivered(transaction)) => Claim::Settled(transaction),
-                State::Ended(fate) => {
-                    entry.state = State::Running;
-                    Claim::Again(Hold::new(self, key, fate))
-                }
-            };
-        }
-        if table.entries.len() >= self.max_entries {
-            return Claim::Full;
-        }
-        let drop_after = UnixTime(u64::MAX);
-        let state = State::Running;
-        let entry = Entry { fingerprint, state, valid_before, drop_after, is_queued: false };
-        table.entries.insert(key.clone(), entry);
-        Claim::Fresh(Hold::new(self, key, Fate::Released))
+    /// The ledger itself.
+    pub(crate) fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
     }
 
-    /// Whether `key` is held and did not come to an end.
-    pub(crate) fn reservation_is_open(&self, key: &AuthorizationKey) -> bool {
-        let table = self.table.lock();
-        let entry = table.entries.get(key);
-        entry.is_some_and(|entry| !matches!(entry.state, State::Ended(Fate::Delivered(_))))
+    /// Claims what is wanted, or tells its state: one step of the ledger's.
+    pub(crate) async fn reservation_insert(self: &Arc<Self>, wanted: Wanted) -> Result<Claimed, LedgerError> {
+        let store = Arc::clone(self);
+        // In a task of its own: a buyer who hangs up now must not leave a claim whose answer nobody hears.
+        let claim = tokio::spawn(async move { store.claim(wanted).await });
+        claim.await.unwrap_or_else(|_| Err(LedgerError::Unavailable("the claim broke off".to_owned())))
+    }
+
+    /// Whether `key` is reserved and did not come to an end.
+    pub(crate) async fn reservation_is_open(&self, key: &AuthorizationKey) -> Result<bool, LedgerError> {
+        bounded(self.ledger.reservation_is_open(key, self.clock.now())).await
     }
 
     /// How many reservations are remembered.
-    pub(crate) fn reservation_count(&self) -> usize {
-        self.table.lock().entries.len()
+    pub(crate) async fn reservation_count(&self) -> Result<u64, LedgerError> {
+        bounded(self.ledger.reservation_count()).await
     }
 
-    fn reservation_finish(&self, hold: &Hold) {
-        let fate = hold.fate.lock().clone();
-        let now = self.clock.now();
-        let mut table = self.table.lock();
-        let Some(entry) = table.entries.get_mut(&hold.key) else { return };
-        let expired = entry.valid_before.plus_seconds(MARGIN_SECONDS);
-        entry.drop_after = match &fate {
-            Fate::Released => {
-                table.entries.remove(&hold.key);
+    async fn claim(self: Arc<Self>, wanted: Wanted) -> Result<Claimed, LedgerError> {
+        let Some(member) = self.membership.member().await else {
+            return Err(LedgerError::Unavailable("this seller is no member of it now".to_owned()));
+        };
+        let hold = Hold::new(&self, &wanted);
+        let new = NewReservation {
+            key: wanted.key,
+            fingerprint: wanted.fingerprint,
+            payer: wanted.payer,
+            identifier: wanted.identifier,
+            member,
+            token: hold.token,
+            valid_before: wanted.valid_before,
+            now: self.clock.now(),
+            capacity: self.capacity,
+        };
+        // An error drops the hold, and with it goes back what may have been claimed.
+        Ok(match bounded(self.ledger.reservation_insert(new)).await? {
+            Claim::Fresh => Claimed::Fresh(hold.claimed(Fate::Released)),
+            Claim::Again(fate) => Claimed::Again(hold.claimed(fate)),
+            other => {
+                hold.state.lock().is_over = true;
+                match other {
+                    Claim::Delivered { transaction, response } => {
+                        Claimed::Delivered { transaction, response }
+                    }
+                    Claim::Elsewhere => Claimed::Elsewhere,
+                    Claim::IdentifierTaken => Claimed::IdentifierTaken,
+                    Claim::Full => Claimed::Full,
+                    _ => Claimed::Running,
+                }
+            }
+        })
+    }
+
+    /// Until when a payment with this fate is remembered.
+    fn keep_until(&self, fate: &Fate, valid_before: UnixTime, now: UnixTime) -> UnixTime {
+        let expired = valid_before.plus_seconds(MARGIN_SECONDS);
+        let soon = now.plus_seconds(SETTLED_SECONDS);
+        match fate {
+            // Presented again it is fresh, and the facilitator is asked to verify a spent nonce.
+            Fate::Delivered(_) => expired.min(soon),
+            _ => expired.max(soon).min(now.plus_seconds(UNFINISHED_SECONDS)),
+        }
+    }
+
+    /// Writes an end down when its request is gone.
+    fn finish_later(self: &Arc<Self>, finish: Finish, is_unsure: bool) {
+        if self.finishing.fetch_add(1, Ordering::SeqCst) >= MAX_FINISHING {
+            self.finishing.fetch_sub(1, Ordering::SeqCst);
+            tracing::error!(key = %finish.key, "too many reservations wait for the ledger: this one stays held");
+            return;
+        }
+        let store = Arc::clone(self);
+        self.runtime.spawn(async move {
+            store.finish_patiently(finish, is_unsure).await;
+            store.finishing.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+
+    async fn finish_patiently(&self, finish: Finish, is_unsure: bool) {
+        let patience = if is_unsure { GIVE_BACK_FOR } else { FINISH_FOR };
+        let give_up = Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match bounded(self.ledger.reservation_finish(finish.clone())).await {
+                // A claim whose answer was lost may still arrive after its end.
+                Ok(_) if is_unsure => {}
+                Ok(_) => return,
+                Err(error) => tracing::warn!(%error, key = %finish.key, "a reservation is not finished yet"),
+            }
+            if Instant::now() + pause >= give_up {
+                if !is_unsure {
+                    tracing::error!(key = %finish.key, "a reservation stays held until this seller ends");
+                }
                 return;
             }
-            // Presented again it is fresh, and the facilitator is asked to verify a spent nonce.
-            Fate::Delivered(_) => expired.min(now.plus_seconds(SETTLED_SECONDS)),
-            Fate::Pending(_) | Fate::Failed => {
-                expired.max(now.plus_seconds(SETTLED_SECONDS)).min(now.plus_seconds(UNFINISHED_SECONDS))
-            }
-        };
-        entry.state = State::Ended(fate);
-        if !entry.is_queued {
-            entry.is_queued = true;
-            let place = Reverse((entry.drop_after, hold.key.clone()));
-            table.expiries.push(place);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
-impl Table {
-    /// Forgets what has expired. An entry that is running, or was given more time, keeps its place.
-    fn sweep(&mut self, now: UnixTime) {
-        while self.expiries.peek().is_some_and(|Reverse((at, _))| *at < now) {
-            let Some(Reverse((_, key))) = self.expiries.pop() else { return };
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            match entry.state {
-                // It queues again when it ends.
-                State::Running => entry.is_queued = false,
-                State::Ended(_) if entry.drop_after >= now => {
-                    let place = Reverse((entry.drop_after, key));
-                    self.expiries.push(place);
-                }
-                State::Ended(_) => {
-                    self.entries.remove(&key);
-                }
-            }
-        }
-    }
-}
-
-/// A running reservation. Shared by the request and its settlement; the last of them to go finishes it.
+/// A running reservation. Shared by the request and its settlement; what is not finished when the last of them goes, is
+/// then.
 #[derive(Debug)]
 pub(crate) struct Hold {
     store: Arc<Reservations>,
     key: AuthorizationKey,
-    fate: Mutex<Fate>,
+    token: Token,
+    valid_before: UnixTime,
+    state: Mutex<HoldState>,
+}
+
+#[derive(Debug)]
+struct HoldState {
+    fate: Fate,
+    /// Remembered at least so long, whatever its fate.
+    keep_until: UnixTime,
+    /// Whether the claim's answer was never heard.
+    is_unsure: bool,
+    is_over: bool,
 }
 
 impl Hold {
-    fn new(store: &Arc<Reservations>, key: &AuthorizationKey, fate: Fate) -> Arc<Self> {
-        Arc::new(Self { store: Arc::clone(store), key: key.clone(), fate: Mutex::new(fate) })
+    /// A hold for a claim still to be made. Dropped before its answer is there, what it may have claimed rests as before.
+    fn new(store: &Arc<Reservations>, wanted: &Wanted) -> Self {
+        let token = Token(store.next_token.fetch_add(1, Ordering::SeqCst));
+        let state =
+            HoldState { fate: Fate::Released, keep_until: UnixTime(0), is_unsure: true, is_over: false };
+        let (store, state) = (Arc::clone(store), Mutex::new(state));
+        Self { store, key: wanted.key.clone(), token, valid_before: wanted.valid_before, state }
     }
 
-    /// Writes down what is true if everything stops here. Called before acting, then again with the result.
+    fn claimed(self, fate: Fate) -> Arc<Self> {
+        {
+            let mut state = self.state.lock();
+            state.fate = fate;
+            state.is_unsure = false;
+        }
+        Arc::new(self)
+    }
+
+    /// What is shown to finish it.
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Notes what is true if everything stops here. Called before acting, then again with the result.
     pub(crate) fn set_fate(&self, fate: Fate) {
-        *self.fate.lock() = fate;
+        self.state.lock().fate = fate;
     }
 
-    /// What is written down.
+    /// What is noted.
     pub(crate) fn fate(&self) -> Fate {
-        self.fate.lock().clone()
+        self.state.lock().fate.clone()
+    }
+
+    /// Has the payment remembered until `time` at least.
+    pub(crate) fn keep_until(&self, time: UnixTime) {
+        let mut state = self.state.lock();
+        state.keep_until = state.keep_until.max(time);
+    }
+
+    /// Writes `fate` down and waits for it. After an error, and for who stops waiting, the hold lives on, and what is
+    /// noted is written when it is dropped.
+    pub(crate) async fn finish(
+        &self,
+        fate: Fate,
+        response: Option<StoredResponse>,
+        owed_limits: Option<OwedLimits>,
+    ) -> Result<Finished, LedgerError> {
+        let give_up = Instant::now() + LEDGER_DEADLINE;
+        let finish = self.finish_of(fate, response, owed_limits);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let written = bounded(self.store.ledger.reservation_finish(finish.clone())).await;
+            match written {
+                Ok(Finished::OverLimit) => return Ok(Finished::OverLimit),
+                Ok(finished) => {
+                    self.state.lock().is_over = true;
+                    return Ok(finished);
+                }
+                Err(error @ LedgerError::Corrupt(_)) => return Err(error),
+                Err(error) if Instant::now() + pause >= give_up => return Err(error),
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause *= 2;
+        }
+    }
+
+    /// Writes down what is noted: no answer that was paid for depends on it.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.finish(self.fate(), None, None).await {
+            tracing::warn!(%error, key = %self.key, "a reservation is finished in the background");
+        }
+    }
+
+    fn finish_of(
+        &self,
+        fate: Fate,
+        response: Option<StoredResponse>,
+        owed_limits: Option<OwedLimits>,
+    ) -> Finish {
+        let now = self.store.clock.now();
+        let expires = response.as_ref().map_or(UnixTime(0), |response| response.expires);
+        let least = self.state.lock().keep_until.max(expires);
+        let keep_until = self.store.keep_until(&fate, self.valid_before, now).max(least);
+        Finish { key: self.key.clone(), token: self.token, fate, response, keep_until, owed_limits, now }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.store.reservation_finish(self);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tollway_core::{AuthorizationKey, Fingerprint, ManualClock, UnixTime};
-
-    use super::{Claim, Fate, Reservations};
-
-    fn fingerprint(path: &str) -> Fingerprint {
-        Fingerprint::of("GET", &format!("https://x/{path}").parse().unwrap(), b"")
-    }
-
-    fn store(max: usize) -> (Arc<Reservations>, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock::new(UnixTime(1_000)));
-        (Arc::new(Reservations::new(max, clock.clone())), clock)
-    }
-
-    fn claim(store: &Arc<Reservations>, key: &str, valid_before: u64) -> Claim {
-        store.reservation_insert(&AuthorizationKey::new(key), fingerprint("a"), UnixTime(valid_before))
-    }
-
-    fn end(claim: Claim, fate: Fate) {
-        match claim {
-            Claim::Fresh(hold) | Claim::Again(hold) => hold.set_fate(fate),
-            other => panic!("no hold: {other:?}"),
+        let (is_over, is_unsure, fate) = {
+            let state = self.state.lock();
+            (state.is_over, state.is_unsure, state.fate.clone())
+        };
+        if !is_over {
+            let finish = self.finish_of(fate, None, None);
+            self.store.finish_later(finish, is_unsure);
         }
-    }
-
-    #[test]
-    fn a_running_reservation_is_exclusive_and_a_dropped_one_is_free_again() {
-        let (store, _) = store(10);
-        let Claim::Fresh(hold) = claim(&store, "k", 1_300) else { panic!("not fresh") };
-        assert!(matches!(claim(&store, "k", 1_300), Claim::Running));
-        let other = store.reservation_insert(&AuthorizationKey::new("k"), fingerprint("b"), UnixTime(1_300));
-        assert!(matches!(other, Claim::Elsewhere));
-        drop(hold);
-        assert_eq!(store.reservation_count(), 0);
-        assert!(matches!(claim(&store, "k", 1_300), Claim::Fresh(_)));
-    }
-
-    #[test]
-    fn an_unfinished_payment_settles_first_and_a_delivered_one_is_used() {
-        let (store, _) = store(10);
-        end(claim(&store, "k", 1_300), Fate::Pending("0x1".to_owned()));
-        let Claim::Again(hold) = claim(&store, "k", 1_300) else { panic!("not again") };
-        assert_eq!(hold.fate(), Fate::Pending("0x1".to_owned()));
-        drop(hold);
-        end(claim(&store, "k", 1_300), Fate::Failed);
-        end(claim(&store, "k", 1_300), Fate::Delivered("0x2".to_owned()));
-        assert!(matches!(claim(&store, "k", 1_300), Claim::Settled(tx) if tx == "0x2"));
-    }
-
-    #[test]
-    fn a_full_table_denies() {
-        let (store, _) = store(1);
-        let first = claim(&store, "a", 1_300);
-        assert!(matches!(claim(&store, "b", 1_300), Claim::Full));
-        drop(first);
-        assert!(matches!(claim(&store, "b", 1_300), Claim::Fresh(_)));
-    }
-
-    #[test]
-    fn an_entry_goes_after_its_expiry_and_a_running_one_never() {
-        let (store, clock) = store(10);
-        let running = claim(&store, "running", 1_300);
-        end(claim(&store, "failed", 1_300), Fate::Failed);
-        end(claim(&store, "settled far", u64::MAX), Fate::Delivered("0x1".to_owned()));
-        clock.set(UnixTime(1_601));
-        drop(claim(&store, "sweeper", 2_000));
-        assert_eq!(store.reservation_count(), 1, "only the running one is left");
-        end(running, Fate::Failed);
-        clock.set(UnixTime(10_000));
-        drop(claim(&store, "sweeper", 20_000));
-        assert_eq!(store.reservation_count(), 0);
-    }
-
-    #[test]
-    fn presenting_again_and_again_takes_no_memory() {
-        let (store, _) = store(10);
-        for _ in 0..100 {
-            end(claim(&store, "k", 1_300), Fate::Failed);
-        }
-        assert_eq!(store.table.lock().expiries.len(), 1);
     }
 }

@@ -9,20 +9,22 @@ use bytes::Bytes;
 use futures_util::future::{Either, Ready, ready};
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tollway_core::model::X402Version;
 use tollway_core::wire::{PAYMENT_SIGNATURE, X_PAYMENT};
-use tollway_core::{Amount, BoxFuture, Network};
+use tollway_core::{Amount, BoxFuture, Fingerprint, Network, PAYMENT_CREDIT};
 use tower::Service;
+use tracing::Instrument;
 
 use crate::body::{self, BodyError, PaidBody};
 use crate::denial::Denial;
 use crate::offers::Offers;
 use crate::paywall::Core;
-use crate::phase::{Charge, Ticket, admit, read};
+use crate::phase::{Charge, Presentation, Ticket, admit, read, redeem};
 use crate::priced::{BoxError, Pricing};
-use crate::{answer, cache, overrides};
+use crate::stored::{self, AnswerBody};
+use crate::{answer, cache, credit, overrides, telemetry};
 
 /// The longest URL that is put into a 402, a header that buyers must be able to read.
 const MAX_URL_BYTES: usize = 4096;
@@ -121,7 +123,7 @@ impl Gate {
                 let rule = format!("must be at most {MAX_URL_BYTES} bytes long");
                 answer::fault(StatusCode::URI_TOO_LONG, "url_too_long", "url", &rule)
             }
-            Pricing::Fixed(offers) if !read::is_present(&parts.headers) => answer::unpaid(offers, &url),
+            Pricing::Fixed(offers) if !pays(&parts.headers) => answer::unpaid(offers, &url),
             _ => return ControlFlow::Continue(url),
         };
         ControlFlow::Break(self.finish(response, parts.headers.get(ORIGIN)))
@@ -151,8 +153,9 @@ impl Gate {
             }
             Entry::Paid(ticket, offers, url, body) => {
                 // An error of the inner service drops the ticket: nobody is charged.
-                let response = inner.call(Request::from_parts(parts, body)).await?;
-                leave(*ticket, &offers, &url, response.map(body::stream)).await
+                let span = ticket.span().clone();
+                let response = inner.call(Request::from_parts(parts, body)).instrument(span.clone()).await?;
+                leave(*ticket, &offers, &url, response.map(body::stream)).instrument(span).await
             }
         };
         Ok(self.finish(response, origin.as_ref()))
@@ -172,7 +175,7 @@ impl Gate {
                 return Entry::Denied(answer::internal());
             }
         };
-        if !read::is_present(&parts.headers) {
+        if !pays(&parts.headers) {
             return Entry::Denied(answer::unpaid(&offers, &url));
         }
         match self.admit(parts, body, &offers, &url).await {
@@ -196,20 +199,68 @@ impl Gate {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (core, limits) = (&self.core, &self.core.limits);
+        let core = &self.core;
         let deny = |denial, version| Box::new(denied(&denial, offers, url, version));
+        if credit::is_present(&parts.headers) {
+            return self.redeem(parts, body, offers, url).await;
+        }
         let payment = read::read(&parts.headers).map_err(|error| deny(error.into(), X402Version::V2))?;
         let version = payment.version;
         let payment = admit::check(core, offers, payment, url).map_err(|denial| deny(denial, version))?;
+        let (bytes, fingerprint) = self.read_request(parts, body, url).await?;
+        let presented = read::raw(&parts.headers).map(|payment| stored::presented(payment, &parts.headers));
+        let presentation = Presentation { fingerprint, presented };
+        let ticket =
+            admit::admit(core, payment, presentation).await.map_err(|denial| deny(denial, version))?;
+        Ok((ticket, body::full(bytes)))
+    }
+
+    /// From a credit to a ticket.
+    async fn redeem<B>(
+        &self,
+        parts: &Parts,
+        body: B,
+        offers: &Offers,
+        url: &str,
+    ) -> Result<(Ticket, PaidBody), Box<Response<PaidBody>>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let core = &self.core;
+        let deny = |denial: Denial| Box::new(denied(&denial, offers, url, X402Version::V2));
+        if read::is_present(&parts.headers) {
+            return Err(deny(credit::malformed("must not stand beside a payment").into()));
+        }
+        let redemption = core.seal.read(&parts.headers, core.clock.now()).map_err(deny)?;
+        let offer = redeem::select(&redemption, offers).map_err(deny)?;
+        let (bytes, fingerprint) = self.read_request(parts, body, url).await?;
+        let header = parts.headers.get(PAYMENT_CREDIT);
+        let presented = header.map(|credit| stored::presented(credit, &parts.headers));
+        let presentation = Presentation { fingerprint, presented };
+        let ticket = redeem::admit(core, redemption, offer, presentation).await.map_err(deny)?;
+        Ok((ticket, body::full(bytes)))
+    }
+
+    /// The whole request, and what it is bound by.
+    async fn read_request<B>(
+        &self,
+        parts: &Parts,
+        body: B,
+        url: &str,
+    ) -> Result<(Bytes, Fingerprint), Box<Response<PaidBody>>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let limits = &self.core.limits;
         let bytes = body::read(body, limits.body_bytes, limits.body_timeout)
             .await
             .map_err(|error| Box::new(body_fault(error, limits.body_bytes)))?;
-        let fingerprint = core.fingerprint(parts.method.as_str(), url, &bytes).ok_or_else(|| {
+        let fingerprint = self.core.fingerprint(parts.method.as_str(), url, &bytes).ok_or_else(|| {
             Box::new(answer::fault(StatusCode::BAD_REQUEST, "invalid_request", "url", "must be a URL"))
         })?;
-        let ticket =
-            admit::admit(core, payment, fingerprint).await.map_err(|denial| deny(denial, version))?;
-        Ok((ticket, body::full(bytes)))
+        Ok((bytes, fingerprint))
     }
 
     fn resource_url(&self, parts: &Parts) -> String {
@@ -226,7 +277,7 @@ impl Gate {
     }
 }
 
-/// From the handler's answer to ours: its head decides, its body is not touched.
+/// From the handler's answer to ours: its head decides; of its body only what is kept is read.
 async fn leave(
     ticket: Ticket,
     offers: &Offers,
@@ -234,25 +285,69 @@ async fn leave(
     mut response: Response<PaidBody>,
 ) -> Response<PaidBody> {
     let override_text = overrides::take(response.headers_mut());
+    let version = ticket.version();
     if response.status().as_u16() >= 400 {
-        answer::receipt(response.headers_mut(), &ticket.release());
+        telemetry::request("handler_failed");
+        if let Some(credit) = ticket.credit() {
+            answer::credit(response.headers_mut(), &credit);
+        }
+        answer::receipt(response.headers_mut(), &ticket.release().await);
         return response;
     }
-    let version = ticket.version();
-    let settled = match charge(&ticket, override_text) {
-        Ok(charge) => ticket.settle(charge).await,
+    let (mut head, body) = match ticket.presented() {
+        None => {
+            let (head, body) = response.into_parts();
+            (Response::from_parts(head, ()), AnswerBody::Stream(body))
+        }
+        Some(_) => match stored::collect(response, &ticket.core().stored).await {
+            Ok(collected) => collected,
+            Err(error) => {
+                ticket.close().await;
+                let fault = format!("the handler's answer broke off: {error}");
+                return denied(&Denial::Internal(fault), offers, url, version);
+            }
+        },
+    };
+    let paid = match charge(&ticket, override_text) {
+        Ok(charge) => pay(ticket, charge, &mut head, body.whole()).await,
         Err(fault) => {
-            drop(ticket);
+            ticket.close().await;
             Err(Denial::Internal(fault))
         }
     };
-    match settled {
-        Ok(receipt) => {
-            answer::receipt(response.headers_mut(), &receipt);
-            response
+    match paid {
+        Ok(outcome) => {
+            telemetry::request(outcome);
+            head.map(|()| body.into_body())
         }
         Err(denial) => denied(&denial, offers, url, version),
     }
+}
+
+/// The money, and the record of it. Only after this may the answer leave.
+async fn pay(
+    mut ticket: Ticket,
+    charge: Charge,
+    head: &mut Response<()>,
+    whole: Option<Bytes>,
+) -> Result<&'static str, Denial> {
+    let core = Arc::clone(ticket.core());
+    let presented = ticket.presented();
+    let record = |head: &Response<()>| {
+        let expires = core.clock.now().plus_seconds(core.stored.age_seconds);
+        stored::record(presented?, head, whole.as_ref()?, expires)
+    };
+    if ticket.may_owe(charge) {
+        // Without a receipt: nothing has settled, and a buyer is told nothing else.
+        cache::private(head.headers_mut());
+        if ticket.owe(charge, record(head)).await? {
+            return Ok("owed");
+        }
+    }
+    let receipt = ticket.charge(charge).await?;
+    answer::receipt(head.headers_mut(), &receipt);
+    ticket.deliver(record(head)).await?;
+    Ok("served")
 }
 
 /// What the handler charges. The money of a payment that settled first has moved already.
@@ -267,6 +362,7 @@ fn charge(ticket: &Ticket, override_text: Option<Result<String, String>>) -> Res
 }
 
 fn denied(denial: &Denial, offers: &Offers, url: &str, version: X402Version) -> Response<PaidBody> {
+    telemetry::request(telemetry::outcome(denial));
     if let Denial::Internal(fault) = denial {
         tracing::error!(fault, url, "nothing was charged and nothing is served");
     }
@@ -277,6 +373,7 @@ fn denied(denial: &Denial, offers: &Offers, url: &str, version: X402Version) -> 
 fn present(parts: &mut Parts, ticket: &Ticket) {
     parts.headers.remove(PAYMENT_SIGNATURE);
     parts.headers.remove(X_PAYMENT);
+    parts.headers.remove(PAYMENT_CREDIT);
     let offer = ticket.requirements();
     parts.extensions.insert(Payment {
         payer: ticket.payer().to_owned(),
@@ -284,6 +381,11 @@ fn present(parts: &mut Parts, ticket: &Ticket) {
         asset: offer.asset.clone(),
         amount: offer.amount,
     });
+}
+
+/// Whether a request carries a payment, or a credit instead of one.
+fn pays(headers: &HeaderMap) -> bool {
+    read::is_present(headers) || credit::is_present(headers)
 }
 
 fn body_fault(error: BodyError, limit_bytes: usize) -> Response<PaidBody> {

@@ -1,7 +1,7 @@
 //! Starting a paywall: every fault of the configuration is found here, all at once, before anything is served.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -10,9 +10,14 @@ use tollway_core::{
     Facilitator, FacilitatorError, Network, OfferError, Price, SellerScheme, Terms, X402Version,
 };
 use tollway_evm::exact::ExactSeller;
+use tollway_ledger::{Ledger, MemoryLedger};
 
+use crate::background::Debts;
 use crate::base_url::PublicBase;
 use crate::builder::{Accept, MAX_TIMEOUT_SECONDS, PaywallBuilder};
+use crate::credit::{SECRET_NAME, Seal};
+use crate::keeper::Keeper;
+use crate::membership::{Membership, bounded};
 use crate::offers::Rail;
 use crate::paywall::{Core, Paywall};
 use crate::reservation::Reservations;
@@ -64,11 +69,16 @@ impl PaywallBuilder {
                 Ok(supported) => match_supported(&mut rails, &supported, &mut faults),
             },
         }
-        let (Some(base), Some(facilitator), true) = (base, self.facilitator, faults.is_empty()) else {
+        if !faults.is_empty() {
+            return Err(StartError { faults });
+        }
+        let reservations = self.reservations().await;
+        let joined = reservations.map_err(|fault| faults.push(format!("ledger: {fault}"))).ok();
+        let (Some(base), Some(facilitator), Some((reservations, seal))) = (base, self.facilitator, joined)
+        else {
             return Err(StartError { faults });
         };
-        let reservations = Arc::new(Reservations::new(self.max_reservations, Arc::clone(&self.clock)));
-        let core = Core {
+        let core = Arc::new(Core {
             base,
             rails,
             facilitator,
@@ -78,8 +88,34 @@ impl PaywallBuilder {
             verify_permits: Semaphore::new(self.max_verifies.min(Semaphore::MAX_PERMITS)),
             cors: self.cors,
             request_uri: self.request_uri,
+            stored: self.stored,
+            identifier: self.identifier,
+            debts: Debts::default(),
+            seal,
+            confirmation: self.confirmation,
+            keeper: OnceLock::new(),
+        });
+        core.keeper.get_or_init(|| Keeper::start(&core));
+        Ok(Paywall { core })
+    }
+
+    /// Joins the sellers of the ledger, and learns the secret that they share.
+    async fn reservations(&self) -> Result<(Arc<Reservations>, Seal), String> {
+        let own = || Arc::new(MemoryLedger::default()) as Arc<dyn Ledger>;
+        let ledger = self.ledger.clone().unwrap_or_else(own);
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => format!("seller-{:016x}", getrandom::u64().map_err(|error| error.to_string())?),
         };
-        Ok(Paywall { core: Arc::new(core) })
+        let mut fresh = [0; 32];
+        getrandom::fill(&mut fresh).map_err(|error| error.to_string())?;
+        let secret = bounded(ledger.secret(SECRET_NAME, fresh)).await.map_err(|error| error.to_string())?;
+        let membership = Membership::join(Arc::clone(&ledger), Arc::clone(&self.clock), &name).await;
+        let membership = membership.map_err(|error| error.to_string())?;
+        let clock = Arc::clone(&self.clock);
+        let reservations = Reservations::new(ledger, membership, clock, self.max_reservations);
+        let reservations = reservations.map_err(|error| error.to_string())?;
+        Ok((Arc::new(reservations), Seal::new(secret)))
     }
 
     fn base(&self, faults: &mut Vec<String>) -> Option<PublicBase> {
@@ -100,7 +136,16 @@ impl PaywallBuilder {
         let zero = needed.iter().filter(|(_, is_zero)| *is_zero);
         faults.extend(zero.map(|(name, _)| format!("{name}: must be more than 0")));
         let rails = self.accepts.iter().map(|accept| self.rail(accept));
-        rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect()
+        let rails: Vec<Rail> =
+            rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect();
+        if let Some(confirmation) = &self.confirmation {
+            let networks = rails.iter().map(|rail| &rail.terms.network);
+            let unseen = networks.filter(|network| !confirmation.witness.covers(network));
+            faults.extend(
+                unseen.map(|network| format!("confirm_settlements: the witness has no node of {network}")),
+            );
+        }
+        rails
     }
 
     fn rail(&self, accept: &Accept) -> Result<Rail, String> {

@@ -82,8 +82,8 @@ impl Tables {
                     return Claim::Running;
                 }
                 self.bury(&row.member.clone());
-                // It may have done anything before it died.
-                Fate::Pending(String::new())
+                // It may have done anything before it died, but what was served unpaid was served.
+                if row.debt.is_some() { Fate::Unpaid } else { Fate::Pending(String::new()) }
             }
             Standing::Delivered(transaction) => return self.delivered(&new, transaction),
             Standing::Owed => return self.delivered(&new, ""),
@@ -92,6 +92,7 @@ impl Tables {
             Standing::Unpaid => Fate::Unpaid,
         };
         row.before = Some(match row.standing {
+            Standing::Running if row.debt.is_some() => Standing::Unpaid,
             Standing::Running => Standing::Pending(String::new()),
             rested => rested,
         });

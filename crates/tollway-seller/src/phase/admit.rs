@@ -5,13 +5,16 @@ use std::sync::Arc;
 use tollway_core::model::{FacilitatorRequest, PaymentFlow, PaymentPayload};
 use tollway_core::wire::WireError;
 use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SellerScheme, UnixTime};
+use tollway_ledger::{OwedLimits, StoredResponse};
+use tracing::Instrument;
 
-use super::ticket::Ticket;
+use super::ticket::{Admitted, Ticket};
 use super::{echo, select, verify};
 use crate::denial::Denial;
 use crate::offers::{Offer, Offers};
 use crate::paywall::Core;
-use crate::reservation::{Claim, Hold};
+use crate::reservation::{Claimed, Hold, Wanted};
+use crate::{identifier, telemetry};
 
 /// How long after its expiry an unfinished payment may still be presented, to learn its fate.
 const LATE_SECONDS: u64 = 600;
@@ -24,6 +27,18 @@ pub struct CheckedPayment {
     flow: PaymentFlow,
     request: FacilitatorRequest,
     checked: Checked,
+    owed_limits: Option<OwedLimits>,
+    identifier: Option<String>,
+    /// Why it is refused unless it was under way before it expired.
+    late: Option<Refusal>,
+}
+
+/// For which request a payment is presented, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presentation {
+    pub(crate) fingerprint: Fingerprint,
+    /// What a stored answer would be bound to; none where none can be given.
+    pub(crate) presented: Option<[u8; 32]>,
 }
 
 /// Everything local, before a byte of the body is read or anybody is asked.
@@ -36,24 +51,66 @@ pub(crate) fn check(
     echo::check(&offers.about.extensions, &payment.extensions)?;
     let candidates = select::select(&payment, &offers.list)?;
     echo::check_resource(offers.about.announced(resource_url), payment.resource.as_ref())?;
-    let (offer, checked) = check_offers(core, candidates, &payment).map_err(denial)?;
+    let identifier = match offers.route.identifier {
+        Some(rule) => identifier::read(rule, &payment)?,
+        None => None,
+    };
+    let (offer, checked, late) = check_offers(core, candidates, &payment).map_err(denial)?;
+    let owed_limits = offers.route.owed_limits(offer.scheme.as_ref(), &offer.requirements);
     if payment.resource.is_none() {
         // v1 payments do not name the resource; a facilitator's request does.
         payment.resource = Some(offers.resource(resource_url));
     }
     let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
-    Ok(CheckedPayment { scheme: Arc::clone(&offer.scheme), flow: offers.flow, request, checked })
+    let (scheme, flow) = (Arc::clone(&offer.scheme), offers.route.flow);
+    Ok(CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, late })
 }
 
 /// From a checked payment to the right to be served: the reservation, then the facilitator.
 pub(crate) async fn admit(
     core: &Arc<Core>,
     payment: CheckedPayment,
-    fingerprint: Fingerprint,
+    presentation: Presentation,
 ) -> Result<Ticket, Denial> {
-    let CheckedPayment { scheme, flow, request, checked } = payment;
-    let (hold, is_again) = reserve(core, &request.payment, &checked, fingerprint)?;
-    let mut ticket = Ticket::new(Arc::clone(core), scheme, request, checked, hold);
+    let span = telemetry::span(&payment.checked, &payment.request.requirements);
+    reserve_and_ask(core, payment, presentation, span.clone()).instrument(span).await
+}
+
+async fn reserve_and_ask(
+    core: &Arc<Core>,
+    payment: CheckedPayment,
+    presentation: Presentation,
+    span: tracing::Span,
+) -> Result<Ticket, Denial> {
+    if let Some(refusal) = &payment.late
+        && !core.reservations.reservation_is_open(&payment.checked.key).await.map_err(Denial::unwritten)?
+    {
+        return Err(denial(refusal.clone()));
+    }
+    let (hold, is_again) = reserve(core, &payment, presentation).await?;
+    let CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, .. } = payment;
+    let has_identifier = identifier.is_some();
+    let presented = presentation.presented.filter(|_| core.stored.is_for(has_identifier));
+    let fingerprint = presentation.fingerprint;
+    let credit = None;
+    let admitted =
+        Admitted { scheme, request, checked, hold, owed_limits, presented, fingerprint, credit, span };
+    let mut ticket = Ticket::new(Arc::clone(core), admitted);
+    let was_served = ticket.was_served();
+    let asked = ask(core, &mut ticket, is_again, flow).await;
+    match asked {
+        Err(denial) => {
+            ticket.close().await;
+            Err(denial)
+        }
+        // It was served before it settled; now it is paid, and buys nothing more.
+        Ok(()) if was_served => Err(ticket.settle_debt().await),
+        Ok(()) => Ok(ticket),
+    }
+}
+
+/// The facilitator's word, and its money where that comes first.
+async fn ask(core: &Core, ticket: &mut Ticket, is_again: bool, flow: PaymentFlow) -> Result<(), Denial> {
     if !is_again {
         // Also where it settles first: an idempotent facilitator settles a spent authorization "again", and
         // only verifying tells.
@@ -62,7 +119,7 @@ pub(crate) async fn admit(
     if is_again || flow != PaymentFlow::Authorization {
         ticket.settle_first().await?;
     }
-    Ok(ticket)
+    Ok(())
 }
 
 /// What no scheme can read is malformed, whoever found out.
@@ -74,20 +131,21 @@ fn denial(refusal: Refusal) -> Denial {
     Denial::Refused(Refusal { code, field, rule, payer: refusal.payer })
 }
 
-/// The offer the payment answers, and what its scheme found: signature, amount, time, recipient.
+/// The offer the payment answers, and what its scheme found: signature, amount, time, recipient. A payment that has only
+/// expired, not long ago, comes with its refusal: one whose settlement was under way then is still owed an answer.
 fn check_offers<'a>(
     core: &Core,
     candidates: Vec<&'a Offer>,
     payment: &PaymentPayload,
-) -> Result<(&'a Offer, Checked), Refusal> {
+) -> Result<(&'a Offer, Checked, Option<Refusal>), Refusal> {
     let now = core.clock.now();
     let mut first_refusal = None;
     for offer in candidates {
         match offer.scheme.check(payment, &offer.requirements, now) {
-            Ok(checked) => return Ok((offer, checked)),
+            Ok(checked) => return Ok((offer, checked, None)),
             Err(refusal) => {
-                if let Some(checked) = check_late(core, offer, payment, &refusal, now) {
-                    return Ok((offer, checked));
+                if let Some(checked) = check_late(offer, payment, &refusal, now) {
+                    return Ok((offer, checked, Some(refusal)));
                 }
                 first_refusal.get_or_insert(refusal);
             }
@@ -97,14 +155,7 @@ fn check_offers<'a>(
     Err(first_refusal.unwrap_or_else(unmatched))
 }
 
-/// An expired payment whose settlement was under way when it expired is still owed an answer.
-fn check_late(
-    core: &Core,
-    offer: &Offer,
-    payment: &PaymentPayload,
-    refusal: &Refusal,
-    now: UnixTime,
-) -> Option<Checked> {
+fn check_late(offer: &Offer, payment: &PaymentPayload, refusal: &Refusal, now: UnixTime) -> Option<Checked> {
     let expiries = [
         ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE,
         ErrorCode::PAYMENT_EXPIRED,
@@ -114,33 +165,64 @@ fn check_late(
         return None;
     }
     let earlier = UnixTime(now.0.saturating_sub(LATE_SECONDS));
-    let checked = offer.scheme.check(payment, &offer.requirements, earlier).ok()?;
-    core.reservations.reservation_is_open(&checked.key).then_some(checked)
+    offer.scheme.check(payment, &offer.requirements, earlier).ok()
 }
 
 /// Claims the reservation; says whether the payment was held before and must settle first.
-fn reserve(
+async fn reserve(
     core: &Core,
-    payment: &PaymentPayload,
-    checked: &Checked,
-    fingerprint: Fingerprint,
+    payment: &CheckedPayment,
+    presentation: Presentation,
 ) -> Result<(Arc<Hold>, bool), Denial> {
-    match core.reservations.reservation_insert(&checked.key, fingerprint, checked.valid_before) {
-        Claim::Fresh(hold) => Ok((hold, false)),
-        Claim::Again(hold) => Ok((hold, true)),
-        Claim::Running => Err(Denial::InProgress),
-        Claim::Full => Err(Denial::Full),
-        Claim::Elsewhere => Err(Denial::Refused(used(
-            payment,
+    let CheckedPayment { checked, request, identifier, .. } = payment;
+    let fingerprint = presentation.fingerprint;
+    let bind = |id: &String| identifier::bind(id.clone(), core.base.as_str(), request, fingerprint);
+    let wanted = Wanted {
+        key: checked.key.clone(),
+        fingerprint,
+        payer: checked.payer.clone(),
+        identifier: identifier.as_ref().map(bind),
+        valid_before: checked.valid_before,
+    };
+    let timer = telemetry::Timer::start("reserve");
+    let claimed = core.reservations.reservation_insert(wanted).await.map_err(Denial::unwritten)?;
+    timer.stop();
+    match claimed {
+        Claimed::Fresh(hold) => Ok((hold, false)),
+        Claimed::Again(hold) => Ok((hold, true)),
+        Claimed::Running => Err(Denial::InProgress),
+        Claimed::Full => Err(Denial::Full),
+        Claimed::IdentifierTaken => Err(Denial::IdentifierTaken),
+        Claimed::Elsewhere => Err(Denial::Refused(used(
+            &request.payment,
             checked,
             "is bound to another request, and can buy that one only",
         ))),
-        Claim::Settled(transaction) => {
-            // No word of a new payment: this one is paid and delivered, and another would pay twice.
-            let rule = format!("has bought this request already, in transaction {transaction}");
-            Err(Denial::AlreadyUsed { refusal: used(payment, checked, &rule), transaction })
+        Claimed::Delivered { transaction, response } => {
+            let may_have = |response: &StoredResponse| {
+                core.stored.is_for(identifier.is_some())
+                    && presentation.presented == Some(response.presented)
+                    && core.clock.now() < response.expires
+            };
+            let answer = response.filter(may_have).map(Box::new);
+            Err(delivered(&request.payment, checked, transaction, answer))
         }
     }
+}
+
+/// A payment that has bought this request already.
+pub(super) fn delivered(
+    payment: &PaymentPayload,
+    checked: &Checked,
+    transaction: String,
+    answer: Option<Box<StoredResponse>>,
+) -> Denial {
+    // No word of a new payment: this one is paid and delivered, and another would pay twice.
+    let rule = match transaction.as_str() {
+        "" => "has bought this request already, and is being settled".to_owned(),
+        transaction => format!("has bought this request already, in transaction {transaction}"),
+    };
+    Denial::AlreadyUsed { refusal: Box::new(used(payment, checked, &rule)), transaction, answer }
 }
 
 fn used(payment: &PaymentPayload, checked: &Checked, rule: &str) -> Refusal {

@@ -4,10 +4,13 @@
 pub(crate) mod admit;
 mod echo;
 pub(crate) mod read;
+pub(crate) mod redeem;
 mod select;
 mod settle;
 mod ticket;
 mod verify;
 
 pub use admit::CheckedPayment;
+pub(crate) use admit::Presentation;
+pub(crate) use settle::{Confirmation, Question};
 pub use ticket::{Charge, Receipt, Ticket};

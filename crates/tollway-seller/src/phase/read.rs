@@ -1,6 +1,6 @@
 //! Phase one: the payment headers. Exactly one, or none.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tollway_core::ErrorCode;
 use tollway_core::model::PaymentPayload;
 use tollway_core::wire::{self, PAYMENT_SIGNATURE, WireError, X_PAYMENT};
@@ -11,6 +11,11 @@ const HEADERS: [(&str, &str); 2] = [(PAYMENT_SIGNATURE, "PAYMENT-SIGNATURE"), (X
 /// Whether the request carries a payment, of whatever quality.
 pub(crate) fn is_present(headers: &HeaderMap) -> bool {
     HEADERS.iter().any(|(name, _)| headers.contains_key(*name))
+}
+
+/// The payment as it came.
+pub(crate) fn raw(headers: &HeaderMap) -> Option<&HeaderValue> {
+    HEADERS.iter().find_map(|(name, _)| headers.get(*name))
 }
 
 /// Reads the payment. Two of them are refused: which one counts must not be up to the reader.

@@ -3,28 +3,65 @@
 
 use std::sync::Arc;
 
-use tollway_core::FacilitatorError;
 use tollway_core::model::{FacilitatorRequest, Outcome, SettleResponse};
+use tollway_core::{FacilitatorError, Money, SettlementWitness, Witnessed};
+use tollway_ledger::Fate;
+use tracing::Instrument;
 
 use super::select::same_account;
 use crate::denial::Denial;
+use crate::offers::Rail;
 use crate::paywall::Core;
-use crate::reservation::{Fate, Hold};
+use crate::reservation::Hold;
+use crate::telemetry::Timer;
 
-/// One settlement: what is asked, and what the answer is held against.
+/// How often the chain is looked at for one answer.
+const LOOKS: u32 = 3;
+
+/// Which successes are confirmed, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Confirmation {
+    pub(crate) witness: Arc<dyn SettlementWitness>,
+    /// Above what; any amount of what does not stand for dollars.
+    pub(crate) above: Money,
+}
+
+impl Confirmation {
+    fn is_needed(&self, core: &Core, request: &FacilitatorRequest) -> bool {
+        let offer = &request.requirements;
+        let is_ours =
+            |rail: &&Rail| rail.terms.network == offer.network && *rail.scheme.name() == offer.scheme;
+        let scheme = core.rails.iter().find(is_ours).map(|rail| &rail.scheme);
+        let above = scheme.and_then(|scheme| scheme.money_in(&self.above, offer));
+        above.is_none_or(|above| offer.amount > above)
+    }
+}
+
+/// What is asked, and what the answer is held against.
 #[derive(Debug)]
-pub(crate) struct Settlement {
+pub(crate) struct Question {
     pub(crate) core: Arc<Core>,
-    pub(crate) hold: Arc<Hold>,
     pub(crate) request: FacilitatorRequest,
     pub(crate) payer: String,
+}
+
+/// One settlement of a payment that is held.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) hold: Arc<Hold>,
+    pub(crate) question: Question,
 }
 
 impl Settlement {
     /// Settles. Whoever drops this future, the settlement goes on and the reservation learns its end.
     pub(crate) async fn run(self) -> Result<SettleResponse, Denial> {
-        let task = tokio::spawn(self.attempt());
-        task.await.unwrap_or_else(|_| {
+        let timer = Timer::start("settle");
+        let task = tokio::spawn(self.attempt().in_current_span());
+        let settled = task.await;
+        if matches!(settled, Ok(Ok(_))) {
+            timer.stop();
+        }
+        settled.unwrap_or_else(|_| {
             let error = FacilitatorError::NoAnswer("the settlement broke off".to_owned());
             Err(Denial::unknown(error))
         })
@@ -36,13 +73,13 @@ impl Settlement {
             Fate::Pending(transaction) => transaction.clone(),
             _ => String::new(),
         };
-        self.hold.set_fate(Fate::Pending(known));
-        let first = self.ask().await.map_err(|error| self.no_answer(error, before))?;
+        self.note(Fate::Pending(known));
+        let first = self.question.ask().await.map_err(|error| self.no_answer(error, before))?;
         match first.outcome() {
             Outcome::Pending => {
-                self.hold.set_fate(Fate::Pending(first.transaction.clone()));
-                tokio::time::sleep(self.core.limits.pending_wait).await;
-                match self.ask().await {
+                self.note(Fate::Pending(first.transaction.clone()));
+                tokio::time::sleep(self.question.core.limits.pending_wait).await;
+                match self.question.ask().await {
                     Ok(second) => self.conclude(second),
                     Err(_) => self.conclude(first),
                 }
@@ -51,14 +88,98 @@ impl Settlement {
         }
     }
 
-    /// One question, bounded. A lie counts as no answer of the protocol.
-    async fn ask(&self) -> Result<SettleResponse, FacilitatorError> {
+    /// Notes what is true. That it was served unpaid stays true until it is paid.
+    fn note(&self, fate: Fate) {
+        if self.hold.fate() != Fate::Unpaid || matches!(fate, Fate::Delivered(_)) {
+            self.hold.set_fate(fate);
+        }
+    }
+
+    fn no_answer(&self, error: FacilitatorError, before: Fate) -> Denial {
+        tracing::warn!(%error, payer = self.question.payer, "settle failed: the facilitator gave no usable answer");
+        match error {
+            // It never left, or was turned away as malformed: what was true before still is.
+            FacilitatorError::Unreachable(_) | FacilitatorError::Refused { .. } => {
+                let held = before != Fate::Released;
+                self.hold.set_fate(before);
+                Denial::Facilitator { error, held }
+            }
+            error => Denial::unknown(error),
+        }
+    }
+
+    fn conclude(&self, answer: SettleResponse) -> Result<SettleResponse, Denial> {
+        let Question { request, payer, .. } = &self.question;
+        let (network, amount) = (&request.requirements.network, request.requirements.amount);
+        let transaction = answer.transaction.clone();
+        match answer.outcome() {
+            Outcome::Settled => {
+                tracing::info!(%network, %payer, %amount, transaction, "settled");
+                // Not delivered yet: presented again, it is asked about first and then served.
+                self.note(Fate::Pending(transaction));
+                Ok(answer)
+            }
+            Outcome::Pending => {
+                tracing::warn!(%network, %payer, %amount, transaction, "settlement pending");
+                self.note(Fate::Pending(transaction));
+                Err(Denial::Pending(Box::new(answer)))
+            }
+            Outcome::Failed => {
+                let reason = answer.error_reason.as_ref().map_or("no reason", |code| code.as_str());
+                tracing::warn!(%network, %payer, %amount, reason, "settlement failed");
+                self.note(Fate::Failed);
+                Err(Denial::SettleFailed(Box::new(answer)))
+            }
+        }
+    }
+}
+
+impl Question {
+    /// One question, bounded. A lie counts as no answer of the protocol, and a success that is to be confirmed and is not
+    /// yet is still pending.
+    pub(crate) async fn ask(&self) -> Result<SettleResponse, FacilitatorError> {
         let asked = self.core.facilitator.settle(self.request.clone());
         let answer = tokio::time::timeout(self.core.limits.settle_timeout, asked)
             .await
             .unwrap_or_else(|_| Err(FacilitatorError::NoAnswer("settle took too long".to_owned())))?;
-        self.doubt(&answer)
-            .map_or(Ok(answer), |detail| Err(FacilitatorError::BadAnswer { status: 200, detail }))
+        if let Some(detail) = self.doubt(&answer) {
+            return Err(FacilitatorError::BadAnswer { status: 200, detail });
+        }
+        if answer.outcome() == Outcome::Settled
+            && let Some(confirmation) = &self.core.confirmation
+            && confirmation.is_needed(&self.core, &self.request)
+        {
+            return self.confirm(confirmation, answer).await;
+        }
+        Ok(answer)
+    }
+
+    /// The chain's word on the facilitator's.
+    async fn confirm(
+        &self,
+        confirmation: &Confirmation,
+        answer: SettleResponse,
+    ) -> Result<SettleResponse, FacilitatorError> {
+        for _ in 0..LOOKS {
+            match confirmation.witness.confirm(&self.request, &answer.transaction).await {
+                Witnessed::Proved => return Ok(answer),
+                Witnessed::Disproved => {
+                    let hash = &answer.transaction;
+                    let detail =
+                        format!("settle claims success by {hash:.80}, which did not move this payment");
+                    return Err(FacilitatorError::BadAnswer { status: 200, detail });
+                }
+                Witnessed::Unknown(cause) => {
+                    tracing::debug!(
+                        cause,
+                        transaction = answer.transaction,
+                        "a settlement is not confirmed yet"
+                    );
+                }
+            }
+            tokio::time::sleep(self.core.limits.pending_wait).await;
+        }
+        Ok(SettleResponse::pending(answer.network, &self.payer, answer.transaction))
     }
 
     /// What makes a claimed success unbelievable.
@@ -78,44 +199,6 @@ impl Settlement {
                 Some(format!("settle names payer {payer:.64}, the signature is by {}", self.payer))
             }
             _ => None,
-        }
-    }
-
-    fn no_answer(&self, error: FacilitatorError, before: Fate) -> Denial {
-        tracing::warn!(%error, payer = self.payer, "settle failed: the facilitator gave no usable answer");
-        match error {
-            // It never left, or was turned away as malformed: what was true before still is.
-            FacilitatorError::Unreachable(_) | FacilitatorError::Refused { .. } => {
-                let held = before != Fate::Released;
-                self.hold.set_fate(before);
-                Denial::Facilitator { error, held }
-            }
-            error => Denial::unknown(error),
-        }
-    }
-
-    fn conclude(&self, answer: SettleResponse) -> Result<SettleResponse, Denial> {
-        let requirements = &self.request.requirements;
-        let (network, amount) = (&requirements.network, requirements.amount);
-        let (payer, transaction) = (&self.payer, answer.transaction.clone());
-        match answer.outcome() {
-            Outcome::Settled => {
-                tracing::info!(%network, %payer, %amount, transaction, "settled");
-                // Not delivered yet: presented again, it is asked about first and then served.
-                self.hold.set_fate(Fate::Pending(transaction));
-                Ok(answer)
-            }
-            Outcome::Pending => {
-                tracing::warn!(%network, %payer, %amount, transaction, "settlement pending");
-                self.hold.set_fate(Fate::Pending(transaction));
-                Err(Denial::Pending(Box::new(answer)))
-            }
-            Outcome::Failed => {
-                let reason = answer.error_reason.as_ref().map_or("no reason", |code| code.as_str());
-                tracing::warn!(%network, %payer, %amount, reason, "settlement failed");
-                self.hold.set_fate(Fate::Failed);
-                Err(Denial::SettleFailed(Box::new(answer)))
-            }
         }
     }
 }

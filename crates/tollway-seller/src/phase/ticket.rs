@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use tollway_core::model::{FacilitatorRequest, PaymentRequirements, SettleResponse, X402Version};
-use tollway_core::{Amount, Checked, SchemeName, SellerScheme};
+use tollway_core::{Amount, Checked, Credit, Fingerprint, SchemeName, SellerScheme};
+use tollway_ledger::{Fate, Finished, Owed, OwedLimits, StoredResponse};
 
-use super::settle::Settlement;
+use super::admit::delivered;
+use super::settle::{Question, Settlement};
+use crate::background::{self, LEAST_VALIDITY_SECONDS};
+use crate::credit::LIFETIME_SECONDS;
 use crate::denial::Denial;
 use crate::paywall::Core;
-use crate::reservation::{Fate, Hold};
+use crate::reservation::{Hold, MARGIN_SECONDS};
+use crate::telemetry::{self, Timer};
 
 /// A payment that was admitted. While it lives, the same authorization buys nothing else.
 ///
@@ -19,11 +24,26 @@ use crate::reservation::{Fate, Hold};
 #[must_use = "a dropped ticket is a request that was not served"]
 pub struct Ticket {
     core: Arc<Core>,
-    scheme: Arc<dyn SellerScheme>,
-    request: FacilitatorRequest,
-    checked: Checked,
-    hold: Arc<Hold>,
+    admitted: Admitted,
     settled: Option<SettleResponse>,
+}
+
+/// What was admitted.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) scheme: Arc<dyn SellerScheme>,
+    pub(crate) request: FacilitatorRequest,
+    pub(crate) checked: Checked,
+    pub(crate) hold: Arc<Hold>,
+    /// What may be owed, if it may settle after its answer has left.
+    pub(crate) owed_limits: Option<OwedLimits>,
+    /// What a stored answer is bound to, if one may be kept.
+    pub(crate) presented: Option<[u8; 32]>,
+    /// The request that the reservation is bound to.
+    pub(crate) fingerprint: Fingerprint,
+    /// The credit that is redeemed, if one is.
+    pub(crate) credit: Option<Credit>,
+    pub(crate) span: tracing::Span,
 }
 
 /// How much of the offer to charge.
@@ -47,14 +67,13 @@ pub struct Receipt {
 }
 
 impl Ticket {
-    pub(crate) const fn new(
-        core: Arc<Core>,
-        scheme: Arc<dyn SellerScheme>,
-        request: FacilitatorRequest,
-        checked: Checked,
-        hold: Arc<Hold>,
-    ) -> Self {
-        Self { core, scheme, request, checked, hold, settled: None }
+    pub(crate) const fn new(core: Arc<Core>, admitted: Admitted) -> Self {
+        Self { core, admitted, settled: None }
+    }
+
+    /// A ticket whose money has moved before.
+    pub(crate) const fn settled(core: Arc<Core>, admitted: Admitted, settled: SettleResponse) -> Self {
+        Self { core, admitted, settled: Some(settled) }
     }
 
     /// Who pays: on EVM the address that signed, with its EIP-55 checksum.
@@ -68,7 +87,7 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub fn payer(&self) -> &str {
-        &self.checked.payer
+        &self.admitted.checked.payer
     }
 
     /// The offer that was paid. Its amount, in atomic units, is the most that can be charged.
@@ -82,7 +101,7 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub const fn requirements(&self) -> &PaymentRequirements {
-        &self.request.requirements
+        &self.admitted.request.requirements
     }
 
     /// The protocol version the buyer speaks.
@@ -97,7 +116,7 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub const fn version(&self) -> X402Version {
-        self.request.payment.version
+        self.admitted.request.payment.version
     }
 
     /// Whether the money has moved already: nothing about the charge can change then.
@@ -131,20 +150,9 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub async fn settle(mut self, charge: Charge) -> Result<Receipt, Denial> {
-        let version = self.version();
-        if self.settled.is_none() {
-            match self.charged(charge)? {
-                None => return Ok(Receipt { settlement: None, version }),
-                Some(amount) => {
-                    self.request.requirements.amount = amount;
-                    self.settled = Some(self.settlement().run().await?);
-                }
-            }
-        }
-        if let Some(settlement) = &self.settled {
-            self.hold.set_fate(Fate::Delivered(settlement.transaction.clone()));
-        }
-        Ok(Receipt { settlement: self.settled.take(), version })
+        let receipt = self.charge(charge).await?;
+        self.deliver(None).await?;
+        Ok(receipt)
     }
 
     /// The handler failed. What was not sent to settle is free again; what was settled first stays owed: the
@@ -155,34 +163,186 @@ impl Ticket {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), tollway_seller::Denial> {
     /// let paywall = paywall().await;
-    /// let receipt = ticket(&paywall).await?.release();
-    /// assert!(receipt.settlement.is_none() && paywall.reservation_count() == 0);
+    /// let receipt = ticket(&paywall).await?.release().await;
+    /// assert!(receipt.settlement.is_none() && paywall.reservation_count().await == Ok(0));
     /// # Ok(()) }
     /// ```
-    pub fn release(mut self) -> Receipt {
+    pub async fn release(mut self) -> Receipt {
+        self.close().await;
         Receipt { settlement: self.settled.take(), version: self.version() }
     }
 
+    /// The money first.
     pub(crate) async fn settle_first(&mut self) -> Result<(), Denial> {
         self.settled = Some(self.settlement().run().await?);
         Ok(())
     }
 
+    /// Moves the money, if it has not moved. The answer may not leave before [`Self::deliver`].
+    pub(crate) async fn charge(&mut self, charge: Charge) -> Result<Receipt, Denial> {
+        if self.settled.is_none() {
+            let settled = match self.charged(charge) {
+                Ok(None) => Ok(None),
+                Ok(Some(amount)) => {
+                    self.admitted.request.requirements.amount = amount;
+                    self.settlement().run().await.map(Some)
+                }
+                Err(denial) => Err(denial),
+            };
+            match settled {
+                Ok(settled) => self.settled = settled,
+                Err(denial) => {
+                    self.close().await;
+                    return Err(denial);
+                }
+            }
+        }
+        Ok(Receipt { settlement: self.settled.clone(), version: self.version() })
+    }
+
+    /// Writes down that the answer leaves, with the answer if it is kept. Only then may it.
+    pub(crate) async fn deliver(self, response: Option<StoredResponse>) -> Result<(), Denial> {
+        let timer = Timer::start("deliver");
+        let (fate, held) = match &self.settled {
+            Some(settlement) => (Fate::Delivered(settlement.transaction.clone()), true),
+            None => (Fate::Released, false),
+        };
+        match self.admitted.hold.finish(fate, response, None).await {
+            Ok(Finished::Done) => {
+                timer.stop();
+                Ok(())
+            }
+            // Taken for dead: whoever took over serves it.
+            Ok(_) => Err(Denial::InProgress),
+            Err(error) => Err(Denial::Ledger { error, held }),
+        }
+    }
+
+    /// Whether this much may be owed, to be settled after the answer has left.
+    pub(crate) fn may_owe(&self, charge: Charge) -> bool {
+        let least = self.core.clock.now().plus_seconds(LEAST_VALIDITY_SECONDS);
+        let Admitted { owed_limits, checked, .. } = &self.admitted;
+        self.settled.is_none()
+            && owed_limits.is_some()
+            && checked.valid_before >= least
+            && matches!(self.charged(charge), Ok(Some(_)))
+    }
+
+    /// Writes down that the answer leaves and what is owed for it, and has it settled at once. False if that would be too
+    /// much: then it settles first, as without it.
+    pub(crate) async fn owe(
+        &mut self,
+        charge: Charge,
+        response: Option<StoredResponse>,
+    ) -> Result<bool, Denial> {
+        let Some(amount) = self.charged(charge)? else { return Ok(false) };
+        let Admitted { request, checked, hold, owed_limits, .. } = &mut self.admitted;
+        let full = std::mem::replace(&mut request.requirements.amount, amount);
+        let permit = self.core.debts.permit();
+        let next_try = match &permit {
+            Some(_) => background::lease_end(&self.core),
+            None => self.core.clock.now(),
+        };
+        let owed = Owed {
+            key: checked.key.clone(),
+            payer: checked.payer.clone(),
+            network: request.requirements.network.clone(),
+            asset: request.requirements.asset.clone(),
+            amount,
+            request: background::request_text(request),
+            token: hold.token(),
+            next_try,
+        };
+        match hold.finish(Fate::Owed(owed.clone()), response, *owed_limits).await {
+            Ok(Finished::Done) => {
+                telemetry::owed("owed");
+                if let Some(permit) = permit {
+                    background::settle_soon(&self.core, owed, permit);
+                }
+                Ok(true)
+            }
+            Ok(Finished::OverLimit) => {
+                telemetry::owed("over_limit");
+                request.requirements.amount = full;
+                Ok(false)
+            }
+            Ok(Finished::Fenced) => Err(Denial::InProgress),
+            Err(error) => Err(Denial::unwritten(error)),
+        }
+    }
+
+    /// What is still owed to a payer who paid and was not served, as text for the answer.
+    pub(crate) fn credit(&self) -> Option<String> {
+        let Admitted { request, checked, hold, fingerprint, credit, .. } = &self.admitted;
+        let settled = self.settled.as_ref()?;
+        // Only who has a key of this kind can redeem it.
+        request.requirements.network.evm_chain_id()?;
+        let now = self.core.clock.now();
+        let credit = credit.clone().unwrap_or_else(|| Credit {
+            id: checked.key.clone(),
+            payer: checked.payer.clone(),
+            network: request.requirements.network.clone(),
+            asset: request.requirements.asset.clone(),
+            amount: request.requirements.amount,
+            pay_to: request.requirements.pay_to.clone(),
+            transaction: settled.transaction.clone(),
+            request: *fingerprint,
+            issued_at: now,
+            expires_at: now.plus_seconds(LIFETIME_SECONDS),
+        });
+        hold.keep_until(credit.expires_at.plus_seconds(MARGIN_SECONDS));
+        self.core.seal.seal(&credit)
+    }
+
+    /// Whether it was served before without being paid for.
+    pub(crate) fn was_served(&self) -> bool {
+        self.admitted.hold.fate() == Fate::Unpaid
+    }
+
+    /// What was served unpaid is paid now: nothing more is served for it.
+    pub(crate) async fn settle_debt(self) -> Denial {
+        let transaction = self.settled.as_ref().map_or_else(String::new, |told| told.transaction.clone());
+        let Admitted { request, checked, hold, .. } = &self.admitted;
+        match hold.finish(Fate::Delivered(transaction.clone()), None, None).await {
+            Ok(_) => delivered(&request.payment, checked, transaction, None),
+            Err(error) => Denial::Ledger { error, held: true },
+        }
+    }
+
+    /// Writes down what is true of the payment now.
+    pub(crate) async fn close(&self) {
+        self.admitted.hold.close().await;
+    }
+
     pub(crate) const fn request(&self) -> &FacilitatorRequest {
-        &self.request
+        &self.admitted.request
     }
 
     pub(crate) const fn checked(&self) -> &Checked {
-        &self.checked
+        &self.admitted.checked
     }
 
     pub(crate) fn scheme(&self) -> &dyn SellerScheme {
-        self.scheme.as_ref()
+        self.admitted.scheme.as_ref()
+    }
+
+    /// What a stored answer is bound to, if one may be kept.
+    pub(crate) const fn presented(&self) -> Option<[u8; 32]> {
+        self.admitted.presented
+    }
+
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) const fn span(&self) -> &tracing::Span {
+        &self.admitted.span
     }
 
     /// The amount to settle; none to charge nothing. A charge that cannot be made is the seller's fault.
     fn charged(&self, charge: Charge) -> Result<Option<Amount>, Denial> {
-        let full = self.request.requirements.amount;
+        let Admitted { request, .. } = &self.admitted;
+        let full = request.requirements.amount;
         match charge {
             Charge::Full => Ok(Some(full)),
             Charge::Nothing | Charge::Amount(Amount::ZERO) => Ok(None),
@@ -190,9 +350,7 @@ impl Ticket {
                 Err(Denial::Internal(format!("cannot charge {amount}: the buyer agreed to {full} at most")))
             }
             // The buyer signed one amount, and the token moves that amount or nothing.
-            Charge::Amount(amount)
-                if amount < full && self.request.requirements.scheme == SchemeName::EXACT =>
-            {
+            Charge::Amount(amount) if amount < full && request.requirements.scheme == SchemeName::EXACT => {
                 Err(Denial::Internal(format!(
                     "cannot charge {amount} of {full}: scheme exact charges all or nothing"
                 )))
@@ -202,11 +360,9 @@ impl Ticket {
     }
 
     fn settlement(&self) -> Settlement {
-        Settlement {
-            core: Arc::clone(&self.core),
-            hold: Arc::clone(&self.hold),
-            request: self.request.clone(),
-            payer: self.checked.payer.clone(),
-        }
+        let Admitted { request, checked, hold, .. } = &self.admitted;
+        let (request, payer) = (request.clone(), checked.payer.clone());
+        let question = Question { core: Arc::clone(&self.core), request, payer };
+        Settlement { hold: Arc::clone(hold), question }
     }
 }

@@ -50,7 +50,10 @@ async fn every_answer_of_a_priced_route_shows_its_payment_headers_and_when_to_re
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["access-control-allow-origin"], "*");
         let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap();
-        assert_eq!(exposed, "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After");
+        assert_eq!(
+            exposed,
+            "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-CREDIT, Idempotent-Replayed, Retry-After"
+        );
     }
 }
 

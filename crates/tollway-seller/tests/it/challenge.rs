@@ -17,7 +17,13 @@ async fn an_unpaid_request_is_answered_for_both_versions_at_once() {
     assert_eq!(response.status(), 402);
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.headers()["cache-control"], "no-store");
-    assert!(response.headers().get_all("vary").iter().any(|v| v == "PAYMENT-SIGNATURE, X-PAYMENT"));
+    assert!(
+        response
+            .headers()
+            .get_all("vary")
+            .iter()
+            .any(|v| v == "PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT")
+    );
     for version in [X402Version::V2, X402Version::V1] {
         let required = shop.buyer.offers(&url, version).await;
         assert_eq!(required.version, version);

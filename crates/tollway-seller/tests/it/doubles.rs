@@ -16,7 +16,7 @@ use tollway_core::{
 };
 use tollway_evm::exact::ExactBuyer;
 use tollway_evm::{AssetTable, LocalSigner};
-use tollway_seller::{Paywall, PaywallBuilder};
+use tollway_seller::{Paywall, PaywallBuilder, StoredResponses};
 
 pub(crate) const PAY_TO: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
 pub(crate) const BASE: &str = "eip155:8453";
@@ -125,6 +125,7 @@ pub(crate) fn builder(facilitator: &Arc<ScriptedFacilitator>) -> PaywallBuilder 
         .accept(BASE, PAY_TO)
         .shared_facilitator(Arc::clone(facilitator) as Arc<dyn Facilitator>)
         .pending_wait_ms(10)
+        .stored_responses(StoredResponses::off())
 }
 
 pub(crate) async fn paywall(facilitator: &Arc<ScriptedFacilitator>) -> Paywall {

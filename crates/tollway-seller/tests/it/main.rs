@@ -2,14 +2,21 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod ambiguous;
+mod background;
 mod browsers;
 mod challenge;
+mod credit;
 mod doubles;
 mod http_facilitator;
 mod overrides;
 mod payment_rules;
 mod pricing;
+mod security_rules;
 mod settlement;
+mod shared_ledger;
 mod single_use;
+mod stall;
 mod start;
+mod stored;
 mod streams;

@@ -19,7 +19,7 @@ struct Run {
     status: u16,
     settled: Option<String>,
     header_left: bool,
-    held: usize,
+    held: u64,
 }
 
 async fn run(facilitator: Arc<ScriptedFacilitator>, paywall: tollway_seller::Paywall, value: &str) -> Run {
@@ -40,7 +40,7 @@ async fn run(facilitator: Arc<ScriptedFacilitator>, paywall: tollway_seller::Pay
         status: response.status().as_u16(),
         settled,
         header_left: response.headers().contains_key("settlement-overrides"),
-        held: paywall.reservation_count(),
+        held: paywall.reservation_count().await.unwrap(),
     }
 }
 
@@ -69,7 +69,7 @@ async fn scheme_exact_charges_all_or_nothing() {
         let run = run(Arc::clone(&facilitator), paywall(&facilitator).await, value).await;
         assert_eq!((run.status, run.settled.as_deref()), (status, settled), "{value}");
         assert!(!run.header_left, "{value}");
-        assert_eq!(run.held, usize::from(settled.is_some()), "{value}: what is not charged is not held");
+        assert_eq!(run.held, u64::from(settled.is_some()), "{value}: what is not charged is not held");
     }
 }
 

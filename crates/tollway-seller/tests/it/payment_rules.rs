@@ -20,7 +20,7 @@ async fn refused(shop: &Shop, signed: &Signed, expected: (u16, &str, &str)) {
     assert!(!rule.is_empty());
     assert_eq!(has_offers, status == 402);
     assert_eq!(shop.facilitator.calls(), (0, 0));
-    assert_eq!(shop.paywall.reservation_count(), 0);
+    assert_eq!(shop.paywall.reservation_count().await.unwrap(), 0);
     assert_eq!(shop.runs(), 0);
 }
 
@@ -55,7 +55,7 @@ async fn a_malformed_payment_header_is_400() {
         assert!(!code.is_empty() && !rule.is_empty());
     }
     assert_eq!(shop.facilitator.calls(), (0, 0));
-    assert_eq!((shop.paywall.reservation_count(), shop.runs()), (0, 0));
+    assert_eq!((shop.paywall.reservation_count().await.unwrap(), shop.runs()), (0, 0));
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn a_url_that_fits_no_402_is_414_before_anything_is_priced() {
         }
     }
     assert_eq!((asked.load(Ordering::SeqCst), facilitator.calls()), (0, (0, 0)));
-    assert_eq!(paywall.reservation_count(), 0);
+    assert_eq!(paywall.reservation_count().await.unwrap(), 0);
     let fits = format!("{origin}/data?{}", query("/data", 4096));
     let signed = buyer.sign(&fits, X402Version::V2).await;
     assert_eq!(buyer.get(&fits, &signed).await.status(), 200, "the longest is paid and served");
@@ -295,7 +295,7 @@ async fn a_body_over_its_limit_is_413_and_names_the_limit() {
     let (status, _, field, rule) = explained(post(101).await.unwrap()).await;
     assert_eq!((status, field.as_str()), (413, "body"));
     assert!(rule.contains("100 bytes"));
-    assert_eq!((facilitator.calls(), paywall.reservation_count()), ((0, 0), 0));
+    assert_eq!((facilitator.calls(), paywall.reservation_count().await.unwrap()), ((0, 0), 0));
     let forged = wire::encode_header(json!({"x402Version": 3}).as_object().unwrap());
     let body = reqwest::Body::from("x".repeat(101));
     let request = buyer.http.post(&url).header("payment-signature", forged).body(body);

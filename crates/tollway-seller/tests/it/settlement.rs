@@ -32,7 +32,7 @@ async fn a_settlement_that_stays_pending_is_503_with_its_transaction_and_held() 
     let told = settlement(&response).unwrap();
     assert_eq!(told.error_reason, Some(ErrorCode::SETTLEMENT_PENDING));
     assert_eq!(told.transaction, "0xaa");
-    assert_eq!(shop.paywall.reservation_count(), 1);
+    assert_eq!(shop.paywall.reservation_count().await.unwrap(), 1);
     // Presented again: settle is asked first, then the handler runs, then it is used.
     assert_eq!(shop.present(&signed).await.status(), 200);
     assert_eq!(shop.facilitator.calls(), (1, 3));
@@ -80,7 +80,7 @@ async fn a_refusal_by_the_facilitator_is_402_with_its_reason() {
         shop.facilitator.then_verify(Ok(VerifyResponse { invalid_reason, ..VerifyResponse::default() }));
         let (got, reason, field, _) = explained(shop.present(&signed).await).await;
         assert_eq!((got, reason.as_str(), field.as_str()), (status, code.as_str(), "payload"));
-        assert_eq!((shop.paywall.reservation_count(), shop.runs()), (0, 0));
+        assert_eq!((shop.paywall.reservation_count().await.unwrap(), shop.runs()), (0, 0));
     }
 }
 
@@ -119,7 +119,7 @@ async fn an_outage_at_verify_is_5xx_and_holds_nothing() {
         assert_eq!(response.status().as_u16(), status);
         assert!(response.headers().contains_key("retry-after"));
         assert!(!response.headers().contains_key("payment-required"), "no fresh 402 on an outage");
-        assert_eq!((shop.paywall.reservation_count(), shop.runs()), (0, 0));
+        assert_eq!((shop.paywall.reservation_count().await.unwrap(), shop.runs()), (0, 0));
     }
     assert_eq!(shop.present(&signed).await.status(), 200, "the same payment is good when it is over");
 }
@@ -139,7 +139,7 @@ async fn an_outage_at_settle_is_5xx_and_holds_what_may_have_been_sent() {
         assert_eq!(response.status().as_u16(), status, "{error}");
         assert!(!response.headers().contains_key("payment-required"));
         assert!(!response.text().await.unwrap().contains("paid content"));
-        assert_eq!(shop.paywall.reservation_count(), held, "{error}");
+        assert_eq!(shop.paywall.reservation_count().await.unwrap(), held, "{error}");
         assert_eq!(shop.present(&signed).await.status(), 200, "{error}");
     }
 }
@@ -155,7 +155,11 @@ async fn an_outage_after_pending_is_still_pending() {
     assert_eq!(settlement(&response).unwrap().transaction, "0xaa");
     shop.facilitator.then_settle(Err(FacilitatorError::Unreachable("gone".into())));
     assert_eq!(shop.present(&signed).await.status(), 503);
-    assert_eq!(shop.paywall.reservation_count(), 1, "what is pending stays held through an outage");
+    assert_eq!(
+        shop.paywall.reservation_count().await.unwrap(),
+        1,
+        "what is pending stays held through an outage"
+    );
     assert_eq!(shop.runs(), 1);
 }
 
@@ -174,7 +178,7 @@ async fn a_facilitator_that_lies_about_settling_is_not_believed() {
         let response = shop.present(&signed).await;
         assert_eq!(response.status(), 502);
         assert!(!response.text().await.unwrap().contains("paid content"));
-        assert_eq!(shop.paywall.reservation_count(), 1);
+        assert_eq!(shop.paywall.reservation_count().await.unwrap(), 1);
     }
 }
 
@@ -269,7 +273,7 @@ async fn a_facilitator_that_panics_leaves_the_payment_held() {
     let response = shop.present(&signed).await;
     assert_eq!(response.status(), 503);
     assert!(!response.headers().contains_key("payment-required"));
-    assert_eq!(shop.paywall.reservation_count(), 1);
+    assert_eq!(shop.paywall.reservation_count().await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tollway_devnet::{ACCOUNTS, Config, Grant, Handle, genesis};
 use tollway_evm::exact::ExactSeller;
 use tollway_evm::{Address, AssetTable, Chain, LocalSigner, Signer, U256};
 use tollway_facilitator::{Callers, Engine, NetworkSetup, router};
-use tollway_seller::{HttpFacilitator, Paywall};
+use tollway_seller::{HttpFacilitator, Paywall, StoredResponses};
 
 use super::shop::{self, ROUTES};
 use crate::dev_assets::with_dev_assets;
@@ -76,6 +76,8 @@ impl World {
             .accept(network.as_str(), payee.to_string())
             .scheme(ExactSeller::new(assets.clone()))
             .facilitator(HttpFacilitator::new(&facilitator.url())?)
+            // A payment presented again is refused here, to be seen; by default it gets its answer again.
+            .stored_responses(StoredResponses::off())
             .start()
             .await?;
         let app = shop::app(&paywall, Arc::new(shop::Stats::new()))?;

@@ -59,7 +59,7 @@ async fn refused(market: &Market, name: &str, headers: HeaderMap, statuses: &[u1
     assert!(body["rule"].as_str().is_some_and(|rule| rule.len() > 5), "{name}: {body}");
     assert!(body["error"].is_string(), "{name}: {body}");
     assert_eq!(market.rpc_calls.load(Ordering::SeqCst), calls, "{name}: reached the node");
-    assert_eq!(market.paywall.reservation_count(), 0, "{name}: reserved");
+    assert_eq!(market.paywall.reservation_count().await.unwrap(), 0, "{name}: reserved");
     assert_eq!(market.handled(), 0, "{name}: served");
 }
 

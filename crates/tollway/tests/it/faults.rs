@@ -126,7 +126,7 @@ async fn a_facilitator_that_is_down_is_503_and_never_a_fresh_402() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert!(!response.headers().contains_key(PAYMENT_REQUIRED));
-    assert_eq!((market.handled(), market.paywall.reservation_count()), (0, 0));
+    assert_eq!((market.handled(), market.paywall.reservation_count().await.unwrap()), (0, 0));
 }
 
 #[tokio::test]

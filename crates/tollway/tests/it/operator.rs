@@ -44,23 +44,12 @@ impl Operator {
 
     /// The same, in a folder where one ran before.
     pub(crate) fn start_in(folder: TempDir, node: &Node, keys: &str, tables: &str) -> Self {
-        Self::start_with(folder, node, keys, tables, &[])
-    }
-
-    /// The same, with these variables in its environment.
-    pub(crate) fn start_with(
-        folder: TempDir,
-        node: &Node,
-        keys: &str,
-        tables: &str,
-        environment: &[(&str, &str)],
-    ) -> Self {
         let file = folder.path().join("facilitator.toml");
         std::fs::write(&file, config(node, keys, tables)).unwrap();
         let log = File::options().append(true).create(true).open(folder.path().join("log")).unwrap();
         let mut command = tollway();
         secrets(&mut command).args(["facilitator", "--config"]).arg(&file);
-        command.current_dir(folder.path()).stderr(log).envs(environment.iter().copied());
+        command.current_dir(folder.path()).stderr(log);
         let mut process = Background::start(&mut command);
         let url = process.line().strip_prefix("listening on ").unwrap().to_owned();
         let has_metrics = tables.contains("metrics_listen");

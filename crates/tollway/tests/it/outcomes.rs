@@ -112,15 +112,14 @@ async fn an_outcome_is_told_to_its_caller_even_by_a_process_started_after_a_cras
         "[[callers]]\nname = \"shop\"\nkey = \"env:SHOP_KEY\"\nwebhook = \"shop\"\n\
          [[callers]]\nname = \"rival\"\nkey = \"env:RIVAL_KEY\"\n\
          [[webhooks]]\nname = \"shop\"\nurl = \"http://{address}/\"\nsecret = \"env:WEBHOOK_SECRET\"\n\
-         [delivery]\nfirst_retry_seconds = 1\npoll_ms = 50\ndeadline_ms = 1000\n"
+         [delivery]\nfirst_retry_seconds = 1\npoll_ms = 50\n"
     );
     let keys = "ledger = \"sqlite:tollway.db\"\nname = \"one\"";
     let operator = Operator::start(&node, keys, &tables);
     let stall = Stall::open(&node, &operator, Some(SHOP_KEY)).await;
     settle(&operator, &stall, RIVAL_KEY, OTHER_PAYER).await;
     let settled = settle(&operator, &stall, SHOP_KEY, PAYER).await;
-    // Nobody listens at the endpoint, and the process dies. If it dies in the middle of a try, the next may come only
-    // when that must have ended: within 13 seconds.
+    // Nobody listens at the endpoint, and the process dies.
     let folder = operator.kill();
     let (mut messages, serving) = told(TcpListener::bind(address).await.unwrap());
     let operator = Operator::start_in(folder, &node, keys, &tables);
@@ -133,10 +132,6 @@ async fn an_outcome_is_told_to_its_caller_even_by_a_process_started_after_a_cras
     assert!(headers["webhook-id"].to_str().unwrap().starts_with("msg_"));
     let path = format!("/settlements/{}", message["data"]["id"].as_str().unwrap());
     assert_eq!(operator.get(&path, Some(SHOP_KEY)).await.body["state"], "settled", "the ledger has it still");
-    let health = operator.get("/health", None).await.body;
-    assert_eq!((&health["status"], &health["ledger"]["ok"]), (&json!("ok"), &json!(true)), "{health}");
-    let member = json!({ "name": "one", "incarnation": 2, "ok": true });
-    assert_eq!(health["member"], member, "it has taken over from itself");
     operator.stop();
     while let Ok((_, message)) = messages.try_recv() {
         assert_eq!(message["data"]["caller"], "shop", "nobody is told of another's");
@@ -186,41 +181,4 @@ async fn a_payer_whose_payment_reverted_is_refused_before_the_node_is_asked() {
     assert!(answer["errorMessage"].as_str().unwrap_or_default().contains("not served"), "{answer}");
     assert_eq!(calls().await, before, "no node was asked");
     settle(&operator, &stall, SHOP_KEY, OTHER_PAYER).await;
-}
-
-#[cfg(feature = "failpoints")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_payment_is_settled_once_wherever_the_process_dies_on_its_way() {
-    let keys = "ledger = \"sqlite:tollway.db\"\nname = \"one\"";
-    for point in [
-        "settlement_insert:before:1",
-        "settlement_insert:after:1",
-        "settlement_sent:before:1",
-        "settlement_sent:after:1",
-        "settlement_advance:before:1",
-        "settlement_advance:after:1",
-    ] {
-        let node = devnet().await;
-        let folder = tempfile::tempdir().unwrap();
-        let environment = [("TOLLWAY_KILL_AT", point)];
-        let operator = Operator::start_with(folder, &node, keys, CALLERS, &environment);
-        let stall = Stall::open(&node, &operator, Some(SHOP_KEY)).await;
-        let body = stall.body(PAYER).await;
-        let request = reqwest::Client::new().post(format!("{}/settle", operator.url)).bearer_auth(SHOP_KEY);
-        let dead = request.body(body.to_string()).send().await;
-        // After the last step the answer may still have left.
-        assert!(dead.is_err() || point == "settlement_advance:after:1", "{point}: {dead:?}");
-        let operator = Operator::start_in(operator.kill(), &node, keys, CALLERS);
-        let settled = async {
-            loop {
-                let answer = operator.post("/settle", Some(SHOP_KEY), &body).await;
-                if answer.body["success"] == true {
-                    return answer.body;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(PATIENCE, settled).await.unwrap_or_else(|_| panic!("{point}: it settles"));
-        assert_eq!(node.chain().nonce(ACCOUNTS[5].address).await.unwrap(), 1, "{point}: one transaction");
-    }
 }

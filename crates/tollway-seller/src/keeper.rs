@@ -1,0 +1,61 @@
+//! What a paywall does beside serving: staying a member of its ledger, settling what is owed, forgetting what is over. It
+//! ends with the paywall.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::background;
+use crate::membership::{HEARTBEAT, bounded};
+use crate::paywall::Core;
+
+/// How often debts that are due are looked for.
+const OWED_EVERY: Duration = Duration::from_secs(2);
+/// How often the ledger forgets what is over, and how much at most each time.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+const SWEEP_LIMIT: u32 = 1_000;
+
+/// The tasks of one paywall.
+#[derive(Debug)]
+pub(crate) struct Keeper(Vec<JoinHandle<()>>);
+
+impl Keeper {
+    pub(crate) fn start(core: &Arc<Core>) -> Self {
+        // At once: another process may have left debts when it ended.
+        let settle = each(OWED_EVERY, core, |core| async move { background::take_due(&core).await });
+        let beat = each(HEARTBEAT, core, |core| async move { core.reservations.membership.renew().await });
+        let sweep = each(SWEEP_EVERY, core, |core| async move { sweep(&core).await });
+        Self(vec![tokio::spawn(beat), tokio::spawn(settle), tokio::spawn(sweep)])
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Does `chore` again and again, for as long as there is a paywall.
+fn each<F, Done>(pause: Duration, core: &Arc<Core>, chore: F) -> impl Future<Output = ()> + Send + 'static
+where
+    F: Fn(Arc<Core>) -> Done + Send + 'static,
+    Done: Future<Output = ()> + Send,
+{
+    let core: Weak<Core> = Arc::downgrade(core);
+    async move {
+        while let Some(core) = core.upgrade() {
+            chore(core).await;
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+async fn sweep(core: &Core) {
+    let swept = core.reservations.ledger().reservation_sweep(core.clock.now(), SWEEP_LIMIT);
+    match bounded(swept).await {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, "reservations that are over are forgotten"),
+        Err(error) => tracing::warn!(%error, "the ledger does not sweep"),
+    }
+}

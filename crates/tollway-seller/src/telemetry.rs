@@ -1,0 +1,66 @@
+//! What a paywall tells of itself: metrics by fixed names and labels, and a span for each payment. No signature and no
+//! word of a stranger's is in any of it.
+
+use tokio::time::Instant;
+use tollway_core::Checked;
+use tollway_core::model::PaymentRequirements;
+
+use crate::denial::Denial;
+
+/// The span of one payment. Its keys are what an operator searches by.
+pub(crate) fn span(checked: &Checked, offer: &PaymentRequirements) -> tracing::Span {
+    tracing::info_span!(
+        "payment",
+        key = %checked.key,
+        network = %offer.network,
+        payer = checked.payer,
+        amount = %offer.amount,
+    )
+}
+
+/// Counts a request by what became of it.
+pub(crate) fn request(outcome: &'static str) {
+    metrics::counter!("tollway_seller_requests_total", "outcome" => outcome).increment(1);
+}
+
+/// Counts what is owed, and what became of it.
+pub(crate) fn owed(result: &'static str) {
+    metrics::counter!("tollway_seller_owed_total", "result" => result).increment(1);
+}
+
+/// The name of a denial as an outcome. Codes may be a facilitator's own words, and are no labels.
+pub(crate) const fn outcome(denial: &Denial) -> &'static str {
+    match denial {
+        Denial::Malformed(_) => "malformed",
+        Denial::Refused(_) => "refused",
+        Denial::AlreadyUsed { answer: Some(_), .. } => "replayed",
+        Denial::AlreadyUsed { answer: None, .. } => "already_used",
+        Denial::IdentifierTaken => "identifier_taken",
+        Denial::InProgress => "in_progress",
+        Denial::Full => "full",
+        Denial::Pending(_) => "pending",
+        Denial::SettleFailed(_) => "settle_failed",
+        Denial::Facilitator { .. } => "facilitator_error",
+        Denial::Ledger { .. } => "ledger_error",
+        Denial::Internal(_) => "internal_error",
+    }
+}
+
+/// Measures one phase.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    phase: &'static str,
+    started: Instant,
+}
+
+impl Timer {
+    pub(crate) fn start(phase: &'static str) -> Self {
+        Self { phase, started: Instant::now() }
+    }
+
+    /// Records how long the phase took. One that failed is not recorded: it would be a measure of deadlines.
+    pub(crate) fn stop(self) {
+        let elapsed = self.started.elapsed();
+        metrics::histogram!("tollway_seller_phase_seconds", "phase" => self.phase).record(elapsed);
+    }
+}
