@@ -187,7 +187,7 @@ impl WalletBuilder {
     pub fn build(self) -> Result<Wallet, WalletError> {
         let mut schemes = self.schemes;
         let mut address = None;
-        if let Some(signer) = self.signer {
+        if let Some(signer) = self.signer.clone() {
             address = Some(signer.address().to_string());
             let assets = self.assets.unwrap_or_else(AssetTable::known);
             schemes.push(Arc::new(ExactBuyer::new(signer, assets)));
@@ -197,6 +197,7 @@ impl WalletBuilder {
         }
         Ok(Wallet::new(Inner {
             address,
+            signer: self.signer,
             schemes,
             policy: self.policy,
             patience: self.patience,

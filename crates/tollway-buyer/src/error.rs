@@ -48,6 +48,9 @@ pub enum PaymentError {
         /// The origin the 402 names, shortened and escaped.
         resource: String,
     },
+    /// The seller's credit cannot be redeemed so.
+    #[error("the credit cannot be redeemed: {0}")]
+    Credit(&'static str),
     /// The body was a stream, now gone, and the paid request needs it again.
     #[error("payment required, but the request's body is a stream and cannot be sent twice: buffer it")]
     BodyNotReplayable,

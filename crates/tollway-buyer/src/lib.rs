@@ -22,6 +22,7 @@
 //! (`tollway-core`), and anything durable.
 
 mod builder;
+mod credit;
 mod error;
 mod http_clients;
 mod middleware;
@@ -37,6 +38,7 @@ mod spent;
 mod wallet;
 
 pub use builder::{WalletBuilder, WalletError};
+pub use credit::{SellerCredit, credit};
 pub use error::{PaymentError, payment_error};
 pub use middleware::PayingMiddleware;
 pub use policy::{Decision, Policy, Reason};

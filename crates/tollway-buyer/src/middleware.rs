@@ -7,7 +7,7 @@ use std::pin::Pin;
 use http::Extensions;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
-use tollway_core::wire;
+use tollway_core::{PAYMENT_CREDIT, wire};
 
 use crate::error::PaymentError;
 use crate::http_clients::HttpClients;
@@ -23,8 +23,8 @@ use crate::wallet::Wallet;
 /// would see only the request without the payment. The request with the payment goes through a client of the
 /// wallet's, which follows no redirect.
 ///
-/// A request that carries a payment header already is not paid for again. It is sent as it is, once, and
-/// neither redirected nor sent in the clear.
+/// A request that carries a payment header already, or redeems a credit, is not paid for again. It is sent as it is,
+/// once, and neither redirected nor sent in the clear.
 #[derive(Clone)]
 pub struct PayingMiddleware {
     wallet: Wallet,
@@ -99,5 +99,5 @@ impl Middleware for PayingMiddleware {
 
 fn carries_payment(request: &Request) -> bool {
     let headers = request.headers();
-    headers.contains_key(wire::PAYMENT_SIGNATURE) || headers.contains_key(wire::X_PAYMENT)
+    [wire::PAYMENT_SIGNATURE, wire::X_PAYMENT, PAYMENT_CREDIT].iter().any(|name| headers.contains_key(*name))
 }

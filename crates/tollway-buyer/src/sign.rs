@@ -124,7 +124,8 @@ async fn sign(
     clock: &dyn Clock,
 ) -> Result<SignedPayment, SignError> {
     let signed_at = clock.now();
-    let payload = scheme.sign(required, &chosen.offer, signed_at).await?;
+    let mut payload = scheme.sign(required, &chosen.offer, signed_at).await?;
+    identify(&mut payload)?;
     let (name, text) = wire::encode_payment_header(&payload);
     let payer = payer_of(&payload);
     tracing::info!(
@@ -137,6 +138,19 @@ async fn sign(
     );
     let JudgedOffer { offer, value, .. } = chosen.clone();
     Ok(SignedPayment { header: PaymentHeader { name, value: text }, offer, value, payer, signed_at })
+}
+
+/// Names the payment where the seller asks for its name (extension `payment-identifier`). Nobody signs it: it is a secret
+/// between the two, the same at each presentation, by which a seller knows who bought an answer.
+fn identify(payload: &mut PaymentPayload) -> Result<(), SignError> {
+    let declared = payload.extensions.get_mut("payment-identifier");
+    let info = declared.and_then(|declared| declared.get_mut("info")).and_then(|info| info.as_object_mut());
+    if let Some(info) = info.filter(|info| !info.contains_key("id")) {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| SignError::Signer(error.to_string()))?;
+        info.insert("id".to_owned(), format!("pay_{}", hex::encode(id)).into());
+    }
+    Ok(())
 }
 
 /// Who pays, as the payload itself says: every authorization on EVM names its signer.

@@ -6,9 +6,11 @@ use std::sync::{Arc, OnceLock};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use tollway_core::model::PaymentRequired;
 use tollway_core::{BuyerScheme, Clock};
+use tollway_evm::Signer;
 use url::Url;
 
 use crate::builder::{WalletBuilder, WalletError};
+use crate::credit::SellerCredit;
 use crate::error::PaymentError;
 use crate::http_clients::{HttpClients, Settings};
 use crate::middleware::PayingMiddleware;
@@ -38,6 +40,7 @@ pub struct Wallet {
 
 pub(crate) struct Inner {
     pub(crate) address: Option<String>,
+    pub(crate) signer: Option<Arc<dyn Signer>>,
     pub(crate) schemes: Vec<Arc<dyn BuyerScheme>>,
     pub(crate) policy: Policy,
     pub(crate) patience: Patience,
@@ -200,6 +203,31 @@ impl Wallet {
         let payment = sign::sign_best(required, &judged, &self.inner.schemes, &*self.inner.clock).await?;
         self.inner.tally.add(&payment);
         Ok(payment)
+    }
+
+    /// Has `request` redeem `credit`, instead of being paid for: signs for this very request, within the next minute. It
+    /// goes to the seller that gave the credit, and to nobody else. Send it with a client of this wallet's.
+    ///
+    /// # Errors
+    /// [`PaymentError`]: the credit is somebody else's, or the request goes elsewhere. Nothing has been signed then.
+    ///
+    /// ```no_run
+    /// # async fn again(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = wallet.client()?;
+    /// let failed = client.get("https://api.example.com/data").send().await?;
+    /// if let Some(credit) = tollway_buyer::credit(&failed) {
+    ///     let mut request = client.get("https://api.example.com/data").build()?;
+    ///     wallet.redeem(&credit, &mut request).await?;
+    ///     println!("{}", client.execute(request).await?.text().await?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn redeem(
+        &self,
+        credit: &SellerCredit,
+        request: &mut reqwest::Request,
+    ) -> Result<(), PaymentError> {
+        credit.redeem(self.inner.signer.as_deref(), request, self.clock().now()).await
     }
 
     /// What has been signed since the wallet was made, by asset, in atomic units. For people to look at: it
