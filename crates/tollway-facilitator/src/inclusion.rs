@@ -61,8 +61,17 @@ impl Profile {
         Ok(own.max(of_value).max(asked(requirements)?))
     }
 
-    /// The profiles that no engine can work with.
-    pub(crate) fn faults(&self) -> Vec<String> {
+    /// What no engine can work with, a sentence each.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_facilitator::{Inclusion, Profile};
+    /// let mut profile = Profile::usual(&Network::evm(8453));
+    /// assert!(profile.faults().is_empty());
+    /// profile.inclusion = Inclusion::Confirmations(1_000);
+    /// assert_eq!(profile.faults(), ["confirmations: must be at most 64"]);
+    /// ```
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut asked = self.thresholds.iter().map(|(_, blocks)| *blocks).collect::<Vec<_>>();
         if let Inclusion::Confirmations(blocks) = self.inclusion {

@@ -2,6 +2,7 @@
 //! environment. Parsed once; every fault is told at once, and is fatal.
 
 mod access;
+mod inclusion;
 mod outcomes;
 mod telemetry;
 
@@ -15,9 +16,10 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer, U256};
-use tollway_facilitator::{Callers, Limits, NetworkSetup, ScoreLimits};
+use tollway_facilitator::{Callers, Limits, NetworkSetup, Profile, ScoreLimits};
 
 use self::access::{CallerConfig, StrangersConfig};
+use self::inclusion::ThresholdConfig;
 use self::outcomes::{DeliveryConfig, ScoreConfig, WebhookConfig};
 use crate::dev_assets::with_dev_assets;
 
@@ -86,6 +88,10 @@ struct NetworkConfig {
     assets: Vec<String>,
     #[serde(default)]
     tokens: Vec<TokenConfig>,
+    inclusion: Option<String>,
+    final_depth: Option<u64>,
+    #[serde(default)]
+    thresholds: Vec<ThresholdConfig>,
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
@@ -103,7 +109,7 @@ struct TokenConfig {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
-    pub(crate) networks: Vec<NetworkSetup>,
+    pub(crate) networks: Vec<(NetworkSetup, Profile)>,
     pub(crate) callers: Callers,
     pub(crate) outcomes: Outcomes,
     pub(crate) score: ScoreLimits,
@@ -179,7 +185,7 @@ impl FacilitatorConfig {
     }
 
     /// The networks, with their keys read. All faults at once.
-    pub(crate) fn networks(&self) -> Result<Vec<NetworkSetup>, ConfigError> {
+    pub(crate) fn networks(&self) -> Result<Vec<(NetworkSetup, Profile)>, ConfigError> {
         let mut faults = Vec::new();
         if self.networks.is_empty() {
             faults.push("networks: at least one [[networks]] table is required".to_owned());
@@ -197,7 +203,7 @@ impl FacilitatorConfig {
 }
 
 impl NetworkConfig {
-    fn setup(&self, rpc_deadline: Duration) -> Result<NetworkSetup, Vec<String>> {
+    fn setup(&self, rpc_deadline: Duration) -> Result<(NetworkSetup, Profile), Vec<String>> {
         let mut faults = Vec::new();
         let network = self.network.parse::<Network>().ok().filter(|network| network.evm_chain_id().is_some());
         if network.is_none() {
@@ -218,8 +224,10 @@ impl NetworkConfig {
         }
         let Some(network) = network else { return Err(faults) };
         let assets = self.assets(&network, &mut faults);
+        let (inclusion, thresholds) = (self.inclusion.as_deref(), &self.thresholds);
+        let profile = inclusion::profile(&network, inclusion, self.final_depth, thresholds, &mut faults);
         match Chain::connect(&self.rpc_url, &network, rpc_deadline) {
-            Ok(chain) if faults.is_empty() => Ok(NetworkSetup { chain, assets, signers }),
+            Ok(chain) if faults.is_empty() => Ok((NetworkSetup { chain, assets, signers }, profile)),
             Ok(_) => Err(faults),
             Err(error) => {
                 faults.push(format!("rpc_url: {error}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tollway_core::wire::encode_supported;
 use tollway_core::{Facilitator, SystemClock};
-use tollway_facilitator::{Engine, Limits, NetworkSetup, Webhooks, router};
+use tollway_facilitator::{Engine, Limits, NetworkSetup, Profile, Webhooks, router};
 
 use crate::config::{ConfigError, DEFAULT_FILE, FacilitatorConfig, Setup};
 use crate::ledger;
@@ -69,8 +69,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .name(name)
         .score(score)
         .outcome_endpoints(outcomes.endpoints);
-    for network in networks {
-        builder = builder.network(network);
+    for (network, profile) in networks {
+        builder = builder.profile(network.chain.network().clone(), profile).network(network);
     }
     let engine = builder.start().await?;
     let webhooks = Webhooks::start(ledger, Arc::new(SystemClock), outcomes.webhooks, outcomes.limits)
@@ -92,10 +92,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Asks the nodes. It joins no others and touches no ledger, so that it can run beside the one that serves.
-async fn check(output: Output, limits: Limits, networks: Vec<NetworkSetup>) -> anyhow::Result<ExitCode> {
+async fn check(
+    output: Output,
+    limits: Limits,
+    networks: Vec<(NetworkSetup, Profile)>,
+) -> anyhow::Result<ExitCode> {
     let mut builder = Engine::builder().limits(limits);
-    for network in networks {
-        builder = builder.network(network);
+    for (network, profile) in networks {
+        builder = builder.profile(network.chain.network().clone(), profile).network(network);
     }
     let supported = encode_supported(&builder.start().await?.supported().await?);
     let text = format!("ok\n{}", serde_json::to_string_pretty(&supported)?);
