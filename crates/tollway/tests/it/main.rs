@@ -25,6 +25,7 @@ mod node;
 mod operator;
 mod outcomes;
 mod process;
+mod seller_promises;
 mod simulation;
 mod telemetry;
 mod witness;
