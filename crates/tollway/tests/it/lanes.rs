@@ -24,7 +24,7 @@ const LANE: usize = 1;
 const PAYER: usize = 3;
 
 /// A settle request for `amount` to the market's payee, signed by `signer`.
-async fn body(market: &Market, signer: LocalSigner, amount: u64) -> String {
+pub(crate) async fn body(market: &Market, signer: LocalSigner, amount: u64) -> String {
     let (offer, known) = offer(market, &market.payee.to_string(), amount);
     let buyer = ExactBuyer::new(Arc::new(signer), known);
     let required = required(&offer);
@@ -95,7 +95,7 @@ fn authorization(market: &Market, value: u64) -> Authorization {
     }
 }
 
-async fn settle(market: &Market, body: &str) -> (u16, Value) {
+pub(crate) async fn settle(market: &Market, body: &str) -> (u16, Value) {
     post(market, "/settle", body.to_owned()).await
 }
 

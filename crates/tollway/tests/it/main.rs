@@ -16,6 +16,7 @@ mod callers;
 mod cli;
 mod demo;
 mod facilitator_api;
+mod facilitator_rules;
 mod faults;
 mod flows;
 mod foreign;
