@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 fn tests(root: &Path, foreign: &Foreign) -> Result<Verdict> {
     let mut command = if exists("cargo-nextest", "--version") {
-        cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"])
+        cargo(root, &["nextest", "run", "--workspace", "--features", "tollway/failpoints", "--no-fail-fast"])
     } else {
         cargo(root, &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"])
     };

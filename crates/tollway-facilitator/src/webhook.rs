@@ -40,8 +40,9 @@ const MAX_TRIES: u32 = 15;
 const MIN_SECRET_BYTES: usize = 16;
 /// How long one answer of the ledger may take.
 const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
-/// What is claimed is nobody else's for so long, beyond the deadline of the try.
-const CLAIM_MARGIN_SECONDS: u64 = 30;
+/// What is claimed is nobody else's for so long, beyond the deadline of the try: the ledger's deadline, and the rounding
+/// of two clocks.
+const CLAIM_MARGIN_SECONDS: u64 = 12;
 
 /// Tells the endpoints of outcomes, until it is stopped or dropped.
 #[derive(Debug)]

@@ -1,4 +1,12 @@
-//! The facilitator's parts against each other, without a chain where none is needed.
+//! The engine on a devnet and a ledger, broken on purpose; and the facilitator's parts against each other, without a
+//! chain where none is needed.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
+mod crash;
+mod gate;
+mod journal;
+mod reorg;
+mod share;
+mod verify;
 mod webhook;
+mod world;
