@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
+use alloy_rpc_types_eth::TransactionReceipt;
 use metrics::histogram;
 use tokio::time::{Instant, sleep, sleep_until};
 use tollway_core::{ErrorCode, Refusal};
@@ -24,6 +25,7 @@ use crate::inclusion::Inclusion;
 use crate::journal::{Journal, Progress, Row};
 use crate::lane_state::LaneState;
 use crate::phase::late::Unused;
+use crate::phase::prove::settled_by;
 use crate::phase::send::{NotSent, offer, send};
 use crate::phase::simulate::simulate;
 use crate::telemetry::BATCH_SIZE;
@@ -228,6 +230,7 @@ impl Lane {
             flight.rows.iter().for_each(|row| self.core.journal.exposure.release(&row.payment));
             self.network.watcher.unfinal_began();
             self.nonce = Some(self.nonce.unwrap_or_default().max(nonce + 1));
+            self.correct(&flight.rows, &receipt);
             let landed = flight.land(receipt);
             if landed.untold.iter().any(|row| row.confirmations > 0) || landed.untold.is_empty() {
                 let changes = landed.changes(TransactionState::Included);
@@ -239,6 +242,17 @@ impl Lane {
         }
         if let Some(head) = view.head {
             self.tell(head.number).await;
+        }
+    }
+
+    /// Those that were told failed, and paid in another block.
+    fn correct(&self, rows: &[Arc<Row>], receipt: &TransactionReceipt) {
+        for row in rows {
+            if matches!(row.progress(), Progress::Ended(SettlementState::Failed { .. }))
+                && settled_by(&row.payment, receipt).is_some()
+            {
+                self.core.correct(&self.network, row);
+            }
         }
     }
 
@@ -343,17 +357,18 @@ impl Lane {
     }
 
     /// It is in another block now: the proof is another.
-    async fn moved(&mut self, landed: &mut Landed, receipt: Arc<alloy_rpc_types_eth::TransactionReceipt>) {
+    async fn moved(&mut self, landed: &mut Landed, receipt: Arc<TransactionReceipt>) {
         let network = self.chain().network();
         tracing::warn!(%network, transaction = %landed.transaction, "included in another block after a reorganisation");
         landed.block_number = receipt.block_number.unwrap_or_default();
         landed.block_hash = receipt.block_hash.unwrap_or_default();
+        self.correct(&landed.flight.rows, &receipt);
         let was_told =
             |row: &&Arc<Row>| matches!(row.progress(), Progress::Ended(SettlementState::Settled { .. }));
         let again: Vec<Arc<Row>> = landed.flight.rows.iter().filter(was_told).map(Arc::clone).collect();
         let (mut changes, mut lost) = (Vec::new(), Vec::new());
         for row in again {
-            match crate::phase::prove::settled_by(&row.payment, &receipt) {
+            match settled_by(&row.payment, &receipt) {
                 Some(settled) => changes.push((row, settled)),
                 None => lost.push(row),
             }
@@ -389,7 +404,12 @@ impl Lane {
         let all = flight.versions.iter().map(|version| version.change(TransactionState::Open)).collect();
         self.core.journal.write(changes, all).await;
         let mut flight = Flight::new(flight.nonce, flight.rows, flight.versions);
-        flight.rows.retain(|row| !row.progress().is_over());
+        // What failed in the block that is gone may pay in the next.
+        let may_pay = |row: &Row| match row.progress() {
+            Progress::Ended(state) => matches!(state, SettlementState::Failed { .. }),
+            progress => !progress.is_over(),
+        };
+        flight.rows.retain(|row| may_pay(row));
         for version in &flight.versions {
             self.network.watcher.follow(version.signed.hash);
         }

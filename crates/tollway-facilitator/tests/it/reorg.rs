@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 use tollway_core::{Facilitator, JsonObject};
-use tollway_devnet::{Fault, Mining};
+use tollway_devnet::{ACCOUNTS, Fault, Mining, genesis};
 use tollway_facilitator::Limits;
 use tollway_ledger::{Ledger, MemoryLedger, SettlementState};
 
@@ -94,4 +94,33 @@ async fn what_was_taken_back_before_its_confirmations_was_never_told_settled() {
     world.mine(3);
     until_settled(&memory, &request).await;
     assert_eq!(world.received().await, 1_000);
+}
+
+#[tokio::test]
+async fn a_failure_that_a_reorganisation_undoes_is_corrected() {
+    // The block is seen to be gone, or is already followed by the one that holds the payment.
+    for seen in [Duration::from_millis(900), Duration::ZERO] {
+        let world = World::open().await;
+        let memory = MemoryLedger::new();
+        let engine = world.engine(&memory).start().await.unwrap();
+        let request = world.pay(&account(PAYER), 1_000).await;
+        let slot = genesis::balance_slot(ACCOUNTS[PAYER].address);
+        let set = |balance: u64| {
+            let params = json!([genesis::USDC, slot, format!("0x{balance:064x}")]);
+            world.chain.raw("anvil_setStorageAt", params)
+        };
+        world.fault(Fault::Hold);
+        assert!(is_pending(&engine.settle(request.clone()).await.unwrap()));
+        set(0).await.unwrap();
+        world.fault(Fault::Release);
+        let is_failed = |state: &SettlementState| matches!(state, SettlementState::Failed { .. });
+        until(&memory, &request, |found| is_failed(&found.state)).await;
+        world.fault(Fault::Hold);
+        world.fault(Fault::Reorg { depth: 1, lost: false });
+        set(1_000_000).await.unwrap();
+        sleep(seen).await;
+        world.fault(Fault::Release);
+        until_settled(&memory, &request).await;
+        assert_eq!((world.received().await, world.lane_nonce(0).await), (1_000, 1));
+    }
 }
