@@ -16,6 +16,9 @@ use super::signed::Flaw;
 /// How often the node is asked for its height: how exactly the moment of a block is known.
 const WATCH: Duration = Duration::from_millis(2);
 
+/// As long after an answer its block may be seen: the answer may be quicker than the next look.
+const SEEN_BY: Duration = Duration::from_millis(10);
+
 /// Settlements before the measured ones.
 const WARM_UP: usize = 2;
 
@@ -26,7 +29,7 @@ pub(super) fn alone(stage: &Stage, cell: &Cell) -> Result<[(&'static str, f64); 
     let scene = cell.open(stage)?;
     let anvil = scene.anvil.as_ref().context("a settlement needs a chain")?;
     let (mut whole, mut after) = stage.runtime.block_on(async {
-        let blocks = Arc::new(Mutex::new(Instant::now()));
+        let blocks = Arc::new(Mutex::new(vec![Instant::now()]));
         let watcher = tokio::spawn(watch(anvil.chain.clone(), anvil.height().await?, Arc::clone(&blocks)));
         let times = settle_each(stage, cell, &scene.facilitator.address, &blocks).await;
         watcher.abort();
@@ -45,12 +48,17 @@ pub(super) fn alone(stage: &Stage, cell: &Cell) -> Result<[(&'static str, f64); 
 
 type Times = (Vec<Duration>, Vec<Duration>);
 
-async fn settle_each(stage: &Stage, cell: &Cell, address: &str, block: &Mutex<Instant>) -> Result<Times> {
+async fn settle_each(
+    stage: &Stage,
+    cell: &Cell,
+    address: &str,
+    blocks: &Mutex<Vec<Instant>>,
+) -> Result<Times> {
     let (mut whole, mut after) = (Vec::new(), Vec::new());
     let mut connection = Frames::connect(address).await?;
     let measured = stage.tempo.alone;
     for number in 0..WARM_UP + measured {
-        let share = u32::try_from(number * 1_000 / (WARM_UP + measured))?;
+        let share = u32::try_from(number % measured * 1_000 / measured)?;
         tokio::time::sleep(cell.block_time() * share / 1_000).await;
         let request = post("/settle", &stage.signed.body(number, Flaw::None)?);
         let start = Instant::now();
@@ -62,20 +70,23 @@ async fn settle_each(stage: &Stage, cell: &Cell, address: &str, block: &Mutex<In
         ensure!(find(connection.body(), b"\"success\":true").is_some(), "a lone settlement failed: {said}");
         if number >= WARM_UP {
             whole.push(end - start);
-            after.push(end.saturating_duration_since(*block.lock()));
+            tokio::time::sleep(SEEN_BY + WATCH).await;
+            let blocks = blocks.lock();
+            let block = blocks.iter().rev().find(|block| **block <= end + SEEN_BY);
+            after.push(block.map_or(Duration::ZERO, |block| end.saturating_duration_since(*block)));
         }
     }
     Ok((whole, after))
 }
 
 /// Notes when each block comes.
-async fn watch(chain: tollway_evm::Chain, mut height: u64, block: Arc<Mutex<Instant>>) {
+async fn watch(chain: tollway_evm::Chain, mut height: u64, blocks: Arc<Mutex<Vec<Instant>>>) {
     loop {
         if let Ok(now) = Anvil::height_of(&chain).await
             && now > height
         {
             height = now;
-            *block.lock() = Instant::now();
+            blocks.lock().push(Instant::now());
         }
         tokio::time::sleep(WATCH).await;
     }

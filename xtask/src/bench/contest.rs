@@ -86,10 +86,11 @@ impl Contest {
     }
 
     /// Measures once at every level, and draws throughput and p99 against what is in flight.
-    pub(super) fn curves(&mut self, cell: impl Fn(Rival, usize) -> Cell) -> Result<()> {
+    pub(super) fn curves(&mut self, heading: &str, cell: impl Fn(Rival, usize) -> Cell) -> Result<()> {
         if !self.wants("curves") {
             return Ok(());
         }
+        self.say(&format!("## {heading}\n"))?;
         let (mut rates, mut tails): (Vec<Curve>, Vec<Curve>) = (Vec::new(), Vec::new());
         let levels = if self.stage.tempo.is_quick { &LEVELS[3..4] } else { &LEVELS };
         for rival in RIVALS {

@@ -14,6 +14,8 @@ use super::{Row, Rows};
 
 /// Payments in a transaction.
 const SIZES: [usize; 9] = [1, 2, 5, 10, 20, 50, 75, 100, 150];
+const EACH: &str = "each by another payer";
+const ONE: &str = "all by one payer";
 const GAS_LIMIT: u64 = 1 << 24;
 const GWEI: u128 = 1_000_000_000;
 
@@ -28,17 +30,17 @@ pub(super) fn measure(stage: &Stage, rows: &mut Rows) -> Result<Vec<Curve>> {
         // Whoever is paid for the first time costs more.
         sender.gas(&stage.signed, [PAYERS - 1]).await?;
         let mut curves = Vec::new();
-        let mut next = 0;
-        for (name, step) in [("each by another payer", 1), ("all by one payer", PAYERS)] {
-            let mut points = Vec::new();
-            for size in SIZES {
-                let numbers = (0..size).map(|at| next + at * step);
+        for name in [EACH, ONE] {
+            let (mut points, mut next) = (Vec::new(), 0);
+            for (turn, size) in SIZES.into_iter().enumerate() {
+                // Payments of one payer are as far apart as there are payers; the first of each is the other curve's.
+                let numbers =
+                    (0..size).map(|at| if name == EACH { next + at } else { turn + (at + 1) * PAYERS });
                 let gas = sender.gas(&stage.signed, numbers).await?;
-                next += if step == 1 { size } else { size * step };
+                next += size;
                 let size = f64::from(u32::try_from(size)?);
                 points.push((size, gas / size));
             }
-            next = next.next_multiple_of(PAYERS);
             curves.push((name.to_owned(), points));
         }
         Ok::<_, anyhow::Error>(curves)

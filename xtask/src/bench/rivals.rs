@@ -177,7 +177,7 @@ impl Programs {
     fn config(&self, rival: Rival, start: &Start<'_>, url: &str, state: &Path) -> Result<String> {
         let ledger = match rival {
             Rival::TollwayPostgres => std::env::var(POSTGRES).context("no database")?,
-            Rival::TollwayMemory => "memory".to_owned(),
+            Rival::TollwayMemory => "memory:".to_owned(),
             _ => format!("sqlite:{}/ledger.db", state.display()),
         };
         let keys: Vec<_> =

@@ -40,10 +40,10 @@ pub(super) fn run(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
     }
     one_by_one(contest, rows)?;
     held(contest, rows)?;
-    contest.say("## Against requests in flight, blocks of a second, one run a point\n")?;
-    contest.curves(|rival, in_flight| {
-        Cell::new(rival, Node::Anvil(Blocks::Every(1)), tempo.settle(in_flight, 1))
-    })?;
+    contest
+        .curves("Against requests in flight, blocks of a second, one run a point", |rival, in_flight| {
+            Cell::new(rival, Node::Anvil(Blocks::Every(1)), tempo.settle(in_flight, 1))
+        })?;
     if !contest.wants("gas") {
         return Ok(());
     }

@@ -46,9 +46,11 @@ pub(super) fn run(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
     contest.show("## A real node, all on shared cores, 256 in flight", &findings, &[&COMMON, &ASKED])?;
     bad_traffic(contest, rows)?;
     far_node(contest, rows)?;
-    contest.say("## Against requests in flight, real node, shared cores, one run a point\n")?;
     let tempo = contest.stage.tempo;
-    contest.curves(|rival, in_flight| Cell::new(rival, CHAIN, tempo.verify(in_flight)))
+    contest
+        .curves("Against requests in flight, real node, shared cores, one run a point", |rival, in_flight| {
+            Cell::new(rival, CHAIN, tempo.verify(in_flight))
+        })
 }
 
 fn bad_traffic(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
