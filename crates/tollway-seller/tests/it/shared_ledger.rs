@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tollway_core::model::X402Version;
-use tollway_ledger::{Ledger, MemoryLedger, Role};
+use tollway_ledger::{Ledger, MemoryLedger, Role, SqliteLedger};
 
 use crate::doubles::{Buyer, ScriptedFacilitator, Signed, now, pending};
 use crate::stall::{Moment, Stall, content, faulty, on_ledger};
@@ -90,6 +90,25 @@ async fn in_real_time_on_two_threads_the_handler_runs_once_too() {
     let one = Stall::open(on_ledger(&facilitator, Arc::clone(&ledger))).await;
     let other = Stall::open(on_ledger(&facilitator, ledger)).await;
     races(50, 5, &[one, other], &facilitator).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_sellers_on_one_file_serve_once_and_what_was_sold_outlives_both() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let open = async || {
+        let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&path).await.unwrap());
+        Stall::open(on_ledger(&facilitator, ledger)).await
+    };
+    let stalls = [open().await, open().await];
+    races(30, 3, &stalls, &facilitator).await;
+    let signed = stalls[0].sign(&Buyer::new()).await;
+    let sold = stalls[0].present(&signed).await;
+    drop(stalls);
+    let again = open().await.present(&signed).await;
+    assert!(again.is_replay() && again.body == sold.body);
+    assert_eq!(again.settlement(), sold.settlement());
 }
 
 #[tokio::test]
