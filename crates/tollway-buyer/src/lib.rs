@@ -16,7 +16,7 @@
 //! One purchase runs through phases, a file each: `required` reads the 402, `origin` asks whether the answer
 //! may be paid at all, `selection` holds every offer against the [`Policy`], `sign` makes the one payment,
 //! `present` sends it (again, if need be: always the same one), `settlement` reads the receipt. `middleware`
-//! is the sequence.
+//! is the sequence. `credit` redeems what a seller owes for a payment that bought nothing.
 //!
 //! What does not live here: how a scheme signs (`tollway-evm`), how the protocol looks on the wire
 //! (`tollway-core`), and anything durable.

@@ -1,5 +1,4 @@
-//! What a wallet has signed away since it was made: for people to look at. It limits nothing and survives
-//! nothing; budgets do.
+//! What a wallet has signed away since it was made: for people to look at. It limits nothing and survives nothing.
 
 use std::collections::BTreeMap;
 

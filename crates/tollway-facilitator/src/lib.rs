@@ -22,7 +22,11 @@
 //! - `watch`, `pace`: the only eyes on the chain.
 //! - `reconcile`: brings to an end what nobody drives.
 //! - `membership`, `steward`: this process among others, and who holds which lane.
-//! - [`router`]: the HTTP API.
+//! - `inclusion`: when a payment counts as settled. `gas`: what it may cost. `score`: whose payments cost too much.
+//! - [`router`]: the HTTP API; `callers`: who may ask it. `webhook`: outcomes told. [`telemetry`]: what is measured.
+//!
+//! What does not live here: how a payment is checked and proved (`tollway-evm`), the stores (`tollway-ledger`),
+//! configuration files (the program).
 
 mod callers;
 mod coalesce;

@@ -5,9 +5,11 @@
 //! - [`CheckedPayment`], [`Ticket`], [`Receipt`], [`Denial`]: the state machine without HTTP, for other transports.
 //! - [`HttpFacilitator`]: a facilitator somewhere else.
 //!
+//! What was promised, served and is owed is written into a ledger before it has effect: `reservation` (one payment, one
+//! request), `stored` (answers for who asks again), `background` (debts), `credit` (what was paid for and not served).
+//!
 //! What does not live here: schemes and signatures (`tollway-evm`), settling on chain (`tollway-facilitator`),
-//! the wire formats (`tollway-core`), the stores of durable state
-//! (`tollway-ledger`).
+//! the wire formats (`tollway-core`), the stores of durable state (`tollway-ledger`).
 
 mod answer;
 mod background;
