@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -32,11 +33,38 @@ impl Background {
         Drained { _background: self }
     }
 
+    /// Reads its output to the end and keeps it.
+    pub(crate) fn capture(mut self) -> Captured {
+        let output = std::mem::replace(&mut self.lines, BufReader::new(empty_stdout()).lines());
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&lines);
+        std::thread::spawn(move || output.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
+        Captured { background: Arc::new(Mutex::new(self)), lines }
+    }
+
     /// Asks it to stop, as an operator does, and waits for its exit code.
     pub(crate) fn interrupt(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
         self.child.wait().expect("the program ends").code()
+    }
+}
+
+/// A program whose output is read by a thread, for tests to look at.
+pub(crate) struct Captured {
+    background: Arc<Mutex<Background>>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Captured {
+    /// What it has printed so far.
+    pub(crate) fn lines(&self) -> Arc<Mutex<Vec<String>>> {
+        Arc::clone(&self.lines)
+    }
+
+    /// Whether it is no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.background.lock().unwrap().child.try_wait(), Ok(Some(_)))
     }
 }
 

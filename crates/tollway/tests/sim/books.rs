@@ -1,0 +1,168 @@
+//! What left the shops, held in the end against the chain and the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::StatusCode;
+use tollway_evm::exact::{self, ExactPayment};
+use tollway_evm::{Chain, U256};
+use tollway_ledger::{Ledger, Settlement, SettlementQuery, SettlementState};
+
+use crate::shop::{OWED_IN_ALL, Route};
+use crate::world::{Market, Report};
+
+/// Everything signed, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    signed: Vec<Signed>,
+    pub(crate) unasked: u64,
+}
+
+#[derive(Debug)]
+struct Signed {
+    purchase: u64,
+    route: Route,
+    payment: ExactPayment,
+    /// The different answers that left a shop for it: a stored answer that leaves again is the same.
+    answers: BTreeSet<Vec<u8>>,
+}
+
+impl Books {
+    pub(crate) fn sign(&mut self, purchase: u64, route: Route, payment: &ExactPayment, _: usize) -> usize {
+        self.signed.push(Signed { purchase, route, payment: payment.clone(), answers: BTreeSet::new() });
+        self.signed.len() - 1
+    }
+
+    pub(crate) fn left(&mut self, at: usize, status: StatusCode, body: &[u8]) {
+        if status == StatusCode::OK {
+            self.signed[at].answers.insert(body.to_vec());
+        }
+    }
+
+    /// The whole truth, after everything has come to rest.
+    pub(crate) async fn audit(
+        &self,
+        market: &Market,
+        journal: &dyn Ledger,
+        truth: &Chain,
+        report: &mut Report,
+    ) {
+        let used = self.used(truth).await;
+        self.audit_purchases(&used, report);
+        let settlements = all(journal).await;
+        self.audit_journal(&used, &settlements, report);
+        audit_proofs(&self.signed, &settlements, truth, report).await;
+        let settled: U256 = settlements
+            .iter()
+            .filter(|row| matches!(row.state, SettlementState::Settled { .. }))
+            .map(|row| row.amount.atomic())
+            .sum();
+        let balance = market.token_balance(market.payee).await;
+        if balance != settled {
+            report.broken(format!("the payee holds {balance}, the journal says {settled}"));
+        }
+    }
+
+    async fn used(&self, truth: &Chain) -> Vec<bool> {
+        let mut used = Vec::with_capacity(self.signed.len());
+        for chunk in self.signed.chunks(100) {
+            let payments: Vec<&ExactPayment> = chunk.iter().map(|signed| &signed.payment).collect();
+            used.extend(exact::is_used(truth, &payments).await.expect("the truth is always there"));
+        }
+        used
+    }
+
+    fn audit_purchases(&self, used: &[bool], report: &mut Report) {
+        let mut charges: BTreeMap<u64, usize> = BTreeMap::new();
+        let (mut served, mut unpaid) = (BTreeSet::new(), 0_u64);
+        for (at, (signed, used)) in self.signed.iter().zip(used).enumerate() {
+            *charges.entry(signed.purchase).or_default() += usize::from(*used);
+            if signed.answers.len() > 1 {
+                report.broken(format!("{at}: one authorization, {} deliveries", signed.answers.len()));
+            }
+            if signed.answers.is_empty() {
+                continue;
+            }
+            served.insert(signed.purchase);
+            match signed.route {
+                _ if *used => {}
+                Route::Background => unpaid += 1,
+                route => report.broken(format!("{at}: served by {route:?} and not paid")),
+            }
+        }
+        let twice = charges.iter().filter(|(_, charged)| **charged > 1);
+        for (purchase, charged) in twice {
+            report.broken(format!("purchase {purchase}: charged {charged} times"));
+        }
+        let price: f64 = crate::world::PRICE.trim_start_matches('$').parse().expect("a price");
+        let limit: f64 = OWED_IN_ALL.trim_start_matches('$').parse().expect("a limit");
+        if unpaid as f64 * price > limit {
+            report.broken(format!("{unpaid} background deliveries are unpaid: more than the limit"));
+        }
+        report.served = served.len() as u64;
+        report.charged = charges.values().map(|charged| *charged as u64).sum();
+        report.unpaid = unpaid;
+        report.signed = self.signed.len() as u64;
+    }
+
+    /// Each payment's end in the journal is what the chain says of its authorization.
+    fn audit_journal(&self, used: &[bool], settlements: &[Settlement], report: &mut Report) {
+        let by_key: BTreeMap<_, _> =
+            settlements.iter().map(|row| (row.key.as_str().to_owned(), row)).collect();
+        for (at, (signed, used)) in self.signed.iter().zip(used).enumerate() {
+            let row = by_key.get(signed.payment.key().as_str());
+            match row.map(|row| &row.state) {
+                Some(SettlementState::Settled { is_final, .. }) => {
+                    report.settled += 1;
+                    if !used {
+                        report.broken(format!("{at}: the journal says settled, the chain does not"));
+                    }
+                    if !is_final {
+                        report.broken(format!("{at}: settled, and never final"));
+                    }
+                }
+                Some(state) if !state.is_ended() => report.broken(format!("{at}: no end: {state:?}")),
+                Some(state) if *used => report.broken(format!("{at}: paid, and the journal says {state:?}")),
+                // A rival may send what never reached a facilitator.
+                None if *used => report.by_rivals += 1,
+                Some(_) | None => {}
+            }
+        }
+    }
+}
+
+async fn all(journal: &dyn Ledger) -> Vec<Settlement> {
+    let mut rows: Vec<Settlement> = Vec::new();
+    loop {
+        let before = rows.last().map(|row| row.sequence);
+        let query = SettlementQuery { before, limit: 500, ..SettlementQuery::default() };
+        let page = journal.settlement_list(query).await.expect("the disk is well again");
+        if page.is_empty() {
+            return rows;
+        }
+        rows.extend(page);
+    }
+}
+
+/// The transaction that each settled row names holds its transfer, at the place it names.
+async fn audit_proofs(signed: &[Signed], settlements: &[Settlement], truth: &Chain, report: &mut Report) {
+    let payments: BTreeMap<String, &ExactPayment> =
+        signed.iter().map(|signed| (signed.payment.key().as_str().to_owned(), &signed.payment)).collect();
+    let mut proofs = BTreeSet::new();
+    for row in settlements {
+        let SettlementState::Settled { transaction, log_index, .. } = &row.state else { continue };
+        let payment = payments[row.key.as_str()];
+        let hash = transaction.parse().expect("a hash");
+        let receipt = truth.receipt(hash).await.expect("the truth is always there");
+        let proof = receipt.as_ref().and_then(|receipt| {
+            let logs: Vec<_> = receipt.inner.logs().iter().map(|log| (log.log_index, log.inner.clone())).collect();
+            let logs = logs.iter().map(|(index, log)| (index.unwrap_or_default(), log));
+            exact::prove_transfer(payment, logs)
+        });
+        if proof.map(|proof| proof.log_index) != Some(*log_index) {
+            report.broken(format!("{}: {transaction} does not prove it at {log_index}: {proof:?}", row.key.as_str()));
+        }
+        if !proofs.insert((transaction.clone(), *log_index)) {
+            report.broken(format!("{}: its proof proves another payment too", row.key.as_str()));
+        }
+    }
+}
