@@ -4,6 +4,7 @@
 //! - `tidy`: the rules of the house that no compiler knows.
 //! - `bench`: measurements.
 //! - `codegen`: files that are generated and committed.
+//! - `simulate`: the seeded simulation at length.
 //! - `fuzz`: the corpus replayed, and the real fuzzer.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to people")]
 
@@ -13,6 +14,7 @@ mod fuzz;
 mod process;
 mod report;
 mod setup;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -40,6 +42,8 @@ enum Command {
     /// Generate committed files again
     #[command(subcommand)]
     Codegen(codegen::Target),
+    /// Run the seeded simulation at length
+    Simulate(simulate::Arguments),
     /// Run the real fuzzer (needs a nightly toolchain and cargo-fuzz)
     Fuzz(fuzz::Arguments),
 }
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&root),
         Command::Bench(arguments) => bench::run(&root, &arguments),
         Command::Codegen(target) => codegen::run(&root, target),
+        Command::Simulate(arguments) => simulate::run(&root, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
     };
     match done {
