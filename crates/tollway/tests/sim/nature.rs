@@ -8,15 +8,15 @@ use tollway_devnet::{ACCOUNTS, Fault};
 use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{LocalSigner, Signer, Transaction};
 
+use crate::dice::Dice;
 use crate::world::World;
 
 /// How often, in ten thousand seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct NatureRisk {
     pub(crate) reorg: u64,
-    pub(crate) drop: u64,
     pub(crate) hold: u64,
-    pub(crate) errors: u64,
+    pub(crate) node: u64,
     pub(crate) disk_full: u64,
     pub(crate) kill: u64,
 }
@@ -43,9 +43,6 @@ fn misfortune(world: &Arc<World>) {
         dice.note(&format!("{fault:?}"));
         faults.inject(fault);
     }
-    if dice.happens(risk.drop) {
-        faults.inject(Fault::Drop { count: 1 + dice.below(2) });
-    }
     if dice.happens(risk.hold) {
         faults.inject(Fault::Hold);
         let (world, pause) = (Arc::clone(world), Duration::from_secs(1 + dice.below(15)));
@@ -54,13 +51,10 @@ fn misfortune(world: &Arc<World>) {
             world.chain.faults().inject(Fault::Release);
         });
     }
-    if dice.happens(risk.errors) {
-        let methods =
-            ["eth_sendRawTransaction", "eth_getTransactionReceipt", "eth_call", "eth_getBlockByNumber"];
-        let method = Some(methods[dice.below(methods.len() as u64) as usize].to_owned());
-        let message = "internal error".to_owned();
-        let count = 1 + dice.below(20);
-        faults.inject(Fault::Error { method, count, code: -32_603, message, http_status: None });
+    if dice.happens(risk.node) {
+        let fault = node_fault(dice);
+        dice.note(&format!("{fault:?}"));
+        faults.inject(fault);
     }
     if dice.happens(risk.disk_full) {
         let disks = [&world.facilitator_disk_full, &world.seller_disk_full];
@@ -78,6 +72,40 @@ fn misfortune(world: &Arc<World>) {
     }
 }
 
+/// Something that a node, or the way to it, may do.
+fn node_fault(dice: &Dice) -> Fault {
+    let methods = [
+        "eth_sendRawTransaction",
+        "eth_getTransactionReceipt",
+        "eth_call",
+        "eth_getBlockByNumber",
+        "eth_getTransactionCount",
+        "eth_getLogs",
+    ];
+    let any = || Some(methods[dice.below(methods.len() as u64) as usize].to_owned());
+    let sent = || Some("eth_sendRawTransaction".to_owned());
+    let some = 1 + dice.below(20);
+    match dice.below(10) {
+        0 | 1 => {
+            let message = "internal error".to_owned();
+            Fault::Error { method: any(), count: some, code: -32_603, message, http_status: None }
+        }
+        2 => Fault::Drop { count: 1 + dice.below(2) },
+        3 => Fault::Duplicate { count: 1 + dice.below(3) },
+        4 => Fault::Delay {
+            method: any(),
+            count: Some(some),
+            delay_ms: dice.below(8_000),
+            inbound: dice.happens(5_000),
+        },
+        5 => Fault::Mute { method: any(), count: Some(1 + dice.below(3)) },
+        6 => Fault::AnswerLost { method: sent(), count: Some(1), silent: dice.happens(5_000), http_status: None },
+        7 => Fault::Stale { method: any(), count: Some(some), blocks: 1 + dice.below(5) },
+        8 => Fault::FeeSpike { factor: 2 + dice.below(20), blocks: 1 + dice.below(8) },
+        _ => Fault::Restart,
+    }
+}
+
 /// Somebody who has seen an authorization sends it first. The money goes where it was to go.
 pub(crate) async fn rival(world: Arc<World>, payment: ExactPayment) {
     let dice = &world.market.dice;
@@ -85,7 +113,7 @@ pub(crate) async fn rival(world: Arc<World>, payment: ExactPayment) {
     let signer = LocalSigner::from_hex(&ACCOUNTS[9].secret_key.to_string()).expect("a key");
     let call = exact::transfer_call(&payment);
     let truth = &world.market.truth;
-    let Ok(nonce) = truth.pending_nonce(signer.address()).await else { return };
+    let Ok(nonce) = truth.nonce(signer.address()).await else { return };
     let transaction = Transaction {
         chain_id: truth.chain_id(),
         nonce,
