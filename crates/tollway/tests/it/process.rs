@@ -38,7 +38,9 @@ impl Background {
         let output = std::mem::replace(&mut self.lines, BufReader::new(empty_stdout()).lines());
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&lines);
-        std::thread::spawn(move || output.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
+        std::thread::spawn(move || {
+            output.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line))
+        });
         Captured { background: Arc::new(Mutex::new(self)), lines }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
+use tollway_devnet::ACCOUNTS;
 use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, U256};
 use tollway_ledger::{Ledger, Settlement, SettlementQuery, SettlementState};
@@ -49,16 +50,22 @@ impl Books {
         let used = self.used(truth).await;
         self.audit_purchases(&used, report);
         let settlements = all(journal).await;
-        self.audit_journal(&used, &settlements, report);
+        let unsettled = self.audit_journal(&used, &settlements, report);
+        for at in unsettled {
+            self.audit_unsettled(at, truth, report).await;
+        }
         audit_proofs(&self.signed, &settlements, truth, report).await;
         let settled: U256 = settlements
             .iter()
             .filter(|row| matches!(row.state, SettlementState::Settled { .. }))
             .map(|row| row.amount.atomic())
             .sum();
+        let by_rivals = U256::from(report.by_rivals * crate::world::PRICE_ATOMIC);
         let balance = market.token_balance(market.payee).await;
-        if balance != settled {
-            report.broken(format!("the payee holds {balance}, the journal says {settled}"));
+        if balance != settled + by_rivals {
+            report.broken(format!(
+                "the payee holds {balance}, the journal says {settled}, rivals paid {by_rivals}"
+            ));
         }
     }
 
@@ -86,7 +93,10 @@ impl Books {
             match signed.route {
                 _ if *used => {}
                 Route::Background => unpaid += 1,
-                route => report.broken(format!("{at}: served by {route:?} and not paid")),
+                route => report.broken(format!(
+                    "{at}: served by {route:?} and not paid: {}",
+                    signed.payment.key().as_str()
+                )),
             }
         }
         let twice = charges.iter().filter(|(_, charged)| **charged > 1);
@@ -104,8 +114,10 @@ impl Books {
         report.signed = self.signed.len() as u64;
     }
 
-    /// Each payment's end in the journal is what the chain says of its authorization.
-    fn audit_journal(&self, used: &[bool], settlements: &[Settlement], report: &mut Report) {
+    /// Each payment's end in the journal is what the chain says of its authorization. Those that were used although the
+    /// journal does not say so.
+    fn audit_journal(&self, used: &[bool], settlements: &[Settlement], report: &mut Report) -> Vec<usize> {
+        let mut unsettled = Vec::new();
         let by_key: BTreeMap<_, _> =
             settlements.iter().map(|row| (row.key.as_str().to_owned(), row)).collect();
         for (at, (signed, used)) in self.signed.iter().zip(used).enumerate() {
@@ -121,10 +133,23 @@ impl Books {
                     }
                 }
                 Some(state) if !state.is_ended() => report.broken(format!("{at}: no end: {state:?}")),
-                Some(state) if *used => report.broken(format!("{at}: paid, and the journal says {state:?}")),
-                // A rival may send what never reached a facilitator.
-                None if *used => report.by_rivals += 1,
+                _ if *used => unsettled.push(at),
                 Some(_) | None => {}
+            }
+        }
+        unsettled
+    }
+
+    /// A rival may send what never reached a facilitator, or what ended there before. Our own transactions may not.
+    async fn audit_unsettled(&self, at: usize, truth: &Chain, report: &mut Report) {
+        let found =
+            exact::find_use(truth, &self.signed[at].payment).await.expect("the truth is always there");
+        for hash in found {
+            let receipt = truth.receipt(hash).await.expect("the truth is always there").expect("included");
+            if receipt.from == ACCOUNTS[9].address {
+                report.by_rivals += 1;
+            } else {
+                report.broken(format!("{at}: paid in our transaction {hash}, and the journal does not know"));
             }
         }
     }
@@ -154,12 +179,16 @@ async fn audit_proofs(signed: &[Signed], settlements: &[Settlement], truth: &Cha
         let hash = transaction.parse().expect("a hash");
         let receipt = truth.receipt(hash).await.expect("the truth is always there");
         let proof = receipt.as_ref().and_then(|receipt| {
-            let logs: Vec<_> = receipt.inner.logs().iter().map(|log| (log.log_index, log.inner.clone())).collect();
+            let logs: Vec<_> =
+                receipt.inner.logs().iter().map(|log| (log.log_index, log.inner.clone())).collect();
             let logs = logs.iter().map(|(index, log)| (index.unwrap_or_default(), log));
             exact::prove_transfer(payment, logs)
         });
         if proof.map(|proof| proof.log_index) != Some(*log_index) {
-            report.broken(format!("{}: {transaction} does not prove it at {log_index}: {proof:?}", row.key.as_str()));
+            report.broken(format!(
+                "{}: {transaction} does not prove it at {log_index}: {proof:?}",
+                row.key.as_str()
+            ));
         }
         if !proofs.insert((transaction.clone(), *log_index)) {
             report.broken(format!("{}: its proof proves another payment too", row.key.as_str()));

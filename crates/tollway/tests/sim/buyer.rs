@@ -7,9 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use tollway_buyer::{Next, Patience, Policy, Presentation, Presented, SignedPayment, Wallet};
 use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements};
-use tollway_core::{
-    BoxFuture, BuyerScheme, Clock, Network, OfferedValue, SchemeName, SignError, UnixTime, wire,
-};
+use tollway_core::{BoxFuture, BuyerScheme, Network, OfferedValue, SchemeName, SignError, UnixTime, wire};
 use tollway_evm::exact::{self, ExactBuyer, ExactPayment};
 use tollway_evm::{Asset, LocalSigner, Signer};
 use url::Url;
@@ -56,7 +54,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// What an exchange over the network came to.
 enum Exchange {
-    Answered(StatusCode, HeaderMap, Vec<u8>),
+    Answered(StatusCode, HeaderMap),
     NotSent,
     Lost,
 }
@@ -73,9 +71,7 @@ pub(crate) async fn purchase(world: Arc<World>, number: u64) {
     let url: Url = format!("{BASE_URL}/{}/{number}", route.path()).parse().expect("a URL");
     for _ in 0..AUTHORIZATIONS {
         let Some(required) = ask(&world, &url).await else { return world.books.lock().unasked += 1 };
-        let Ok(signed) = payer.wallet.pay(&required, &url).await else {
-            panic!("the offer is one to sign")
-        };
+        let Ok(signed) = payer.wallet.pay(&required, &url).await else { panic!("the offer is one to sign") };
         let payment = read(&signed);
         let at = world.books.lock().sign(number, route, &payment, payer_at);
         dice.note(&format!("purchase {number} signs {at}"));
@@ -103,8 +99,9 @@ async fn present(world: &Arc<World>, url: &Url, signed: &SignedPayment, at: usiz
         let mut presentation = Presentation::new(signed, patience);
         let next = loop {
             let exchange = exchange(world, url, Some((signed, at)));
-            let (presented, status) = match tokio::time::timeout_at(presentation.answer_by(), exchange).await {
-                Ok(Exchange::Answered(status, headers, _)) => {
+            let (presented, status) = match tokio::time::timeout_at(presentation.answer_by(), exchange).await
+            {
+                Ok(Exchange::Answered(status, headers)) => {
                     (Presented::read(signed, status, &headers), Some(status))
                 }
                 Ok(Exchange::NotSent) => (Presented::NotSent, None),
@@ -133,13 +130,18 @@ async fn is_dead(world: &World, payment: &ExactPayment) -> bool {
     while world.market.clock.now() <= expires.plus_seconds(30) {
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
-    exact::is_used(&world.market.truth, &[payment]).await.expect("the truth is always there") == [false]
+    loop {
+        match exact::is_used(&world.market.truth, &[payment]).await {
+            Ok(used) => return used == [false],
+            Err(_) => tokio::time::sleep(Duration::from_secs(5)).await,
+        }
+    }
 }
 
 async fn ask(world: &Arc<World>, url: &Url) -> Option<PaymentRequired> {
     for _ in 0..20 {
         let answer = tokio::time::timeout(Duration::from_secs(60), exchange(world, url, None)).await;
-        if let Ok(Exchange::Answered(StatusCode::PAYMENT_REQUIRED, headers, _)) = answer {
+        if let Ok(Exchange::Answered(StatusCode::PAYMENT_REQUIRED, headers)) = answer {
             let header = headers.get(wire::PAYMENT_REQUIRED).expect("a 402 says what it asks");
             let json = wire::decode_header(wire::PAYMENT_REQUIRED, header.as_bytes()).expect("base64");
             return Some(wire::decode_payment_required(&json).expect("of the protocol"));
@@ -180,9 +182,10 @@ async fn exchange(world: &Arc<World>, url: &Url, payment: Option<(&SignedPayment
             });
             let (status, headers, bytes) = answer.await?;
             if let Some(at) = at {
+                world.market.dice.note(&format!("{at} is answered {status} by {}", shop.process.name()));
                 world.books.lock().left(at, status, &bytes);
             }
-            Some((status, headers, bytes))
+            Some((status, headers))
         }
     };
     if luck == Luck::Twice {
@@ -194,9 +197,7 @@ async fn exchange(world: &Arc<World>, url: &Url, payment: Option<(&SignedPayment
     };
     risk.travel(&dice).await;
     match answer {
-        Some((status, headers, bytes)) if luck != Luck::AnswerLost => {
-            Exchange::Answered(status, headers, bytes)
-        }
+        Some((status, headers)) if luck != Luck::AnswerLost => Exchange::Answered(status, headers),
         _ => Exchange::Lost,
     }
 }
@@ -244,7 +245,9 @@ impl BuyerScheme for SeededBuyer {
             let signature = self.signer.sign(&preimage).await.expect("a local key");
             let inner = payload.payload.get_mut("authorization").expect("ours");
             inner["nonce"] = signed.authorization.nonce.to_string().into();
-            payload.payload.insert("signature".to_owned(), format!("0x{}", hex(&signature.as_bytes())).into());
+            payload
+                .payload
+                .insert("signature".to_owned(), format!("0x{}", hex(&signature.as_bytes())).into());
             Ok(payload)
         })
     }

@@ -31,7 +31,8 @@ pub(crate) async fn run(world: Arc<World>) {
             continue;
         }
         misfortune(&world);
-        world.chain.mine();
+        let (number, _) = world.chain.mine();
+        world.market.dice.note(&format!("block {number}"));
     }
 }
 
@@ -99,7 +100,12 @@ fn node_fault(dice: &Dice) -> Fault {
             inbound: dice.happens(5_000),
         },
         5 => Fault::Mute { method: any(), count: Some(1 + dice.below(3)) },
-        6 => Fault::AnswerLost { method: sent(), count: Some(1), silent: dice.happens(5_000), http_status: None },
+        6 => Fault::AnswerLost {
+            method: sent(),
+            count: Some(1),
+            silent: dice.happens(5_000),
+            http_status: None,
+        },
         7 => Fault::Stale { method: any(), count: Some(some), blocks: 1 + dice.below(5) },
         8 => Fault::FeeSpike { factor: 2 + dice.below(20), blocks: 1 + dice.below(8) },
         _ => Fault::Restart,

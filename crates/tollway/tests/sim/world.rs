@@ -25,7 +25,7 @@ use crate::process::Process;
 use crate::shop::Shop;
 
 pub(crate) const PRICE: &str = "$0.01";
-const PRICE_ATOMIC: u64 = 10_000;
+pub(crate) const PRICE_ATOMIC: u64 = 10_000;
 const CHAIN_ID: u64 = 31_337;
 /// When the run begins, by its own clock.
 const BEGINNING: u64 = 1_800_000_000;
@@ -171,6 +171,10 @@ impl Clock for VirtualClock {
 pub(crate) fn simulate(seed: u64, purchases: u64, plan: Plan) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
+    if std::env::var_os("TOLLWAY_SIM_TRACE").is_some() {
+        // Beside the notes of the dice: what the processes say themselves.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
+    }
     runtime.block_on(async {
         let world = World::begin(seed, plan).await;
         let nature = tokio::spawn(nature::run(Arc::clone(&world)));
@@ -239,7 +243,9 @@ impl World {
             is_calm: AtomicBool::new(false),
             facilitator_disk_full: Arc::default(),
             seller_disk_full: Arc::default(),
-            facilitators: Arc::new(Facilitators { slots: (0..FACILITATORS).map(|_| Mutex::default()).collect() }),
+            facilitators: Arc::new(Facilitators {
+                slots: (0..FACILITATORS).map(|_| Mutex::default()).collect(),
+            }),
             shops: (0..SHOPS).map(|_| Mutex::default()).collect(),
             starting: Mutex::default(),
             facilitator_ledger: MemoryLedger::new(),
@@ -273,9 +279,10 @@ impl World {
         let shops = (0..SHOPS).map(|index| (Kind::Shop, index));
         for (kind, index) in facilitators.chain(shops) {
             let is_alive = match kind {
-                Kind::Facilitator => {
-                    self.facilitators.slots[index].lock().as_ref().is_some_and(|(process, _)| !process.is_dead())
-                }
+                Kind::Facilitator => self.facilitators.slots[index]
+                    .lock()
+                    .as_ref()
+                    .is_some_and(|(process, _)| !process.is_dead()),
                 Kind::Shop => self.shops[index].lock().as_ref().is_some_and(|shop| !shop.process.is_dead()),
             };
             if is_alive || self.starting.lock().contains(&(kind, index)) {
@@ -309,11 +316,14 @@ impl World {
         let lane = |account: usize| -> Arc<dyn Signer> {
             Arc::new(LocalSigner::from_hex(&ACCOUNTS[account].secret_key.to_string()).expect("a key"))
         };
-        let setup = NetworkSetup {
-            signers: vec![lane(1), lane(2), lane(3)],
-            ..NetworkSetup::new(chain, market.assets.clone())
-        };
-        let ledger = self.ledger(&process, &self.facilitator_ledger, plan.facilitator_ledger, &self.facilitator_disk_full);
+        let setup =
+            NetworkSetup { chain, assets: market.assets.clone(), signers: vec![lane(1), lane(2), lane(3)] };
+        let ledger = self.ledger(
+            &process,
+            &self.facilitator_ledger,
+            plan.facilitator_ledger,
+            &self.facilitator_disk_full,
+        );
         let engine = Engine::builder()
             .network(setup)
             .clock(Arc::clone(&market.clock))
@@ -405,7 +415,8 @@ impl World {
 
     async fn is_quiet(&self) -> bool {
         let open = self.facilitator_ledger.settlement_open_count().await.expect("memory");
-        let unfinal = self.facilitator_ledger.settlement_unfinal(&self.market.network, 0, 1).await.expect("memory");
+        let unfinal =
+            self.facilitator_ledger.settlement_unfinal(&self.market.network, 0, 1).await.expect("memory");
         let is_up = self.starting.lock().is_empty() && self.any_shop().is_some();
         is_up && open == 0 && unfinal.is_empty()
     }
@@ -421,7 +432,8 @@ impl World {
     async fn audit_lanes(&self, report: &mut Report) {
         let mut spent = U256::ZERO;
         for account in &ACCOUNTS[1..4] {
-            let balance = self.market.truth.balance(account.address).await.expect("the truth is always there");
+            let balance =
+                self.market.truth.balance(account.address).await.expect("the truth is always there");
             spent += Config::default().genesis.wei - balance;
         }
         let fee = U256::from(Limits::default().max_fee_per_gas);
