@@ -37,6 +37,8 @@ const SIMULATIONS: usize = 3;
 const STALE: usize = 3;
 /// How long what a transfer takes is believed.
 const GAS_AGE: Duration = Duration::from_secs(60);
+/// What no view ever says: what is included is looked at again with the next one.
+pub(crate) const UNKNOWN_BREAKS: u64 = u64::MAX;
 /// How often a lane that may not take payments looks whether it may.
 const RECONSIDER: Duration = Duration::from_millis(50);
 
@@ -60,7 +62,7 @@ pub(crate) struct Lane {
     floor: Option<(u64, Fees)>,
     /// What the ledger is still to be told of transactions.
     lost: Vec<Version>,
-    breaks: u64,
+    pub(crate) breaks: u64,
     /// The block at which what is included was last looked at.
     head: u64,
     is_fenced: bool,
@@ -283,13 +285,29 @@ impl Lane {
         }
     }
 
-    /// What can no longer be taken back.
+    /// What can no longer be taken back. Depth alone is no proof of it: a look at what blocks were taken back may have
+    /// failed, or met a node that lagged behind. So the receipt is asked for once more.
     async fn finalize(&mut self, head: u64) {
         let depth = self.network.profile.final_depth;
-        let is_final =
+        let is_deep =
             |landed: &Landed| landed.untold.is_empty() && head >= landed.block_number.saturating_add(depth);
-        let (done, rest) = std::mem::take(&mut self.landed).into_iter().partition::<Vec<_>, _>(is_final);
+        let (deep, rest) = std::mem::take(&mut self.landed).into_iter().partition::<Vec<_>, _>(is_deep);
         self.landed = rest;
+        let hashes: Vec<B256> = deep.iter().map(|landed| landed.transaction).collect();
+        let Ok(receipts) = receipts_of(self.chain(), &hashes).await else {
+            return self.landed.extend(deep);
+        };
+        let is_there = |landed: &Landed| {
+            receipts.iter().any(|receipt| {
+                receipt.transaction_hash == landed.transaction
+                    && receipt.block_hash == Some(landed.block_hash)
+            })
+        };
+        let (done, doubtful) = deep.into_iter().partition::<Vec<_>, _>(is_there);
+        if !doubtful.is_empty() {
+            self.breaks = UNKNOWN_BREAKS;
+            self.landed.extend(doubtful);
+        }
         let (mut changes, mut transactions) = (Vec::new(), Vec::new());
         for landed in done {
             self.network.watcher.unfinal_ended();
@@ -330,30 +348,37 @@ impl Lane {
         let Ok(receipts) = receipts_of(self.chain(), &hashes).await else { return false };
         let receipts: HashMap<B256, _> =
             receipts.into_iter().map(|receipt| (receipt.transaction_hash, Arc::new(receipt))).collect();
-        let is_preconfirmed = self.network.profile.inclusion == Inclusion::Preconfirmation;
-        let mut kept = Vec::new();
+        let (mut kept, mut is_sure) = (Vec::new(), true);
         for mut landed in std::mem::take(&mut self.landed) {
             match receipts.get(&landed.transaction) {
                 Some(receipt) if receipt.block_hash == Some(landed.block_hash) => {}
                 Some(receipt) => self.moved(&mut landed, Arc::clone(receipt)).await,
-                None => {
-                    let block = self.chain().block_by_number(landed.block_number).await;
-                    let is_gone = match block {
-                        Ok(Some(block)) => block.hash != landed.block_hash,
-                        // The chain is shorter now; of a block that was only announced nothing is known yet.
-                        Ok(None) => head < landed.block_number && !is_preconfirmed,
-                        Err(_) => false,
-                    };
-                    if is_gone {
+                None => match self.is_gone(&landed, head).await {
+                    Some(true) => {
                         self.taken_back(landed).await;
                         continue;
                     }
-                }
+                    Some(false) => {}
+                    None => is_sure = false,
+                },
             }
             kept.push(landed);
         }
         self.landed.append(&mut kept);
-        true
+        is_sure
+    }
+
+    /// Whether the block of a transaction without a receipt was taken back; none if nobody knows.
+    async fn is_gone(&self, landed: &Landed, head: u64) -> Option<bool> {
+        match self.chain().block_by_number(landed.block_number).await {
+            // The block is there and the receipt is not: the two answers are not of one node.
+            Ok(Some(block)) => (block.hash != landed.block_hash).then_some(true),
+            // Of a block that was only announced nothing is known yet.
+            Ok(None) if self.network.profile.inclusion == Inclusion::Preconfirmation => Some(false),
+            // The chain is shorter now, or the node lags behind.
+            Ok(None) => (head < landed.block_number).then_some(true),
+            Err(_) => None,
+        }
     }
 
     /// It is in another block now: the proof is another.

@@ -27,9 +27,10 @@ const LEFTOVERS_EVERY: Duration = Duration::from_secs(1);
 const LEFTOVERS: u32 = 256;
 /// What a living process has settled is its own to follow, unless it did not for so long.
 const OVERDUE_SECONDS: u64 = 120;
-/// How often a used authorization without a proof is looked for before it counts as canceled: nodes behind one URL do
-/// not all know the same.
-const LOOKS: u32 = 5;
+/// How often in a row the chain must say the same before a payment ends without its transfer: that a used authorization
+/// has no proof, or that one whose transaction failed or was lost is unused. Nodes behind one URL do not all know the
+/// same.
+const LOOKS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -70,9 +71,9 @@ fn take_over(core: &Arc<Core>, network: &Arc<EvmNetwork>, settlement: &Settlemen
 /// Follows one payment until it has ended, or waits for a lane.
 pub(crate) async fn chase(core: &Core, network: &EvmNetwork, row: &Arc<Row>, unused: &Unused) {
     row.resume();
-    let (mut pause, mut unproved) = (FIRST_PAUSE, 0);
+    let (mut pause, mut seen) = (FIRST_PAUSE, Looks::default());
     loop {
-        match look(core, network, row, unused, &mut unproved).await {
+        match look(core, network, row, unused, &mut seen).await {
             Ok(Step::Ended(state)) => return core.journal.finish(row, state).await,
             Ok(Step::Queued) => return,
             Ok(Step::Wait) => {}
@@ -83,6 +84,13 @@ pub(crate) async fn chase(core: &Core, network: &EvmNetwork, row: &Arc<Row>, unu
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// What was seen, how often in a row.
+#[derive(Debug, Default)]
+struct Looks {
+    unproved: u32,
+    unused: u32,
 }
 
 enum Step {
@@ -96,7 +104,7 @@ async fn look(
     network: &EvmNetwork,
     row: &Arc<Row>,
     unused: &Unused,
-    unproved: &mut u32,
+    seen: &mut Looks,
 ) -> Result<Step, FacilitatorError> {
     let node = |error: tollway_evm::ChainError| FacilitatorError::Busy(error.to_string());
     Ok(match fate(&network.chain, row).await.map_err(node)? {
@@ -107,12 +115,16 @@ async fn look(
                 false => Step::Wait,
             }
         }
-        Fate::Unproved if *unproved >= LOOKS => {
+        Fate::Unproved if seen.unproved >= LOOKS => {
             let message = "the authorization was used or canceled by another transaction".to_owned();
             Step::Ended(failed(&ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED, message))
         }
         Fate::Unproved => {
-            *unproved += 1;
+            *seen = Looks { unproved: seen.unproved + 1, unused: 0 };
+            Step::Wait
+        }
+        Fate::Unused if seen.unused < LOOKS && unused.ends_at_once() => {
+            *seen = Looks { unused: seen.unused + 1, unproved: 0 };
             Step::Wait
         }
         Fate::Unused => match unused {

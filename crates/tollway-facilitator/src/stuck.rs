@@ -6,12 +6,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tollway_core::UnixTime;
 use tollway_evm::{Transaction, exact};
-use tollway_ledger::SettlementState;
 
 use crate::flight::{Flight, Signs};
 use crate::gas::Fees;
 use crate::journal::{Progress, Row};
-use crate::lane::Lane;
+use crate::lane::{Lane, UNKNOWN_BREAKS};
 use crate::phase::late::Unused;
 use crate::phase::send::{NotSent, Offered, offer, sign, write_down};
 
@@ -91,6 +90,10 @@ impl Lane {
         let signs = &mut flight.signs;
         count(&mut signs.nonce_used, account > nonce);
         count(&mut signs.nonce_ahead, account < nonce);
+        if account < nonce {
+            // What came before it may have been taken back.
+            self.breaks = UNKNOWN_BREAKS;
+        }
         count(&mut signs.refused, is_waiting && !is_known && *offered != Offered::Taken);
         count(&mut signs.expired, is_waiting && all_expired);
         signs.lost()
@@ -106,34 +109,27 @@ impl Lane {
         let lost = self.take_lost();
         self.forget_nonce();
         let open: Vec<Arc<Row>> = rows.into_iter().filter(|row| !row.progress().is_over()).collect();
-        let payments: Vec<_> = open.iter().map(|row| &row.payment).collect();
-        let used = match payments.is_empty() {
-            true => Vec::new(),
-            false => exact::is_used(self.chain(), &payments).await.unwrap_or_default(),
-        };
-        let (mut ended, mut chased) = (Vec::new(), Vec::new());
-        for (index, row) in open.into_iter().enumerate() {
-            // Only the expiry is the payment's own; the rest is between the lane and its node.
-            match used.get(index) {
-                Some(false) if why != Lost::Expired => {
-                    ended.push((row, SettlementState::Abandoned { message: message.clone() }));
-                }
-                _ => chased.push(row),
-            }
-        }
-        if why == Lost::Expired && used.iter().all(|used| !used) {
+        if why == Lost::Expired && self.are_unused(&open).await {
             // Nothing took the nonce; the old transaction may still hold it in somebody's pool.
             self.nonce = Some(nonce);
             self.raise_floor(nonce).await;
         }
-        self.core.journal.write(ended, lost).await;
-        for row in chased {
+        self.core.journal.write(Vec::new(), lost).await;
+        for row in open {
             let unused = match why {
-                Lost::Expired => Unused::Expired { message: message.clone() },
-                _ => Unused::Abandon { message: message.clone() },
+                // Only the expiry is the payment's own. And what waits for an earlier nonce may be included as soon as
+                // something takes that: until it expires nobody knows.
+                Lost::Expired | Lost::NonceAhead => Unused::Expired { message: message.clone() },
+                Lost::NonceUsed | Lost::Refused => Unused::Abandon { message: message.clone() },
             };
             self.core.chase(&self.network, &row, unused);
         }
+    }
+
+    async fn are_unused(&self, rows: &[Arc<Row>]) -> bool {
+        let payments: Vec<_> = rows.iter().map(|row| &row.payment).collect();
+        let used = exact::is_used(self.chain(), &payments).await;
+        used.is_ok_and(|used| used.iter().all(|used| !used))
     }
 
     /// Offers more for what waits too long: the same nonce and the same call.

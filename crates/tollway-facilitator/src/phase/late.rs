@@ -34,6 +34,13 @@ pub(crate) enum Unused {
     Settle,
 }
 
+impl Unused {
+    /// Whether the payment ends as soon as its authorization is known to be unused.
+    pub(crate) const fn ends_at_once(&self) -> bool {
+        matches!(self, Self::Fail { .. } | Self::Abandon { .. })
+    }
+}
+
 /// Asks the token whether the authorization is used, and if so for the proof: in our own transactions, then in
 /// whichever used it.
 pub(crate) async fn fate(chain: &Chain, row: &Row) -> Result<Fate, ChainError> {

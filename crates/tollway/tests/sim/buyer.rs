@@ -174,8 +174,9 @@ async fn exchange(world: &Arc<World>, url: &Url, payment: Option<(&SignedPayment
     let serve = |request| {
         let (world, shop) = (Arc::clone(world), shop.clone());
         async move {
-            let answer = shop.process.serve(async {
-                let response = shop.answer(request).await;
+            let serving = shop.clone();
+            let answer = shop.process.serve(async move {
+                let response = serving.answer(request).await;
                 let (parts, body) = response.into_parts();
                 let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a short body");
                 (parts.status, parts.headers, bytes.to_vec())

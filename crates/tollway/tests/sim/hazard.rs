@@ -31,13 +31,13 @@ pub(crate) struct Hazard {
 impl Interposer for Hazard {
     fn before(&self, operation: &'static str, is_write: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async move {
-            self.process.live().await;
+            self.process.live();
             tokio::time::sleep(self.dice.pause(self.risk.delay)).await;
             if is_write && self.dice.happens(self.risk.dies_before) {
                 self.dice.note(&format!("{} dies before {operation}", self.process.name()));
                 self.process.kill();
             }
-            self.process.live().await;
+            self.process.live();
             if is_write && self.disk_full.load(Ordering::Relaxed) {
                 return Err(LedgerError::Unavailable("the disk is full".to_owned()));
             }
@@ -51,7 +51,7 @@ impl Interposer for Hazard {
                 self.dice.note(&format!("{} dies after {operation}", self.process.name()));
                 self.process.kill();
             }
-            self.process.live().await;
+            self.process.live();
             if is_write && self.dice.happens(self.risk.answer_lost) {
                 return Err(LedgerError::Unavailable("the connection broke".to_owned()));
             }

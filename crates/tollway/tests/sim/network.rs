@@ -76,17 +76,17 @@ impl Service<RequestPacket> for NodeLink {
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         let mut link = self.clone();
         Box::pin(async move {
-            link.process.live().await;
+            link.process.live();
             link.risk.travel(&link.dice).await;
             let luck = link.risk.luck(&link.dice);
             if luck == Luck::RequestLost {
                 tokio::time::sleep(BROKEN_AFTER).await;
                 return Err(TransportErrorKind::custom_str("the connection broke"));
             }
-            link.process.live().await;
+            link.process.live();
             let answer = link.node.call(packet).await;
             link.risk.travel(&link.dice).await;
-            link.process.live().await;
+            link.process.live();
             if luck == Luck::AnswerLost {
                 return Err(TransportErrorKind::custom_str("the connection broke"));
             }
@@ -125,7 +125,7 @@ impl FacilitatorLink {
         T: Send + 'static,
         F: Future<Output = Result<T, FacilitatorError>> + Send + 'static,
     {
-        self.process.live().await;
+        self.process.live();
         self.risk.travel(&self.dice).await;
         let broke = || FacilitatorError::NoAnswer("the connection broke".to_owned());
         let Some((facilitator, engine)) = self.facilitators.any(&self.dice) else {
@@ -140,10 +140,10 @@ impl FacilitatorLink {
             let (facilitator, copy) = (facilitator.clone(), call(engine.clone()));
             tokio::spawn(async move { facilitator.serve(copy).await });
         }
-        self.process.live().await;
+        self.process.live();
         let answer = facilitator.serve(call(engine)).await;
         self.risk.travel(&self.dice).await;
-        self.process.live().await;
+        self.process.live();
         match answer {
             Some(answer) if luck != Luck::AnswerLost => answer,
             _ => Err(broke()),

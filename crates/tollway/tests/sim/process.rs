@@ -1,5 +1,4 @@
-//! A process that can die: from then on nothing it asks for is answered, and nothing it does reaches anybody. Its tasks
-//! stand still for ever, which is what a dead process does.
+//! A process that can die: from then on nothing it does reaches anybody. Its tasks end at the next thing they ask for.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,10 +29,10 @@ impl Process {
         *self.dead.borrow()
     }
 
-    /// Goes on only while it lives.
-    pub(crate) async fn live(&self) {
+    /// Goes on only while it lives: the task of a dead process ends where it stands.
+    pub(crate) fn live(&self) {
         if self.is_dead() {
-            std::future::pending::<()>().await;
+            std::panic::resume_unwind(Box::new("dead"));
         }
     }
 
@@ -44,12 +43,28 @@ impl Process {
         assert!(gone.is_ok(), "the sender is ours");
     }
 
-    /// The answer of work that this process does for another; none if it dies first.
-    pub(crate) async fn serve<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// The answer of work that this process does for another; none if it dies first. Who asks and hangs up ends the work.
+    pub(crate) async fn serve<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let mut work = Hangup(tokio::spawn(work));
         tokio::select! {
             biased;
             () = self.death() => None,
-            answer = work => Some(answer),
+            answer = &mut work.0 => match answer {
+                Ok(answer) => Some(answer),
+                Err(_) if self.is_dead() => None,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
         }
+    }
+}
+
+struct Hangup<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Hangup<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

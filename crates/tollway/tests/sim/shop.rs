@@ -52,7 +52,7 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) async fn start(
-        market: &Market,
+        market: Arc<Market>,
         process: Process,
         facilitator: FacilitatorLink,
         ledger: Arc<dyn Ledger>,

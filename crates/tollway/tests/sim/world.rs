@@ -103,7 +103,7 @@ impl Market {
 }
 
 pub(crate) struct World {
-    pub(crate) market: Market,
+    pub(crate) market: Arc<Market>,
     pub(crate) chain: Handle,
     pub(crate) payers: Vec<Payer>,
     pub(crate) books: Mutex<Books>,
@@ -236,7 +236,7 @@ impl World {
         }
         chain.mine();
         Arc::new(Self {
-            market,
+            market: Arc::new(market),
             chain,
             payers,
             books: Mutex::default(),
@@ -349,7 +349,7 @@ impl World {
             risk: self.risk(plan.facilitator_network),
         };
         let ledger = self.ledger(&process, &self.seller_ledger, plan.seller_ledger, &self.seller_disk_full);
-        let starting = Shop::start(market, process.clone(), link, ledger);
+        let starting = Shop::start(Arc::clone(market), process.clone(), link, ledger);
         match process.serve(starting).await {
             Some(Ok(shop)) => {
                 *self.shops[index].lock() = Some(shop);
