@@ -9,7 +9,7 @@ use tollway_evm::{SignedTransaction, Transaction};
 use tollway_ledger::{NewTransaction, SettlementState, TransactionChange, TransactionState};
 
 use crate::gas::Fees;
-use crate::journal::Row;
+use crate::journal::{Progress, Row};
 use crate::phase::prove::settled_by;
 
 /// One nonce of a lane that is not included yet.
@@ -115,6 +115,15 @@ impl Landed {
             false => version.change(TransactionState::Lost),
         };
         self.flight.versions.iter().map(of).collect()
+    }
+
+    /// Whether a payment in it counts as settled in a block that is not its own.
+    pub(crate) fn is_told_of_another_block(&self) -> bool {
+        let own = self.block_hash.to_string();
+        self.flight.rows.iter().any(|row| match row.progress() {
+            Progress::Ended(SettlementState::Settled { block_hash, .. }) => block_hash != own,
+            _ => false,
+        })
     }
 
     /// Those for which there are enough blocks on top, each with what it is by the receipt: settled, or not.

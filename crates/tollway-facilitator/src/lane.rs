@@ -233,7 +233,11 @@ impl Lane {
             self.network.watcher.unfinal_began();
             self.nonce = Some(self.nonce.unwrap_or_default().max(nonce + 1));
             self.correct(&flight.rows, &receipt);
-            let landed = flight.land(receipt);
+            let mut landed = flight.land(Arc::clone(&receipt));
+            // Told by a process that did not live to see it in another block.
+            if landed.is_told_of_another_block() {
+                self.moved(&mut landed, receipt).await;
+            }
             if landed.untold.iter().any(|row| row.confirmations > 0) || landed.untold.is_empty() {
                 let changes = landed.changes(TransactionState::Included);
                 self.landed.push(landed);
