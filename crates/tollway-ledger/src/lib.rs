@@ -19,6 +19,8 @@
 
 mod delivery;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod interposed;
 mod lane;
 mod ledger;
@@ -36,6 +38,8 @@ mod test_server;
 
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, NewDelivery};
 pub use error::LedgerError;
+#[cfg(feature = "failpoints")]
+pub use failpoints::kill_point;
 pub use interposed::{Interposed, Interposer};
 pub use lane::{LaneLease, LaneTransaction, NewTransaction, TransactionState};
 pub use ledger::{LaneContents, Ledger, LedgerFuture};

@@ -15,8 +15,6 @@ pub(crate) async fn open(source: &str) -> anyhow::Result<Arc<dyn Ledger>> {
     };
     let ledger = tollway_ledger::open(&url).await?;
     #[cfg(feature = "failpoints")]
-    if let Some(point) = crate::failpoints::KillPoint::from_environment()? {
-        return Ok(Arc::new(tollway_ledger::Interposed::new(ledger, point)));
-    }
+    let ledger = tollway_ledger::kill_point(ledger).map_err(anyhow::Error::msg)?;
     Ok(ledger)
 }

@@ -4,8 +4,6 @@ mod commands;
 mod config;
 mod demo;
 mod dev_assets;
-#[cfg(feature = "failpoints")]
-mod failpoints;
 mod ledger;
 mod output;
 mod serving;

@@ -18,14 +18,20 @@ mod demo;
 mod facilitator_api;
 mod facilitator_rules;
 mod faults;
+#[cfg(feature = "failpoints")]
+mod fleet;
 mod flows;
 mod foreign;
+#[cfg(feature = "failpoints")]
+mod killed;
 mod lanes;
 mod market;
 mod node;
 mod operator;
 mod outcomes;
 mod process;
+#[cfg(feature = "failpoints")]
+mod scale_out;
 mod seller_promises;
 mod simulation;
 mod telemetry;

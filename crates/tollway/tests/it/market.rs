@@ -122,10 +122,7 @@ impl Market {
 
     /// How many atomic units of the token an account has.
     pub(crate) async fn balance(&self, account: Address) -> Amount {
-        let data = format!("0x70a08231{:0>64}", alloy_hex(account));
-        let word = self.chain.raw("eth_call", json!([{ "to": genesis::USDC, "data": data }, "latest"])).await;
-        let word: U256 = serde_json::from_value(word.expect("the node answers")).expect("a number");
-        Amount::from_atomic(word)
+        token_balance(&self.chain, account).await
     }
 
     /// What the seller has received.
@@ -204,6 +201,14 @@ pub(crate) fn assets(chain_id: u64) -> AssetTable {
         .filter(|asset| asset.network != Network::evm(chain_id))
         .cloned()
         .fold(own, AssetTable::with)
+}
+
+/// How many atomic units of the token an account has.
+pub(crate) async fn token_balance(chain: &Chain, account: Address) -> Amount {
+    let data = format!("0x70a08231{:0>64}", alloy_hex(account));
+    let word = chain.raw("eth_call", json!([{ "to": genesis::USDC, "data": data }, "latest"])).await;
+    let word: U256 = serde_json::from_value(word.expect("the node answers")).expect("a number");
+    Amount::from_atomic(word)
 }
 
 /// One of the funded accounts.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+#[cfg(feature = "failpoints")]
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -34,6 +35,7 @@ impl Background {
     }
 
     /// Reads its output to the end and keeps it.
+    #[cfg(feature = "failpoints")]
     pub(crate) fn capture(mut self) -> Captured {
         let output = std::mem::replace(&mut self.lines, BufReader::new(empty_stdout()).lines());
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -53,11 +55,13 @@ impl Background {
 }
 
 /// A program whose output is read by a thread, for tests to look at.
+#[cfg(feature = "failpoints")]
 pub(crate) struct Captured {
     background: Arc<Mutex<Background>>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
+#[cfg(feature = "failpoints")]
 impl Captured {
     /// What it has printed so far.
     pub(crate) fn lines(&self) -> Arc<Mutex<Vec<String>>> {

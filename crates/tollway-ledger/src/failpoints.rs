@@ -5,14 +5,35 @@
 //! `after` kills once it is written, before anybody is told.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tollway_core::BoxFuture;
-use tollway_ledger::{Interposer, LedgerError};
+
+use crate::{Interposed, Interposer, Ledger, LedgerError};
+
+/// The environment variable that says where to die.
+const VARIABLE: &str = "TOLLWAY_KILL_AT";
+
+/// Puts the kill point of `TOLLWAY_KILL_AT` around `ledger`, if that is set.
+///
+/// # Errors
+/// What is wrong with the variable.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tollway_ledger::{Ledger, MemoryLedger, kill_point};
+/// let ledger: Arc<dyn Ledger> = kill_point(Arc::new(MemoryLedger::new()))?;
+/// # Ok::<(), String>(())
+/// ```
+pub fn kill_point(ledger: Arc<dyn Ledger>) -> Result<Arc<dyn Ledger>, String> {
+    let Ok(text) = std::env::var(VARIABLE) else { return Ok(ledger) };
+    Ok(Arc::new(Interposed::new(ledger, KillPoint::read(&text)?)))
+}
 
 /// Where to die.
 #[derive(Debug)]
-pub(crate) struct KillPoint {
+struct KillPoint {
     operation: String,
     is_after: bool,
     /// How many calls are left to pass.
@@ -20,17 +41,12 @@ pub(crate) struct KillPoint {
 }
 
 impl KillPoint {
-    /// What `TOLLWAY_KILL_AT` says, if it is set.
-    pub(crate) fn from_environment() -> anyhow::Result<Option<Self>> {
-        let Ok(text) = std::env::var("TOLLWAY_KILL_AT") else { return Ok(None) };
+    fn read(text: &str) -> Result<Self, String> {
+        let rule = || format!("{VARIABLE}: must be operation:before:n or operation:after:n, with n from 1");
         let parts: Vec<&str> = text.split(':').collect();
-        let [operation, place @ ("before" | "after"), times] = parts[..] else {
-            anyhow::bail!("TOLLWAY_KILL_AT: must be operation:before:n or operation:after:n");
-        };
-        let times = times.parse().ok().filter(|times| *times > 0);
-        let left =
-            AtomicU32::new(times.ok_or_else(|| anyhow::anyhow!("TOLLWAY_KILL_AT: n is a number from 1"))?);
-        Ok(Some(Self { operation: operation.to_owned(), is_after: place == "after", left }))
+        let [operation, place @ ("before" | "after"), times] = parts[..] else { return Err(rule()) };
+        let times: u32 = times.parse().ok().filter(|times| *times > 0).ok_or_else(rule)?;
+        Ok(Self { operation: operation.to_owned(), is_after: place == "after", left: AtomicU32::new(times) })
     }
 
     async fn pass(&self, operation: &str, is_after: bool) -> Result<(), LedgerError> {
