@@ -1,16 +1,22 @@
 //! The payments of a network that wait for a lane. All lanes of the process take from one queue: whichever is free
-//! takes what is there.
+//! takes what is there, and what is about to be there. A lone payment is taken at once; of many that come together the
+//! first does not fill a transaction, and a lane until the next block, alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use metrics::gauge;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::journal::Row;
 use crate::telemetry::LANE_QUEUE;
+
+/// How long a lane waits for those that are about to queue, at most. Short beside any block.
+const LINGER: Duration = Duration::from_millis(40);
 
 /// A queue with a limit.
 #[derive(Debug)]
@@ -21,7 +27,17 @@ pub(crate) struct Queue {
     taken: AtomicUsize,
     most: usize,
     wake: Notify,
+    /// Payments that are being looked at and written down: they queue in a moment, or not at all.
+    approaching: AtomicUsize,
+    arrived: Notify,
 }
+
+/// A payment on its way to the queue, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Approach(Arc<Queue>);
+
+/// Whoever was woken and leaves something, or is called away, wakes another.
+struct PassOn<'a>(&'a Queue);
 
 /// The right to queue one payment.
 #[derive(Debug)]
@@ -38,6 +54,8 @@ impl Queue {
             taken: AtomicUsize::new(0),
             most,
             wake: Notify::new(),
+            approaching: AtomicUsize::new(0),
+            arrived: Notify::new(),
         })
     }
 
@@ -48,24 +66,44 @@ impl Queue {
         Some(Place { queue: Arc::clone(self), is_used: false })
     }
 
-    /// Up to `most` payments, those that came first; waits for one.
+    /// A payment is on its way here.
+    pub(crate) fn approach(self: &Arc<Self>) -> Approach {
+        self.approaching.fetch_add(1, Ordering::AcqRel);
+        Approach(Arc::clone(self))
+    }
+
+    /// Up to `most` payments, those that came first; waits for one, and a moment for those that come with it.
     pub(crate) async fn take(&self, most: usize) -> Vec<Arc<Row>> {
+        let mut until = None;
+        let _others = PassOn(self);
         loop {
             let woken = self.wake.notified();
-            {
-                let mut rows = self.rows.lock();
-                if !rows.is_empty() {
-                    let count = rows.len().min(most);
-                    let taken: Vec<Arc<Row>> = rows.drain(..count).collect();
-                    self.left(taken.len());
-                    if !rows.is_empty() {
-                        self.wake.notify_one();
-                    }
-                    return taken;
+            if !self.rows.lock().is_empty() {
+                let until = *until.get_or_insert_with(|| Instant::now() + LINGER);
+                if !self.is_worth_waiting(most, until) {
+                    return self.drain(most);
                 }
+                // Woken by the last that arrives.
+                let _ = timeout_at(until, self.arrived.notified()).await;
+                continue;
             }
             woken.await;
         }
+    }
+
+    fn is_worth_waiting(&self, most: usize, until: Instant) -> bool {
+        self.approaching.load(Ordering::Acquire) > 0
+            && self.rows.lock().len() < most
+            && Instant::now() < until
+    }
+
+    fn drain(&self, most: usize) -> Vec<Arc<Row>> {
+        let mut rows = self.rows.lock();
+        let count = rows.len().min(most);
+        let taken: Vec<Arc<Row>> = rows.drain(..count).collect();
+        drop(rows);
+        self.left(taken.len());
+        taken
     }
 
     /// Puts one back that could not be served: it comes first again.
@@ -98,6 +136,22 @@ impl Place {
         self.queue.rows.lock().push_back(row);
         self.queue.measure(self.queue.taken.load(Ordering::Acquire));
         self.queue.wake.notify_one();
+    }
+}
+
+impl Drop for PassOn<'_> {
+    fn drop(&mut self) {
+        if !self.0.rows.lock().is_empty() {
+            self.0.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Approach {
+    fn drop(&mut self) {
+        if self.0.approaching.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.arrived.notify_waiters();
+        }
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) async fn settle(
 /// Accepts a payment and hands it to a lane, if it would settle.
 async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     let payment = &row.payment;
+    let approach = network.queue.approach();
     // What was verified a moment ago need not be asked for again before it queues.
     if !network.verified.contains(payment) {
         let judged = match network.coalescer.simulate(payment).await {
@@ -116,8 +117,10 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
         return core.chase(network, row, Unused::Settle);
     }
     if row.reserve() {
-        return place.put(Arc::clone(row));
+        place.put(Arc::clone(row));
+        return drop(approach);
     }
+    drop(approach);
     core.journal.finish(row, SettlementState::Abandoned { message: NO_LANE.to_owned() }).await;
 }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
 use tollway_buyer::{Patience, PaymentError, Wallet, payment_error};
 use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::{Address, LocalSigner, Signer};
@@ -65,6 +66,11 @@ impl Fleet {
         })
     }
 
+    /// Where the process of this name is, or will be.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}", self.port(name))
+    }
+
     /// Starts a facilitator with lanes for these of the funded accounts.
     pub(crate) fn facilitator(&self, name: &str, lanes: &[usize], kill_at: Option<&str>) -> Member {
         let port = self.port(name);
@@ -91,8 +97,8 @@ impl Fleet {
         self.start(command, kill_at, format!("http://127.0.0.1:{port}"))
     }
 
-    /// Starts a seller behind a facilitator.
-    pub(crate) fn seller(&self, name: &str, facilitator: &str, kill_at: Option<&str>) -> Member {
+    /// Starts a seller of the shop at `shop`, behind a facilitator.
+    pub(crate) fn seller(&self, name: &str, shop: &str, facilitator: &str, kill_at: Option<&str>) -> Member {
         let port = self.port(name);
         let url = format!("http://127.0.0.1:{port}");
         // Beside the program under test, where cargo puts examples.
@@ -101,7 +107,7 @@ impl Fleet {
         command
             .env("LISTEN", format!("127.0.0.1:{port}"))
             // One public address for all of them.
-            .env("URL", "http://127.0.0.1")
+            .env("URL", shop)
             .env("FACILITATOR", facilitator)
             .env("NETWORK", self.node.network().as_str())
             .env("PAY_TO", self.payee.to_checksum(None))
@@ -179,15 +185,37 @@ impl Member {
     }
 }
 
-/// Buys `path` from whichever of `sellers` answers, with one authorization, until it is served. The answer's body.
-pub(crate) async fn buy(wallet: &Wallet, sellers: &[String], path: &str) -> String {
+/// A load balancer: each connection goes to the next that takes it.
+pub(crate) async fn balancer(backends: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        for first in 0.. {
+            let Ok((mut client, _)) = listener.accept().await else { return };
+            let backends = backends.clone();
+            tokio::spawn(async move {
+                for offset in 0..backends.len() {
+                    let backend = &backends[(first + offset) % backends.len()];
+                    let address = backend.trim_start_matches("http://");
+                    if let Ok(mut server) = TcpStream::connect(address).await {
+                        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+/// Buys `path` from the shop, with one authorization, until it is served. The answer's body.
+pub(crate) async fn buy(wallet: &Wallet, shop: &str, path: &str) -> String {
     let began = Instant::now();
     let plain = reqwest::Client::builder().timeout(Duration::from_secs(15)).build().expect("a client");
     let client = wallet.client().expect("a client");
-    let mut payment = None;
-    for turn in 0.. {
+    let (url, mut payment) = (format!("{shop}{path}"), None);
+    loop {
         assert!(began.elapsed() < DEADLINE, "{path} is not served");
-        let url = format!("{}{path}", sellers[turn % sellers.len()]);
         let answer = match &payment {
             None => client.get(&url).send().await.map_err(|error| {
                 if let Some(PaymentError::Unresolved { payment: signed, .. }) = payment_error(&error) {
@@ -209,5 +237,4 @@ pub(crate) async fn buy(wallet: &Wallet, sellers: &[String], path: &str) -> Stri
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    unreachable!("the loop has a deadline")
 }

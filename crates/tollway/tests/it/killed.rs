@@ -53,14 +53,14 @@ async fn survives(kind: Kind, store: Store, victim: Victim, kill_at: &str) {
     let at = |who| (victim == who).then_some(kill_at);
     let facilitator = fleet.facilitator("facilitator", &[1], at(Victim::Facilitator)).up().await;
     let facilitator_url = facilitator.url.clone();
-    let seller = fleet.seller("seller", &facilitator_url, at(Victim::Seller)).up().await;
-    let sellers = [seller.url.clone()];
+    let shop = fleet.url("seller");
+    let seller = fleet.seller("seller", &shop, &facilitator_url, at(Victim::Seller)).up().await;
     if kind == Kind::Anvil {
         fleet.node.hold().await;
     }
     let (wallet, chain) = (fleet.wallet(), fleet.node.chain());
     let paths: Vec<String> = FLOWS.iter().map(|flow| format!("/{flow}/{flow}-1")).collect();
-    let purchases = async { join_all(paths.iter().map(|path| buy(&wallet, &sellers, path))).await };
+    let purchases = async { join_all(paths.iter().map(|path| buy(&wallet, &shop, path))).await };
     let revive = async {
         let again: Member = match victim {
             Victim::Facilitator => {
@@ -69,7 +69,7 @@ async fn survives(kind: Kind, store: Store, victim: Victim, kill_at: &str) {
             }
             Victim::Seller => {
                 seller.killed().await;
-                fleet.seller("seller", &facilitator_url, None).up().await
+                fleet.seller("seller", &shop, &facilitator_url, None).up().await
             }
         };
         again

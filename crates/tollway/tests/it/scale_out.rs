@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::fleet::{Fleet, Stores, buy};
+use crate::fleet::{Fleet, Stores, balancer, buy};
 use crate::node::{Kind, Node};
 
 const PURCHASES: usize = 90;
@@ -22,10 +22,11 @@ async fn two_and_two(kind: Kind) {
     // Both know all the keys; who may use which is settled between them.
     let doomed = fleet.facilitator("facilitator-1", &[1, 2], Some("settlement_sent:after:3")).up().await;
     let steady = fleet.facilitator("facilitator-2", &[1, 2], None).up().await;
-    let mortal = fleet.seller("seller-1", &doomed.url, Some("reservation_finish:before:12")).up().await;
-    let other = fleet.seller("seller-2", &steady.url, None).up().await;
-    let sellers = [mortal.url.clone(), other.url.clone()];
-    let doomed_url = doomed.url.clone();
+    let facilitators = balancer(vec![doomed.url.clone(), steady.url.clone()]).await;
+    let shop = balancer(vec![fleet.url("seller-1"), fleet.url("seller-2")]).await;
+    let mortal =
+        fleet.seller("seller-1", &shop, &facilitators, Some("reservation_finish:before:12")).up().await;
+    let _other = fleet.seller("seller-2", &shop, &facilitators, None).up().await;
     let wallet = fleet.wallet();
     let flows = ["authorization", "upfront", "background"];
     let purchases = async {
@@ -34,8 +35,8 @@ async fn two_and_two(kind: Kind) {
             let buys = (0..15).map(|index| {
                 let number = round * 15 + index;
                 let path = format!("/{}/{number}", flows[number % 3]);
-                let (wallet, sellers) = (wallet.clone(), sellers.clone());
-                async move { buy(&wallet, &sellers, &path).await }
+                let (wallet, shop) = (wallet.clone(), shop.clone());
+                async move { buy(&wallet, &shop, &path).await }
             });
             bodies.extend(join_all(buys).await);
         }
@@ -46,7 +47,7 @@ async fn two_and_two(kind: Kind) {
         mortal.killed().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         let facilitator = fleet.facilitator("facilitator-1", &[1, 2], None).up().await;
-        let seller = fleet.seller("seller-1", &doomed_url, None).up().await;
+        let seller = fleet.seller("seller-1", &shop, &facilitators, None).up().await;
         (facilitator, seller)
     };
     let (bodies, (again, _seller)) = tokio::join!(purchases, misfortune);
