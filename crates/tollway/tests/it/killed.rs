@@ -101,7 +101,7 @@ async fn every_step(kind: Kind, store: Store) {
         for (step, call) in steps {
             for when in ["before", "after"] {
                 let kill_at = format!("{step}:{when}:{call}");
-                println!("{kind:?} {store:?} {victim:?} {kill_at}");
+                eprintln!("{kind:?} {store:?} {victim:?} {kill_at}");
                 survives(kind, store, victim, &kill_at).await;
             }
         }

@@ -8,7 +8,7 @@ use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, U256};
 use tollway_ledger::{Ledger, Settlement, SettlementQuery, SettlementState};
 
-use crate::shop::{OWED_IN_ALL, Route};
+use crate::shop::{OWED_IN_ALL_ATOMIC, Route};
 use crate::world::{Market, Report};
 
 /// Everything signed, by number.
@@ -103,9 +103,7 @@ impl Books {
         for (purchase, charged) in twice {
             report.broken(format!("purchase {purchase}: charged {charged} times"));
         }
-        let price: f64 = crate::world::PRICE.trim_start_matches('$').parse().expect("a price");
-        let limit: f64 = OWED_IN_ALL.trim_start_matches('$').parse().expect("a limit");
-        if unpaid as f64 * price > limit {
+        if unpaid * crate::world::PRICE_ATOMIC > OWED_IN_ALL_ATOMIC {
             report.broken(format!("{unpaid} background deliveries are unpaid: more than the limit"));
         }
         report.served = served.len() as u64;

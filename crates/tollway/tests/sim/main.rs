@@ -10,8 +10,16 @@
 //!
 //! - `TOLLWAY_SIM_SEED=7 TOLLWAY_SIM_PURCHASES=100000 cargo test --release -p tollway --test sim -- --ignored --nocapture`
 //!   runs one seed at length. A run that fails prints the seed that replays it.
-//! - Everything random comes from the seed; everything timed from tokio's paused clock. The same seed gives the same
-//!   run, and a test holds it to that.
+//! - Everything random comes from the seed, tokio's own choices included (which is why `.cargo/config.toml` sets
+//!   `tokio_unstable`); everything timed from tokio's paused clock. The same seed gives the same run, and a test holds
+//!   it to that.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test ends by panicking and prints the seed that replays it"
+)]
 
 mod books;
 mod buyer;
@@ -56,6 +64,10 @@ fn whatever_breaks_the_books_agree() {
 }
 
 #[test]
+#[cfg_attr(
+    not(tokio_unstable),
+    ignore = "tokio takes a seed only with --cfg tokio_unstable, as .cargo/config.toml sets it"
+)]
 fn a_seed_replays() {
     let first = simulate(7, 120, Plan::foul());
     let again = simulate(7, 120, Plan::foul());

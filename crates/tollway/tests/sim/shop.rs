@@ -41,7 +41,8 @@ impl Route {
 }
 
 /// What the shop can lose at most on background settlements, in all.
-pub(crate) const OWED_IN_ALL: &str = "$2.00";
+const OWED_IN_ALL: &str = "$2.00";
+pub(crate) const OWED_IN_ALL_ATOMIC: u64 = 2_000_000;
 
 /// A running shop. Cheap to clone.
 #[derive(Clone)]

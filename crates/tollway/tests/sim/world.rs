@@ -169,8 +169,12 @@ impl Clock for VirtualClock {
 
 /// One run, from a seed.
 pub(crate) fn simulate(seed: u64, purchases: u64, plan: Plan) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    let runtime = runtime.expect("a runtime");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true);
+    // Which of those that wait is woken first, tokio leaves to chance: to ours.
+    #[cfg(tokio_unstable)]
+    runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()));
+    let runtime = runtime.build().expect("a runtime");
     if std::env::var_os("TOLLWAY_SIM_TRACE").is_some() {
         // Beside the notes of the dice: what the processes say themselves.
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
