@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 /// A promise was broken, or cargo cannot be started.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let test = ["test", "--release", "--package", "tollway", "--test", "sim", "--"];
-    let which = ["--ignored", "--exact", "at_length", "--nocapture"];
+    let which = ["--exact", "whatever_breaks_the_books_agree", "--nocapture"];
     let mut command = cargo(root, &[&test[..], &which[..]].concat());
     command.env("TOLLWAY_SIM_SEED", arguments.seed.to_string());
     command.env("TOLLWAY_SIM_PURCHASES", arguments.purchases.to_string());

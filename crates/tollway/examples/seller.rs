@@ -6,8 +6,7 @@
 //!   PAY_TO=0x… TOKEN=0x… LEDGER=sqlite:seller.db NAME=seller-1 cargo run -p tollway --example seller
 //! ```
 //!
-//! Three routes sell the same thing by three flows: `/authorization/{n}`, `/upfront/{n}` and `/background/{n}`. Each
-//! time a handler runs it prints a line.
+//! Three routes sell the same thing by three flows: `/authorization/{n}`, `/upfront/{n}` and `/background/{n}`.
 
 use std::env;
 
@@ -43,11 +42,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/upfront/{n}", get(handle).layer(paywall.price(price())?.upfront()))
         .route("/background/{n}", get(handle).layer(paywall.price(price())?.background(limits)?));
     let listener = tokio::net::TcpListener::bind(env::var("LISTEN")?).await?;
-    println!("listening");
     Ok(axum::serve(listener, app).await?)
 }
 
 async fn handle(Path(n): Path<String>) -> String {
-    println!("ran {n}");
     format!("thing {n}")
 }

@@ -86,6 +86,7 @@ impl Dialect {
         }
     }
 
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only PostgreSQL locks rows"))]
     fn skipping(self, of: &str) -> String {
         match self {
             #[cfg(feature = "sqlite")]

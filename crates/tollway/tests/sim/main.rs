@@ -8,8 +8,8 @@
 //!                         ledger (shared)          ledger (shared)
 //! ```
 //!
-//! - `TOLLWAY_SIM_SEED=7 TOLLWAY_SIM_PURCHASES=100000 cargo test --release -p tollway --test sim -- --ignored --nocapture`
-//!   runs one seed at length. A run that fails prints the seed that replays it.
+//! - `cargo xtask simulate --seed 7 --purchases 100000` runs one seed at length. A run that fails prints the seed that
+//!   replays it; with `TOLLWAY_SIM_TRACE` set it tells what happens.
 //! - Everything random comes from the seed, tokio's own choices included (which is why `.cargo/config.toml` sets
 //!   `tokio_unstable`); everything timed from tokio's paused clock. The same seed gives the same run, and a test holds
 //!   it to that.
@@ -57,9 +57,16 @@ fn in_fair_weather_every_purchase_is_served_and_paid_once() {
 #[test]
 fn whatever_breaks_the_books_agree() {
     let first = number("TOLLWAY_SIM_SEED", 100);
-    for seed in first..first + 6 {
-        let report = check(seed, 250, Plan::foul());
-        assert!(report.served > 100, "the weather is foul, not deadly: {report}");
+    // At length: one seed. Otherwise a few short ones.
+    let (seeds, purchases) = match number("TOLLWAY_SIM_PURCHASES", 0) {
+        0 => (6, 250),
+        purchases => (1, purchases),
+    };
+    for seed in first..first + seeds {
+        let began = std::time::Instant::now();
+        let report = check(seed, purchases, Plan::foul());
+        println!("{purchases} purchases in {:?}", began.elapsed());
+        assert!(report.served * 2 > purchases, "the weather is foul, not deadly: {report}");
     }
 }
 
@@ -73,14 +80,4 @@ fn a_seed_replays() {
     let again = simulate(7, 120, Plan::foul());
     assert_eq!(first.digest, again.digest, "{first}\n{again}");
     assert_ne!(first.digest, simulate(8, 120, Plan::foul()).digest, "another seed is another run");
-}
-
-#[test]
-#[ignore = "the long profile: `cargo xtask simulate`"]
-fn at_length() {
-    let purchases = number("TOLLWAY_SIM_PURCHASES", 100_000);
-    let started = std::time::Instant::now();
-    let report = check(number("TOLLWAY_SIM_SEED", 1), purchases, Plan::foul());
-    println!("{purchases} purchases in {:?}", started.elapsed());
-    assert!(report.served * 10 > purchases * 5, "the weather is foul, not deadly: {report}");
 }
