@@ -10,13 +10,14 @@ use metrics::histogram;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::timeout;
-use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Refusal};
+use tollway_core::{ErrorCode, FacilitatorError, Refusal};
 use tollway_evm::Chain;
 use tollway_evm::exact::{ExactPayment, MAX_PAYMENTS_PER_CALL};
 
 use crate::phase::simulate::simulate;
 use crate::tasks::Tasks;
 use crate::telemetry::SIMULATION_SIZE;
+use crate::verified::{AuthorizationId, id};
 
 /// How long a caller waits for its turn and the answer.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -39,8 +40,8 @@ pub(crate) struct Coalescer {
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    /// The number of the first job under each key.
-    numbers: HashMap<AuthorizationKey, u64>,
+    /// The number of the first job under each id.
+    numbers: HashMap<AuthorizationId, u64>,
     /// The number of the job in front.
     front: u64,
     callers: usize,
@@ -48,7 +49,7 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Job {
-    key: AuthorizationKey,
+    id: AuthorizationId,
     payment: ExactPayment,
     callers: Vec<oneshot::Sender<Simulated>>,
 }
@@ -105,8 +106,8 @@ impl Waiting {
     fn add(&mut self, payment: &ExactPayment) -> oneshot::Receiver<Simulated> {
         let (caller, answer) = oneshot::channel();
         self.callers += 1;
-        let key = payment.key();
-        let place = self.numbers.get(&key).and_then(|number| usize::try_from(number - self.front).ok());
+        let id = id(payment);
+        let place = self.numbers.get(&id).and_then(|number| usize::try_from(number - self.front).ok());
         if let Some(job) = place.and_then(|place| self.jobs.get_mut(place))
             && job.payment == *payment
         {
@@ -114,28 +115,28 @@ impl Waiting {
             return answer;
         }
         let number = self.front + count(self.jobs.len());
-        self.numbers.entry(key.clone()).or_insert(number);
-        self.jobs.push_back(Job { key, payment: payment.clone(), callers: vec![caller] });
+        self.numbers.entry(id).or_insert(number);
+        self.jobs.push_back(Job { id, payment: payment.clone(), callers: vec![caller] });
         answer
     }
 
     /// As many as one call takes, those that came first. What nobody waits for any more is dropped.
     fn take(&mut self) -> Vec<Job> {
         let mut jobs: Vec<Job> = Vec::new();
-        let mut keys = HashSet::new();
+        let mut ids = HashSet::new();
         while jobs.len() < MAX_PAYMENTS_PER_CALL {
             // Two that were signed under one nonce cannot be judged in one call: the first would use it up.
-            if self.jobs.front().is_none_or(|job| keys.contains(&job.key)) {
+            if self.jobs.front().is_none_or(|job| ids.contains(&job.id)) {
                 break;
             }
             let Some(job) = self.jobs.pop_front() else { break };
-            if self.numbers.get(&job.key) == Some(&self.front) {
-                self.numbers.remove(&job.key);
+            if self.numbers.get(&job.id) == Some(&self.front) {
+                self.numbers.remove(&job.id);
             }
             self.front += 1;
             self.callers -= job.callers.len();
             if !job.callers.iter().all(oneshot::Sender::is_closed) {
-                keys.insert(job.key.clone());
+                ids.insert(job.id);
                 jobs.push(job);
             }
         }

@@ -148,15 +148,16 @@ impl Engine {
         request: FacilitatorRequest,
     ) -> Result<VerifyResponse, FacilitatorError> {
         let began = Instant::now();
+        let network = self.served(&request);
         let answer = match self.ready() {
-            Ok(()) => verify::verify(&self.inner.core, &request).await.map(|verdict| match verdict {
+            Ok(()) => verify::verify(&self.inner.core, request).await.map(|verdict| match verdict {
                 Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
                 Err(refusal) => refusal.into(),
             }),
             Err(error) => Err(error),
         };
         tracing::trace!(caller, is_answered = answer.is_ok(), "verified");
-        telemetry::verified(self.served(&request), began, answer.as_ref());
+        telemetry::verified(network, began, answer.as_ref());
         answer
     }
 

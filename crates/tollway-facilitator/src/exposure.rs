@@ -1,13 +1,15 @@
 //! What each payer has in flight: payments that were found good a moment ago or are being settled. One balance does
 //! not stand for two payments.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tollway_core::{AuthorizationKey, ErrorCode, Refusal};
+use tollway_core::{ErrorCode, Refusal};
 use tollway_evm::exact::ExactPayment;
 
 /// How long a verdict holds its value against the payer's balance, unless the payment is settled or fails before.
@@ -21,18 +23,22 @@ pub(crate) struct Exposure {
     held: Mutex<Held>,
 }
 
+/// There may be very many: each is kept in as few bytes as tell it.
 #[derive(Debug, Default)]
 struct Held {
     by_payer: HashMap<Payer, Account>,
-    /// Verdicts by when they end. What is settling has no end.
-    by_end: BTreeMap<(Instant, u64), (Payer, AuthorizationKey)>,
+    /// Verdicts by when they end, which is the order they came in. One that no hold names any more is over.
+    verdicts: VecDeque<Verdict>,
+    /// How many of them hold.
+    holding: usize,
     counted: u64,
 }
 
-/// One payer's payments in flight, and what they come to: in all, and those that are being settled.
-#[derive(Debug, Default)]
+/// One payer's payments in flight by nonce, and what they come to: in all, and those that are being settled.
+#[derive(Debug)]
 struct Account {
-    holds: HashMap<AuthorizationKey, Hold>,
+    payer: Arc<Payer>,
+    holds: HashMap<B256, Hold>,
     sum: U256,
     settling: U256,
 }
@@ -43,53 +49,63 @@ type Payer = (u64, Address, Address);
 #[derive(Clone, Debug)]
 struct Hold {
     value: U256,
-    /// None while it is being settled.
-    end: Option<(Instant, u64)>,
+    /// The verdict that holds it. None while it is being settled.
+    verdict: Option<NonZeroU64>,
+}
+
+#[derive(Debug)]
+struct Verdict {
+    number: NonZeroU64,
+    end: Instant,
+    payer: Arc<Payer>,
+    nonce: B256,
 }
 
 impl Exposure {
     /// Holds a payment that was found good, if `balance` covers it together with all else that its payer has in flight.
     pub(crate) fn hold(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
+        let now = Instant::now();
         let mut held = self.held.lock();
-        held.forget_until(Instant::now());
-        let (payer, key) = (payer(payment), payment.key());
-        covers(held.others(&payer, &key).0, payment, balance)?;
-        let known = held.by_payer.get(&payer).and_then(|account| account.holds.get(&key));
+        held.forget_until(now);
+        let (payer, nonce) = (payer(payment), payment.authorization.nonce);
+        covers(held.others(&payer, &nonce).0, payment, balance)?;
+        let known = held.by_payer.get(&payer).and_then(|account| account.holds.get(&nonce));
         if known.is_some_and(Hold::is_settling) {
             return Ok(());
         }
-        held.insert(payer, key, payment.authorization.value, Some(Instant::now() + HOLD));
+        held.insert(payer, nonce, payment.authorization.value, Some(now + HOLD));
         Ok(())
     }
 
     /// Whether `balance` covers a payment that is to be settled, together with those that are being settled.
     pub(crate) fn may_settle(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
-        let others = self.held.lock().others(&payer(payment), &payment.key()).1;
+        let others = self.held.lock().others(&payer(payment), &payment.authorization.nonce).1;
         covers(others, payment, balance)
     }
 
     /// The payment is being settled.
     pub(crate) fn settling(&self, payment: &ExactPayment) {
-        self.held.lock().insert(payer(payment), payment.key(), payment.authorization.value, None);
+        let authorization = &payment.authorization;
+        self.held.lock().insert(payer(payment), authorization.nonce, authorization.value, None);
     }
 
     /// It is no longer: the balance on chain tells now.
     pub(crate) fn release(&self, payment: &ExactPayment) {
-        self.held.lock().remove(&payer(payment), &payment.key());
+        self.held.lock().remove(&payer(payment), &payment.authorization.nonce);
     }
 }
 
 impl Hold {
     const fn is_settling(&self) -> bool {
-        self.end.is_none()
+        self.verdict.is_none()
     }
 }
 
 impl Held {
     /// What the payer's other payments come to: in all, and those that are being settled.
-    fn others(&self, payer: &Payer, key: &AuthorizationKey) -> (U256, U256) {
+    fn others(&self, payer: &Payer, nonce: &B256) -> (U256, U256) {
         let Some(account) = self.by_payer.get(payer) else { return Default::default() };
-        let own = account.holds.get(key);
+        let own = account.holds.get(nonce);
         let less = |sum: U256, counts: bool| {
             let own = own.filter(|_| counts).map(|hold| hold.value).unwrap_or_default();
             sum.saturating_sub(own)
@@ -97,48 +113,74 @@ impl Held {
         (less(account.sum, true), less(account.settling, own.is_some_and(Hold::is_settling)))
     }
 
-    fn insert(&mut self, payer: Payer, key: AuthorizationKey, value: U256, end: Option<Instant>) {
-        self.remove(&payer, &key);
-        self.counted += 1;
-        let end = end.map(|end| (end, self.counted));
-        if let Some(end) = end {
-            self.by_end.insert(end, (payer, key.clone()));
-        }
-        let account = self.by_payer.entry(payer).or_default();
+    fn insert(&mut self, payer: Payer, nonce: B256, value: U256, end: Option<Instant>) {
+        self.remove(&payer, &nonce);
+        let account = self.by_payer.entry(payer).or_insert_with(|| Account::new(payer));
         account.sum = account.sum.saturating_add(value);
-        if end.is_none() {
+        let mut verdict = None;
+        if let Some(end) = end {
+            let number = NonZeroU64::MIN.saturating_add(self.counted);
+            self.counted += 1;
+            self.holding += 1;
+            verdict = Some(number);
+            self.verdicts.push_back(Verdict { number, end, payer: Arc::clone(&account.payer), nonce });
+        } else {
             account.settling = account.settling.saturating_add(value);
         }
-        account.holds.insert(key, Hold { value, end });
-        while self.by_end.len() > MOST {
+        account.holds.insert(nonce, Hold { value, verdict });
+        while self.holding > MOST {
             self.forget_first();
+        }
+        if self.verdicts.len() > 2 * MOST {
+            let by_payer = &self.by_payer;
+            self.verdicts.retain(|verdict| verdict.holds(by_payer));
         }
     }
 
-    fn remove(&mut self, payer: &Payer, key: &AuthorizationKey) {
+    fn remove(&mut self, payer: &Payer, nonce: &B256) {
         let Some(account) = self.by_payer.get_mut(payer) else { return };
-        if let Some(hold) = account.holds.remove(key) {
+        if let Some(hold) = account.holds.remove(nonce) {
             account.sum = account.sum.saturating_sub(hold.value);
-            match hold.end {
-                Some(end) => drop(self.by_end.remove(&end)),
+            match hold.verdict {
+                Some(_) => self.holding -= 1,
                 None => account.settling = account.settling.saturating_sub(hold.value),
             }
         }
         if account.holds.is_empty() {
             self.by_payer.remove(payer);
         }
+        while self.verdicts.front().is_some_and(|first| !first.holds(&self.by_payer)) {
+            self.verdicts.pop_front();
+        }
     }
 
     fn forget_until(&mut self, now: Instant) {
-        while self.by_end.first_key_value().is_some_and(|((end, _), _)| *end <= now) {
+        while self.verdicts.front().is_some_and(|first| first.end <= now) {
             self.forget_first();
         }
     }
 
     fn forget_first(&mut self) {
-        if let Some((_, (payer, key))) = self.by_end.pop_first() {
-            self.remove(&payer, &key);
+        if let Some(first) = self.verdicts.pop_front()
+            && first.holds(&self.by_payer)
+        {
+            self.remove(&first.payer, &first.nonce);
         }
+    }
+}
+
+impl Account {
+    fn new(payer: Payer) -> Self {
+        let payer = Arc::new(payer);
+        Self { payer, holds: HashMap::new(), sum: U256::ZERO, settling: U256::ZERO }
+    }
+}
+
+impl Verdict {
+    /// Whether a hold still stands by it.
+    fn holds(&self, by_payer: &HashMap<Payer, Account>) -> bool {
+        let hold = by_payer.get(&*self.payer).and_then(|account| account.holds.get(&self.nonce));
+        hold.is_some_and(|hold| hold.verdict == Some(self.number))
     }
 }
 
@@ -217,11 +259,34 @@ mod tests {
         for nonce in 0..=MOST {
             exposure.hold(&payment(nonce, 1), U256::MAX).unwrap();
         }
-        assert_eq!(exposure.held.lock().by_end.len(), MOST);
+        {
+            let held = exposure.held.lock();
+            assert_eq!((held.holding, held.verdicts.len()), (MOST, MOST));
+        }
         for nonce in 0..=MOST {
             exposure.release(&payment(nonce, 1));
         }
         let held = exposure.held.lock();
-        assert!(held.by_end.is_empty() && held.by_payer.is_empty());
+        assert!(held.verdicts.is_empty() && held.by_payer.is_empty());
+        assert_eq!(held.holding, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_again_and_again_does_not_pile_up_behind_one_that_stands() {
+        let exposure = Exposure::default();
+        exposure.hold(&payment(0, 1), U256::MAX).unwrap();
+        for _ in 0..=2 * MOST {
+            exposure.hold(&payment(1, 1), U256::MAX).unwrap();
+        }
+        {
+            let held = exposure.held.lock();
+            assert_eq!(held.holding, 2);
+            assert!(held.verdicts.len() <= 2 * MOST);
+        }
+        exposure.hold(&payment(2, 8), U256::from(10)).unwrap();
+        exposure.hold(&payment(3, 1), U256::from(10)).unwrap_err();
+        tokio::time::advance(HOLD).await;
+        exposure.hold(&payment(3, 10), U256::from(10)).unwrap();
+        assert_eq!(exposure.held.lock().verdicts.len(), 1);
     }
 }

@@ -4,15 +4,24 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use alloy_primitives::{Address, B256};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tollway_core::AuthorizationKey;
 use tollway_evm::exact::{Authorization, ExactPayment};
 
 /// How long a verdict is good for.
 const AGE: Duration = Duration::from_secs(10);
 /// How many are remembered; the oldest make room.
 const MOST: usize = 16_384;
+
+/// What makes an authorization unique on one network: asset, payer, nonce. The same as its key says in words, at a
+/// third of the size and without formatting.
+pub(crate) type AuthorizationId = (Address, Address, B256);
+
+/// The id of `payment` among those of its network.
+pub(crate) const fn id(payment: &ExactPayment) -> AuthorizationId {
+    (payment.asset, payment.authorization.from, payment.authorization.nonce)
+}
 
 /// A bounded memory of good verdicts.
 #[derive(Debug, Default)]
@@ -22,23 +31,22 @@ pub(crate) struct Verified {
 
 #[derive(Debug, Default)]
 struct Memory {
-    by_key: HashMap<AuthorizationKey, (Instant, Authorization)>,
-    oldest: VecDeque<AuthorizationKey>,
+    by_id: HashMap<AuthorizationId, (Instant, Authorization)>,
+    oldest: VecDeque<AuthorizationId>,
 }
 
 impl Verified {
     /// Remembers that `payment` would settle.
     pub(crate) fn insert(&self, payment: &ExactPayment) {
         let mut memory = self.memory.lock();
-        let key = payment.key();
         let entry = (Instant::now(), payment.authorization.clone());
-        if memory.by_key.insert(key.clone(), entry).is_none() {
-            memory.oldest.push_back(key);
+        if memory.by_id.insert(id(payment), entry).is_none() {
+            memory.oldest.push_back(id(payment));
         }
-        if memory.by_key.len() > MOST
+        if memory.by_id.len() > MOST
             && let Some(oldest) = memory.oldest.pop_front()
         {
-            memory.by_key.remove(&oldest);
+            memory.by_id.remove(&oldest);
         }
     }
 
@@ -46,8 +54,8 @@ impl Verified {
     pub(crate) fn contains(&self, payment: &ExactPayment) -> bool {
         let memory = self.memory.lock();
         memory
-            .by_key
-            .get(&payment.key())
+            .by_id
+            .get(&id(payment))
             .is_some_and(|(at, known)| at.elapsed() < AGE && *known == payment.authorization)
     }
 }
@@ -86,6 +94,6 @@ mod tests {
             verified.insert(&payment(nonce, 5));
         }
         assert!(!verified.contains(&payment(0, 5)), "the oldest made room");
-        assert_eq!(verified.memory.lock().by_key.len(), MOST);
+        assert_eq!(verified.memory.lock().by_id.len(), MOST);
     }
 }

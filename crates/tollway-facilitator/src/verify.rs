@@ -9,14 +9,14 @@ use crate::core::Core;
 use crate::phase::{check, matching};
 use crate::settle::used;
 
-/// The payment, if it would settle now.
+/// The payment, if it would settle now. The request is dropped before the node is asked: what waits is small.
 pub(crate) async fn verify(
     core: &Core,
-    request: &FacilitatorRequest,
+    request: FacilitatorRequest,
 ) -> Result<Result<ExactPayment, Refusal>, FacilitatorError> {
     let local = || {
-        let network = matching::find(&core.networks, request)?;
-        let payment = check::check(request, &core.limits, core.clock.now())?;
+        let network = matching::find(&core.networks, &request)?;
+        let payment = check::check(&request, &core.limits, core.clock.now())?;
         network.profile.confirmations(&request.requirements)?;
         core.score.check(payment.authorization.from)?;
         if core.journal.drives(&payment.key()) {
@@ -28,6 +28,7 @@ pub(crate) async fn verify(
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    drop(request);
     network.can_pay().await?;
     let verdict = network.coalescer.simulate(&payment).await?;
     let verdict = verdict.and_then(|balance| core.journal.exposure.hold(&payment, balance));

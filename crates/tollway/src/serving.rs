@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// How long a peer may take to send the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How many connections are served at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 8_192;
+const MAX_CONNECTIONS: usize = 16_384;
 /// After an accept that failed (no file descriptors), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::WireError;
@@ -419,8 +420,11 @@ impl<'de> Visitor<'de> for Strict {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             let value = access.next_value_seed(seed)?;
-            if let Some(_twice) = map.insert(key.clone(), value) {
-                return Err(A::Error::custom(format_args!("key {:?} stands twice", clip(&key))));
+            match map.entry(key) {
+                Entry::Vacant(free) => drop(free.insert(value)),
+                Entry::Occupied(taken) => {
+                    return Err(A::Error::custom(format_args!("key {:?} stands twice", clip(taken.key()))));
+                }
             }
         }
         Ok(Value::Object(map))

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -65,8 +65,10 @@ pub fn router(engine: Engine, callers: Callers) -> Router {
         .with_state(Arc::new(Api { engine, callers }))
 }
 
-async fn verify(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
-    let response = match api.callers.admit(&headers) {
+async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
+    // Its head is dropped here: what waits for a node or a block is small.
+    let (admitted, body) = (api.callers.admit(request.headers()), request.into_body());
+    let response = match admitted {
         Ok(caller) => verify_for(&api.engine, &caller, body).await,
         Err(denied) => refuse(denied),
     };
@@ -100,8 +102,9 @@ async fn verify_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
     }
 }
 
-async fn settle(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
-    let response = match api.callers.admit_settlement(&headers) {
+async fn settle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (admitted, body) = (api.callers.admit_settlement(request.headers()), request.into_body());
+    let response = match admitted {
         Ok(caller) => settle_for(&api.engine, &caller, body).await,
         Err(denied) => refuse(denied),
     };
