@@ -12,11 +12,12 @@ mod telemetry;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-/// A request is hundreds of small allocations: with the system's allocator they cost as much as the signature.
+/// A request is hundreds of small allocations: with the system's allocator they cost nearly as much as the
+/// signature.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// HTTP 402 that works: prices on HTTP resources, paid in stablecoins by x402.
 #[derive(Debug, Parser)]
