@@ -15,6 +15,7 @@ pub(crate) enum Dialect {
     Postgres,
 }
 
+#[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only PostgreSQL locks rows"))]
 impl Dialect {
     /// The parameter as rows.
     fn rows(self) -> &'static str {
@@ -86,7 +87,6 @@ impl Dialect {
         }
     }
 
-    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only PostgreSQL locks rows"))]
     fn skipping(self, of: &str) -> String {
         match self {
             #[cfg(feature = "sqlite")]
