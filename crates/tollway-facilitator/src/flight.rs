@@ -117,13 +117,27 @@ impl Landed {
         self.flight.versions.iter().map(of).collect()
     }
 
-    /// Whether a payment in it counts as settled in a block that is not its own.
+    /// Whether `row` counts as settled by this transaction, in whichever block.
+    pub(crate) fn has_settled(&self, row: &Row) -> bool {
+        self.settled_in(row).is_some()
+    }
+
+    /// Whether a payment counts as settled by it in a block that is not its own.
     pub(crate) fn is_told_of_another_block(&self) -> bool {
         let own = self.block_hash.to_string();
-        self.flight.rows.iter().any(|row| match row.progress() {
-            Progress::Ended(SettlementState::Settled { block_hash, .. }) => block_hash != own,
-            _ => false,
-        })
+        let told = |row: &Arc<Row>| self.settled_in(row).is_some_and(|block| block != own);
+        self.flight.rows.iter().any(told)
+    }
+
+    fn settled_in(&self, row: &Row) -> Option<String> {
+        match row.progress() {
+            Progress::Ended(SettlementState::Settled { transaction, block_hash, .. })
+                if transaction == self.transaction.to_string() =>
+            {
+                Some(block_hash)
+            }
+            _ => None,
+        }
     }
 
     /// Those for which there are enough blocks on top, each with what it is by the receipt: settled, or not.

@@ -220,6 +220,11 @@ impl Journal {
         self.rows.lock().contains_key(key)
     }
 
+    /// How many more payments this process may drive.
+    pub(crate) fn room(&self) -> u32 {
+        u32::try_from(self.capacity.saturating_sub(self.open_count())).unwrap_or(u32::MAX)
+    }
+
     /// How many payments this process drives.
     pub(crate) fn open_count(&self) -> usize {
         self.rows.lock().len()
@@ -350,12 +355,17 @@ impl Journal {
     fn tell(&self, row: &Arc<Row>, told: Progress) {
         if told.is_over() {
             let mut rows = self.rows.lock();
-            if rows.get(&row.key).is_some_and(|current| Arc::ptr_eq(current, row)) {
+            let current = rows.get(&row.key);
+            let is_superseded = current.is_some_and(|current| !Arc::ptr_eq(current, row));
+            if !is_superseded {
                 rows.remove(&row.key);
                 gauge!(PENDING).set(count(rows.len()));
             }
             drop(rows);
-            self.exposure.release(&row.payment);
+            // Of a payment that begins anew, the money is still on its way.
+            if !is_superseded {
+                self.exposure.release(&row.payment);
+            }
         }
         if let Progress::Ended(state) = &told
             && !matches!(state, SettlementState::Settled { is_final: true, .. })

@@ -112,7 +112,10 @@ impl Lane {
         while !self.is_fenced && !self.core.member.is_superseded() {
             let is_idle = self.open.is_empty();
             if is_idle && self.state.is_asked_back() {
-                return self.give_back().await;
+                if self.give_back().await {
+                    return;
+                }
+                sleep(RECONSIDER).await;
             }
             let may_take = is_idle && self.may_sign() && self.state.can_pay() && !self.state.is_asked_back();
             let wake = if is_idle { Instant::now() + RECONSIDER } else { self.look_at };
@@ -209,7 +212,11 @@ impl Lane {
         // What was only preconfirmed is confirmed by the block.
         let is_unsure =
             self.network.profile.inclusion == Inclusion::Preconfirmation && head.number != self.head;
-        if (view.breaks != self.breaks || is_unsure) && self.recheck(head.number).await {
+        if view.breaks != self.breaks || is_unsure {
+            // Nothing counts its confirmations before it is known to be still there.
+            if !self.recheck(head.number).await {
+                return;
+            }
             self.breaks = view.breaks;
             self.head = head.number;
         }
@@ -245,9 +252,6 @@ impl Lane {
             } else {
                 self.landed.push(landed);
             }
-        }
-        if let Some(head) = view.head {
-            self.tell(head.number).await;
         }
     }
 
@@ -392,8 +396,7 @@ impl Lane {
         landed.block_number = receipt.block_number.unwrap_or_default();
         landed.block_hash = receipt.block_hash.unwrap_or_default();
         self.correct(&landed.flight.rows, &receipt);
-        let was_told =
-            |row: &&Arc<Row>| matches!(row.progress(), Progress::Ended(SettlementState::Settled { .. }));
+        let was_told = |row: &&Arc<Row>| landed.has_settled(row);
         let again: Vec<Arc<Row>> = landed.flight.rows.iter().filter(was_told).map(Arc::clone).collect();
         let (mut changes, mut lost) = (Vec::new(), Vec::new());
         for row in again {
@@ -421,15 +424,13 @@ impl Lane {
         let network = self.chain().network();
         tracing::warn!(%network, transaction = %landed.transaction, "taken back by a reorganisation");
         self.network.watcher.unfinal_ended();
-        let Landed { flight, transaction, .. } = landed;
         let mut changes = Vec::new();
-        for row in &flight.rows {
-            if matches!(row.progress(), Progress::Ended(SettlementState::Settled { .. })) {
-                self.core.journal.reopen(row);
-                changes
-                    .push((Arc::clone(row), SettlementState::Sent { transaction: transaction.to_string() }));
-            }
+        for row in landed.flight.rows.iter().filter(|row| landed.has_settled(row)) {
+            self.core.journal.reopen(row);
+            let sent = SettlementState::Sent { transaction: landed.transaction.to_string() };
+            changes.push((Arc::clone(row), sent));
         }
+        let Landed { flight, .. } = landed;
         let all = flight.versions.iter().map(|version| version.change(TransactionState::Open)).collect();
         self.core.journal.write(changes, all).await;
         let mut flight = Flight::new(flight.nonce, flight.rows, flight.versions);
@@ -567,13 +568,15 @@ impl Lane {
         self.core.journal.write(rows.into_iter().map(abandoned).collect(), transactions).await;
     }
 
-    /// Gives the lane back: another process may have it.
-    async fn give_back(&mut self) {
+    /// Gives the lane back: another process may have it. False: the ledger did not take it, and it is served on.
+    async fn give_back(&mut self) -> bool {
         let lost = self.take_lost();
         self.core.journal.write(Vec::new(), lost).await;
-        if let Err(error) = self.journal().ledger().lane_release(&self.lease).await {
+        let released = self.journal().ledger().lane_release(&self.lease).await;
+        if let Err(error) = &released {
             tracing::warn!(network = %self.chain().network(), %error, "a lane was not given back");
         }
+        released.is_ok()
     }
 
     /// Follows nothing any more: who has the lane next does.

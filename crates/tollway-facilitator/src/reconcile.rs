@@ -54,7 +54,8 @@ pub(crate) async fn run(core: Arc<Core>, network: Arc<EvmNetwork>) {
 async fn adopt(core: &Arc<Core>, network: &Arc<EvmNetwork>) {
     let now = core.clock.now();
     let ledger = core.journal.ledger();
-    let adopted = ledger.settlement_adopt(network.network(), core.member.member(), now, ADOPTED);
+    let limit = ADOPTED.min(core.journal.room());
+    let adopted = ledger.settlement_adopt(network.network(), core.member.member(), now, limit);
     match timed("settlement_adopt", adopted).await {
         Ok(settlements) => settlements.iter().for_each(|settlement| take_over(core, network, settlement)),
         Err(error) => tracing::warn!(%error, "what dead processes left is not known"),
@@ -148,13 +149,18 @@ async fn settle(core: &Core, network: &EvmNetwork, row: &Arc<Row>) -> Result<Ste
     }
     match network.coalescer.simulate(&row.payment).await? {
         Ok(_) => {}
+        // Used since it was looked at: the next look finds by what.
+        Err(refusal) if refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED => {
+            return Ok(Step::Wait);
+        }
         Err(refusal) if row.transactions().is_empty() => {
             return Ok(Step::Ended(failed(&refusal.code, refusal.to_string())));
         }
         // What was signed for it may be out: not failed before nothing can come of it.
         Err(refusal) => return ended_when_expired(network, row, refusal).await,
     }
-    let Some(place) = network.queue.place() else { return Ok(Step::Wait) };
+    // Without a lane nobody here takes from the queue.
+    let Some(place) = network.queue.place().filter(|_| network.holds_lanes()) else { return Ok(Step::Wait) };
     if row.requeue() {
         place.put(Arc::clone(row));
     }

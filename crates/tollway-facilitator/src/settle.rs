@@ -21,11 +21,31 @@ use crate::record;
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
 /// How often the ledger is asked about what another process drives.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// How often a write whose answer was lost is looked for before it counts as not made.
-const LOOKS: u32 = 4;
+/// How often a write whose answer was lost is looked for before it counts as not made: for longer than the ledger could
+/// still be at it.
+const LOOKS: u32 = 12;
 
 const OTHER: &str = "must be unused: the payer signed another authorization with the same nonce";
 const NO_LANE: &str = "no lane was free in time";
+
+/// What a caller asks for beside the payment: how deep its block must be, and until when it waits.
+struct Wish<'a> {
+    network: &'a EvmNetwork,
+    confirmations: u32,
+    deadline: Instant,
+}
+
+impl Wish<'_> {
+    /// Whether a payment that is over is what the caller asks for: settled, and deep enough.
+    async fn is_met_by(&self, known: &Settlement) -> bool {
+        let SettlementState::Settled { block_number, is_final, .. } = known.state else { return true };
+        if is_final || self.confirmations <= known.confirmations {
+            return true;
+        }
+        let head = self.network.chain.head().await;
+        head.is_ok_and(|head| head.number.saturating_sub(block_number) >= u64::from(self.confirmations))
+    }
+}
 
 /// Moves the money, or tells what became of it.
 pub(crate) async fn settle(
@@ -43,12 +63,12 @@ pub(crate) async fn settle(
         Ok(found) => found,
         Err(refusal) => return Ok(refused(request, refusal)),
     };
-    let deadline = Instant::now() + core.limits.settle_deadline;
+    let wish = Wish { network, confirmations, deadline: Instant::now() + core.limits.settle_deadline };
     if let Some(row) = core.journal.row(&payment) {
         if row.payment.authorization != payment.authorization {
             return Ok(refused(request, used(&payment, OTHER)));
         }
-        return await_fate(core, request, &row, deadline).await;
+        return await_fate(core, request, &row, &wish).await;
     }
     // What is known of it is told at any time; what begins anew must be in time, unless what was sent for it before
     // may have settled it since.
@@ -58,7 +78,7 @@ pub(crate) async fn settle(
                 return Ok(refused(request, used(&payment, OTHER)));
             }
             Some(known) if !may_begin_anew(&known.state) => {
-                return await_ledger(core, request, &payment, deadline).await;
+                return await_ledger(core, request, &payment, &wish).await;
             }
             Some(known) if !known.transactions.is_empty() => {}
             _ => return Ok(refused(request, refusal)),
@@ -80,7 +100,7 @@ pub(crate) async fn settle(
         Begun::Other => return Ok(refused(request, used(&payment, OTHER))),
         Begun::Full => return Err(FacilitatorError::Busy("the journal is full".to_owned())),
     };
-    await_fate(core, request, &row, deadline).await
+    await_fate(core, request, &row, &wish).await
 }
 
 /// Accepts a payment and hands it to a lane, if it would settle.
@@ -167,7 +187,7 @@ async fn start_refused(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Ro
             SettlementState::Failed { .. } if !is_used => Progress::Refused(refusal),
             // What was sent for it may have settled it.
             SettlementState::Failed { .. } | SettlementState::Abandoned { .. } => {
-                if accept(core, network, row, true).await {
+                if accept(core, network, row, network.holds_lanes()).await {
                     core.chase(network, row, Unused::Settle);
                 }
                 return;
@@ -208,14 +228,18 @@ async fn await_fate(
     core: &Arc<Core>,
     request: &FacilitatorRequest,
     row: &Arc<Row>,
-    deadline: Instant,
+    wish: &Wish<'_>,
 ) -> Result<SettleResponse, FacilitatorError> {
     let mut progress = row.watch();
-    if timeout_at(deadline, progress.wait_for(Progress::is_over)).await.is_err() {
+    if timeout_at(wish.deadline, progress.wait_for(Progress::is_over)).await.is_err() {
         withdraw(core, row).await;
     }
     match row.progress() {
-        Progress::Elsewhere => await_ledger(core, request, &row.payment, deadline).await,
+        Progress::Elsewhere => await_ledger(core, request, &row.payment, wish).await,
+        // Who asked first does not decide for who asks for more.
+        Progress::Ended(_) if row.confirmations < wish.confirmations => {
+            await_ledger(core, request, &row.payment, wish).await
+        }
         Progress::Refused(refusal) => Ok(refused(request, refusal)),
         Progress::Denied(message) => Err(FacilitatorError::Busy(message)),
         Progress::Ended(state) => respond(request, &row.key, &row.payment, &state),
@@ -252,7 +276,7 @@ async fn await_ledger(
     core: &Arc<Core>,
     request: &FacilitatorRequest,
     payment: &ExactPayment,
-    deadline: Instant,
+    wish: &Wish<'_>,
 ) -> Result<SettleResponse, FacilitatorError> {
     let key = payment.key();
     loop {
@@ -262,12 +286,16 @@ async fn await_ledger(
         if known.digest != record::digest(payment) {
             return Ok(refused(request, used(payment, OTHER)));
         }
-        if !known.state.is_open() {
+        let is_over = !known.state.is_open();
+        if is_over && wish.is_met_by(&known).await {
             return respond(request, &key, payment, &known.state);
         }
-        if Instant::now() < deadline {
+        if Instant::now() < wish.deadline {
             sleep(ASK_EVERY).await;
             continue;
+        }
+        if let SettlementState::Settled { transaction, .. } = known.state {
+            return respond(request, &key, payment, &SettlementState::Sent { transaction });
         }
         if known.state == SettlementState::Reserved && known.member == nobody() {
             let message = NO_LANE.to_owned();

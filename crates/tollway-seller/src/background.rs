@@ -16,7 +16,7 @@ use tollway_ledger::{Fate, Finish, Finished, Owed};
 use crate::membership::bounded;
 use crate::paywall::Core;
 use crate::phase::Question;
-use crate::reservation::{MARGIN_SECONDS, SETTLED_SECONDS};
+use crate::reservation::UNFINISHED_SECONDS;
 use crate::telemetry;
 
 /// How many debts are settled at once.
@@ -138,7 +138,8 @@ async fn finish(core: &Arc<Core>, owed: &Owed, fate: Fate) -> bool {
     let now = core.clock.now();
     let keep = match &fate {
         Fate::Unpaid => LOSS_SECONDS,
-        _ => SETTLED_SECONDS + MARGIN_SECONDS,
+        // For as long as it could be presented.
+        _ => UNFINISHED_SECONDS,
     };
     let finish = Finish {
         key: owed.key.clone(),

@@ -23,7 +23,7 @@ use crate::membership::{LEDGER_DEADLINE, Membership, bounded};
 /// How long after its expiry an authorization is still remembered, for clocks that differ.
 pub(crate) const MARGIN_SECONDS: u64 = 60;
 /// A settled nonce is refused by the chain itself; this long it is refused here.
-pub(crate) const SETTLED_SECONDS: u64 = 600;
+const SETTLED_SECONDS: u64 = 600;
 /// The longest a payment that did not come to an end is remembered, whatever expiry its payer chose.
 pub(crate) const UNFINISHED_SECONDS: u64 = 24 * 3600;
 /// How many holds may wait to be finished in the background. Above that they stay running until this seller ends.
@@ -149,15 +149,12 @@ impl Reservations {
         })
     }
 
-    /// Until when a payment with this fate is remembered.
-    fn keep_until(&self, fate: &Fate, valid_before: UnixTime, now: UnixTime) -> UnixTime {
+    /// Until when a payment is remembered: as long as it could be presented, delivered or not. A delivered one that were
+    /// forgotten could be claimed anew, and after the death of its holder be settled "again" instead of verified.
+    fn keep_until(valid_before: UnixTime, now: UnixTime) -> UnixTime {
         let expired = valid_before.plus_seconds(MARGIN_SECONDS);
         let soon = now.plus_seconds(SETTLED_SECONDS);
-        match fate {
-            // Presented again it is fresh, and the facilitator is asked to verify a spent nonce.
-            Fate::Delivered(_) => expired.min(soon),
-            _ => expired.max(soon).min(now.plus_seconds(UNFINISHED_SECONDS)),
-        }
+        expired.max(soon).min(now.plus_seconds(UNFINISHED_SECONDS))
     }
 
     /// Writes an end down when its request is gone.
@@ -301,7 +298,7 @@ impl Hold {
         let now = self.store.clock.now();
         let expires = response.as_ref().map_or(UnixTime(0), |response| response.expires);
         let least = self.state.lock().keep_until.max(expires);
-        let keep_until = self.store.keep_until(&fate, self.valid_before, now).max(least);
+        let keep_until = Reservations::keep_until(self.valid_before, now).max(least);
         Finish { key: self.key.clone(), token: self.token, fate, response, keep_until, owed_limits, now }
     }
 }

@@ -4,8 +4,8 @@ use tollway_core::{AuthorizationKey, Network, UnixTime};
 
 use super::{LaneKey, Tables};
 use crate::{
-    LaneContents, LaneLease, LaneTransaction, Member, NewTransaction, SettlementState, TransactionChange,
-    TransactionState,
+    LaneContents, LaneLease, LaneTransaction, Member, NewTransaction, Settlement, SettlementState,
+    TransactionChange, TransactionState,
 };
 
 /// Who has a lane.
@@ -86,15 +86,18 @@ impl Tables {
             let Some(row) = self.settlements.get(&key) else { continue };
             let is_here =
                 matches!(&row.state, SettlementState::Sent { transaction } if listed.contains(transaction));
-            // Elsewhere it may be in the hands of the living.
-            let is_free = row.member == lease.member || !self.is_alive(&row.member, now);
-            if row.state.is_open() && (is_here || is_free) {
+            if is_here {
                 self.settlement_take(&key, &lease.member, now);
             }
         }
+        // What is open elsewhere is in the hands of others: whoever was given it could write with their attempt.
+        let is_told = |row: &Settlement| match &row.state {
+            SettlementState::Sent { transaction } => listed.contains(transaction),
+            state => !state.is_open(),
+        };
         let transactions = listed.iter().filter_map(|hash| self.transactions.get(hash)).map(|row| {
-            let settlements = row.settlements.iter().filter_map(|key| self.settlements.get(key).cloned());
-            (row.transaction.clone(), settlements.collect())
+            let settlements = row.settlements.iter().filter_map(|key| self.settlements.get(key));
+            (row.transaction.clone(), settlements.filter(|row| is_told(row)).cloned().collect())
         });
         Some(transactions.collect())
     }

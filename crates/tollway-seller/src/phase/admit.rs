@@ -13,7 +13,7 @@ use super::{echo, select, verify};
 use crate::denial::Denial;
 use crate::offers::{Offer, Offers};
 use crate::paywall::Core;
-use crate::reservation::{Claimed, Hold, Wanted};
+use crate::reservation::{Claimed, Hold, UNFINISHED_SECONDS, Wanted};
 use crate::{identifier, telemetry};
 
 /// How long after its expiry an unfinished payment may still be presented, to learn its fate.
@@ -142,7 +142,10 @@ fn check_offers<'a>(
     let mut first_refusal = None;
     for offer in candidates {
         match offer.scheme.check(payment, &offer.requirements, now) {
-            Ok(checked) => return Ok((offer, checked, None)),
+            Ok(checked) => {
+                rememberable(&checked, now)?;
+                return Ok((offer, checked, None));
+            }
             Err(refusal) => {
                 if let Some(checked) = check_late(offer, payment, &refusal, now) {
                     return Ok((offer, checked, Some(refusal)));
@@ -153,6 +156,16 @@ fn check_offers<'a>(
     }
     let unmatched = || Refusal::new(ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "accepted", "must be an offer");
     Err(first_refusal.unwrap_or_else(unmatched))
+}
+
+/// The payer picks the expiry, and a payment is remembered until then: so there is a latest.
+fn rememberable(checked: &Checked, now: UnixTime) -> Result<(), Refusal> {
+    if checked.valid_before <= now.plus_seconds(UNFINISHED_SECONDS) {
+        return Ok(());
+    }
+    let code = ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE;
+    let rule = format!("must be at most {UNFINISHED_SECONDS} seconds from now");
+    Err(Refusal::new(code, "payload.authorization.validBefore", rule).by(checked.payer.clone()))
 }
 
 fn check_late(offer: &Offer, payment: &PaymentPayload, refusal: &Refusal, now: UnixTime) -> Option<Checked> {
