@@ -23,7 +23,7 @@ const CLAIM_GRACE: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How often a write whose answer was lost is looked for before it counts as not made: for longer than the ledger could
 /// still be at it.
-const LOOKS: u32 = 12;
+const LOOKS: u32 = 6;
 
 const OTHER: &str = "must be unused: the payer signed another authorization with the same nonce";
 const NO_LANE: &str = "no lane was free in time";

@@ -47,7 +47,7 @@ async fn a_ledger_that_is_down_denies_and_nothing_is_signed() {
     assert!(engine.settle(request.clone()).await.is_err());
     assert_eq!((world.asked.of(SEND), memory.settlement_open_count().await.unwrap()), (0, 0));
     ledger.interposer().open();
-    for _ in 0..100 {
+    for _ in 0..200 {
         if engine.open_payments() == 0 {
             break;
         }
