@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use alloy_primitives::{B256, keccak256};
 use axum::http::StatusCode;
+use serde_json::{Value, json};
 use tollway_devnet::ACCOUNTS;
 use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, U256};
@@ -140,8 +142,10 @@ impl Books {
 
     /// A rival may send what never reached a facilitator, or what ended there before. Our own transactions may not.
     async fn audit_unsettled(&self, at: usize, truth: &Chain, report: &mut Report) {
-        let found =
-            exact::find_use(truth, &self.signed[at].payment).await.expect("the truth is always there");
+        let found = uses(truth, &self.signed[at].payment).await;
+        if found.is_empty() {
+            report.broken(format!("{at}: used, and no block tells by what"));
+        }
         for hash in found {
             let receipt = truth.receipt(hash).await.expect("the truth is always there").expect("included");
             if receipt.from == ACCOUNTS[9].address {
@@ -151,6 +155,16 @@ impl Books {
             }
         }
     }
+}
+
+/// The transactions that used an authorization, however long ago.
+async fn uses(truth: &Chain, payment: &ExactPayment) -> Vec<B256> {
+    let event = keccak256("AuthorizationUsed(address,bytes32)");
+    let topics = json!([event, payment.authorization.from.into_word(), payment.authorization.nonce]);
+    let filter = json!([{ "address": payment.asset, "fromBlock": "0x0", "topics": topics }]);
+    let logs = truth.raw("eth_getLogs", filter).await.expect("the truth is always there");
+    let hash = |log: &Value| log["transactionHash"].as_str()?.parse().ok();
+    logs.as_array().expect("a list").iter().filter_map(hash).collect()
 }
 
 async fn all(journal: &dyn Ledger) -> Vec<Settlement> {

@@ -222,6 +222,8 @@ impl World {
             mining: Mining::Manual,
             clock: Arc::clone(&clock),
             in_process: true,
+            // Every block of a long run can be looked up when it is over.
+            limits: tollway_devnet::Limits { blocks: 1 << 21, ..tollway_devnet::Limits::default() },
             ..Config::default()
         };
         let chain = tollway_devnet::spawn(config).await.expect("the devnet starts");
