@@ -563,9 +563,16 @@ impl Lane {
         self.abandon(rows, "the facilitator could not send the transaction", lost).await;
     }
 
+    /// Ends payments for which nothing was ever signed. Of the others something may be out, or was included and taken
+    /// back: they are followed, and settled if they still can be.
     async fn abandon(&self, rows: Vec<Arc<Row>>, message: &str, transactions: Vec<TransactionChange>) {
+        let (signed, unsigned) =
+            rows.into_iter().partition::<Vec<_>, _>(|row| !row.transactions().is_empty());
         let abandoned = |row| (row, SettlementState::Abandoned { message: message.to_owned() });
-        self.core.journal.write(rows.into_iter().map(abandoned).collect(), transactions).await;
+        self.core.journal.write(unsigned.into_iter().map(abandoned).collect(), transactions).await;
+        for row in signed {
+            self.core.chase(&self.network, &row, Unused::Settle);
+        }
     }
 
     /// Gives the lane back: another process may have it. False: the ledger did not take it, and it is served on.

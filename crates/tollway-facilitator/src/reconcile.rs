@@ -130,9 +130,6 @@ async fn look(
         }
         Fate::Unused => match unused {
             Unused::Fail { code, message } => Step::Ended(failed(code, message.clone())),
-            Unused::Abandon { message } => {
-                Step::Ended(SettlementState::Abandoned { message: message.clone() })
-            }
             Unused::Expired { message } if has_expired(network, row).await.map_err(node)? => {
                 Step::Ended(failed(&ErrorCode::INVALID_TRANSACTION_STATE, message.clone()))
             }

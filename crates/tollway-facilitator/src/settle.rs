@@ -248,7 +248,10 @@ async fn await_fate(
             respond(request, &row.key, &row.payment, &state)
         }
         Progress::Starting | Progress::Reserved | Progress::Claimed => {
-            respond(request, &row.key, &row.payment, &SettlementState::Reserved)
+            let state = row.transactions().last().map_or(SettlementState::Reserved, |transaction| {
+                SettlementState::Sent { transaction: transaction.to_string() }
+            });
+            respond(request, &row.key, &row.payment, &state)
         }
     }
 }
@@ -256,6 +259,10 @@ async fn await_fate(
 /// Takes a payment back that no lane has taken. If one has, the hash will be known in a moment.
 async fn withdraw(core: &Arc<Core>, row: &Arc<Row>) {
     if row.withdraw_start() {
+        return;
+    }
+    // Of one that begins anew something may be out: it goes on.
+    if !row.transactions().is_empty() {
         return;
     }
     let mut progress = row.watch();
@@ -297,7 +304,8 @@ async fn await_ledger(
         if let SettlementState::Settled { transaction, .. } = known.state {
             return respond(request, &key, payment, &SettlementState::Sent { transaction });
         }
-        if known.state == SettlementState::Reserved && known.member == nobody() {
+        let is_unsigned = known.transactions.is_empty();
+        if known.state == SettlementState::Reserved && known.member == nobody() && is_unsigned {
             let message = NO_LANE.to_owned();
             let to = SettlementState::Abandoned { message };
             let advance =

@@ -117,10 +117,11 @@ impl Lane {
         self.core.journal.write(Vec::new(), lost).await;
         for row in open {
             let unused = match why {
-                // Only the expiry is the payment's own. And what waits for an earlier nonce may be included as soon as
-                // something takes that: until it expires nobody knows.
-                Lost::Expired | Lost::NonceAhead => Unused::Expired { message: message.clone() },
-                Lost::NonceUsed | Lost::Refused => Unused::Abandon { message: message.clone() },
+                // Only the expiry is the payment's own.
+                Lost::Expired => Unused::Expired { message: message.clone() },
+                // It was accepted, and may have been told settled before its block was taken back: it is settled by
+                // another transaction. Should the lost one be included after all, only one of them moves money.
+                Lost::NonceAhead | Lost::NonceUsed | Lost::Refused => Unused::Settle,
             };
             self.core.chase(&self.network, &row, unused);
         }

@@ -26,8 +26,6 @@ pub(crate) enum Fate {
 pub(crate) enum Unused {
     /// It has failed.
     Fail { code: ErrorCode, message: String },
-    /// Its transaction was lost: who asks again begins anew.
-    Abandon { message: String },
     /// It fails as soon as no block can include it any more.
     Expired { message: String },
     /// It is to be settled, if it still can be.
@@ -37,7 +35,7 @@ pub(crate) enum Unused {
 impl Unused {
     /// Whether the payment ends as soon as its authorization is known to be unused.
     pub(crate) const fn ends_at_once(&self) -> bool {
-        matches!(self, Self::Fail { .. } | Self::Abandon { .. })
+        matches!(self, Self::Fail { .. })
     }
 }
 
