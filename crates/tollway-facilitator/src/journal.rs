@@ -556,6 +556,11 @@ impl Row {
         self.change(Progress::Sent { transaction }, |progress| !progress.is_over());
     }
 
+    /// A node refused it for good.
+    pub(crate) fn forget(&self, transaction: B256) {
+        self.transactions.lock().retain(|known| *known != transaction);
+    }
+
     /// Pending, by the latest transaction that was signed for it earlier.
     pub(crate) fn resume(&self) {
         let Some(transaction) = self.transactions.lock().last().copied() else { return };

@@ -87,11 +87,14 @@ pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Flight, N
         let offered = offer(lane.chain(), &version.signed.raw).await;
         match offered {
             Offered::Rejected(reason) => {
+                // It is not out, and never will be.
+                rows.iter().for_each(|row| row.forget(version.signed.hash));
                 lane.lose(vec![version]);
                 return Err(NotSent::Rejected(reason));
             }
             // An older transaction of this key holds the nonce, from before a restart.
             Offered::Underpriced => {
+                rows.iter().for_each(|row| row.forget(version.signed.hash));
                 lane.lose(vec![version]);
                 lane.raise_floor(nonce).await;
             }

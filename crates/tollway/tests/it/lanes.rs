@@ -147,7 +147,7 @@ async fn gas_above_the_operators_limit_is_not_paid() {
 }
 
 #[tokio::test]
-async fn a_transaction_whose_nonce_was_taken_is_given_up_and_the_payment_may_settle_anew() {
+async fn a_transaction_whose_nonce_was_taken_is_given_up_and_the_payment_settles_by_another() {
     let market = Market::open_with(quick()).await;
     let payment = body(&market, account(PAYER), 1_000).await;
     market.node.devnet().faults().inject(Fault::Hold);
@@ -155,14 +155,15 @@ async fn a_transaction_whose_nonce_was_taken_is_given_up_and_the_payment_may_set
     assert_eq!(pending["errorReason"], "settlement_pending");
     // Another transaction of the same key, as far as anybody can see.
     control(&market, "anvil_setNonce", json!([lane(), "0x1"])).await;
-    let mut status = 200;
+    let mut again = pending.clone();
     for _ in 0..50 {
-        if status != 200 {
+        if again["transaction"] != pending["transaction"] {
             break;
         }
-        status = settle(&market, &payment).await.0;
+        again = settle(&market, &payment).await.1;
+        assert_eq!(again["errorReason"], "settlement_pending", "nobody's payment is at fault: {again}");
     }
-    assert_eq!(status, 503, "nobody's payment is at fault");
+    assert_ne!(again["transaction"], pending["transaction"]);
     market.node.devnet().faults().inject(Fault::Clear);
     let (_, settled) = settle(&market, &payment).await;
     assert_eq!((&settled["success"], market.received().await), (&json!(true), 1_000), "{settled}");
@@ -477,10 +478,18 @@ async fn a_lane_begun_anew_displaces_what_its_key_left_in_the_pool() {
     let engine = tollway_facilitator::Engine::builder().network(setup).start().await.unwrap();
     let request = body(&market, account(PAYER), 500).await;
     let request = wire::decode_facilitator_request(request.as_bytes()).unwrap();
-    let settling = tokio::spawn(async move { tollway_core::Facilitator::settle(&engine, request).await });
+    let (first, again) = (engine.clone(), request.clone());
+    let settling = tokio::spawn(async move { tollway_core::Facilitator::settle(&first, again).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     market.node.devnet().faults().inject(Fault::Release);
-    let answer = settling.await.unwrap().unwrap();
+    let mut answer = settling.await.unwrap().unwrap();
+    // The other engine, on a ledger of its own, wants the key's nonces too: it may take a few turns.
+    for _ in 0..3 {
+        if answer.success {
+            break;
+        }
+        answer = tollway_core::Facilitator::settle(&engine, request.clone()).await.unwrap();
+    }
     assert!(answer.success, "{answer:?}");
 }
 
