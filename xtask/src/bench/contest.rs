@@ -32,10 +32,11 @@ pub(super) struct Contest {
 impl Contest {
     /// Builds, installs and signs what is needed. Nothing is measured while that happens.
     pub(super) fn prepare(bench: &'static str, how: How<'_>) -> Result<Self> {
-        let How { root, is_quick, only } = how;
+        let How { root, is_quick, runs, only } = how;
         let programs = Programs::prepare(root)?;
         let signed = Signed::prepare(&programs.directory)?;
-        let tempo = if is_quick { Tempo::QUICK } else { Tempo::FULL };
+        let mut tempo = if is_quick { Tempo::QUICK } else { Tempo::FULL };
+        tempo.repeats = runs.unwrap_or(tempo.repeats).max(1);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         // What is not whole does not replace what is.
         let is_partial = is_quick || only.is_some();

@@ -66,6 +66,7 @@ type Bench = (&'static str, &'static str, fn(How<'_>, &mut Rows) -> Result<()>);
 struct How<'a> {
     root: &'a Path,
     is_quick: bool,
+    runs: Option<usize>,
     only: Option<&'a str>,
 }
 
@@ -80,6 +81,9 @@ pub(crate) struct Arguments {
     /// Only see that a comparison runs: short, once, and its pages go to target/bench/
     #[arg(long)]
     quick: bool,
+    /// How often each cell of a comparison is run; the median is told. 3 unless told
+    #[arg(long)]
+    runs: Option<usize>,
     /// Only the parts of a comparison with this in their name, like "4096", "alone", "held", "curves", "gas"
     #[arg(long)]
     only: Option<String>,
@@ -123,12 +127,14 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         let mut command =
             cargo(root, &["run", "--quiet", "--release", "--package", "xtask", "--", "bench", name]);
         command.args(arguments.json.then_some("--json")).args(arguments.quick.then_some("--quick"));
+        command.args(arguments.runs.iter().flat_map(|runs| ["--runs".to_owned(), runs.to_string()]));
         command.args(arguments.only.iter().flat_map(|only| ["--only", only]));
         return must(&mut command);
     }
     let mut rows = Rows::default();
     for (_, _, bench) in chosen {
-        bench(How { root, is_quick: arguments.quick, only: arguments.only.as_deref() }, &mut rows)?;
+        let Arguments { quick, runs, only, .. } = arguments;
+        bench(How { root, is_quick: *quick, runs: *runs, only: only.as_deref() }, &mut rows)?;
     }
     rows.print(&machine(), arguments.json);
     Ok(())
