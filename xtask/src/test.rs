@@ -11,6 +11,9 @@ use crate::report::{Count, Report, Verdict};
 use crate::setup::{self, Foreign};
 use crate::{fuzz, tidy};
 
+/// What every step that compiles the workspace turns on: one set, so that nothing is built twice.
+const FEATURES: [&str; 2] = ["--features", "tollway/failpoints"];
+
 /// Runs the steps in order and stops at the first that fails.
 ///
 /// # Errors
@@ -25,12 +28,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
     report.step("format", || checked(&mut cargo(root, &["fmt", "--all", "--check"])));
     report.step("clippy", || {
-        let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-        checked(&mut cargo(root, &arguments))
+        let mut clippy = cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet"]);
+        checked(clippy.args(FEATURES).args(["--", "-D", "warnings"]))
     });
     report.step("contracts are what their sources compile to", || contracts(root, &foreign));
     report.step("tests", || tests(root, &foreign));
-    report.step("doc examples", || counted(&mut cargo(root, &["test", "--workspace", "--doc", "--quiet"])));
+    report.step("doc examples", || {
+        counted(cargo(root, &["test", "--workspace", "--doc", "--quiet"]).args(FEATURES))
+    });
     foreign_checks(&mut report, root, &foreign);
     report.step("documentation", || {
         let arguments = ["doc", "--workspace", "--no-deps", "--quiet"];
@@ -44,11 +49,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 fn tests(root: &Path, foreign: &Foreign) -> Result<Verdict> {
     let mut command = if exists("cargo-nextest", "--version") {
-        cargo(root, &["nextest", "run", "--workspace", "--features", "tollway/failpoints", "--no-fail-fast"])
+        cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"])
     } else {
         cargo(root, &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"])
     };
-    command.envs(foreign.environment());
+    command.args(FEATURES).envs(foreign.environment());
     if foreign.is_complete() {
         // Then a test that does not find its foreign program fails instead of saying that it did not run.
         command.env("TOLLWAY_REQUIRE_FOREIGN", "1");

@@ -2,6 +2,7 @@
 //! in real processes, and faults in simulations. What does not live here: any of these.
 
 use std::fmt;
+use std::ops::Deref;
 
 use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
 
@@ -14,6 +15,7 @@ use crate::{
 /// What is done around each call. Both are named after the method that is called.
 ///
 /// ```
+/// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicBool, Ordering};
 /// use tollway_core::{BoxFuture, UnixTime};
 /// use tollway_ledger::{Interposed, Interposer, Ledger, LedgerError, MemoryLedger, Role};
@@ -33,7 +35,7 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let ledger = Interposed::new(MemoryLedger::new(), Full(AtomicBool::new(true)));
+/// let ledger = Interposed::new(Arc::new(MemoryLedger::new()), Full(AtomicBool::new(true)));
 /// assert!(ledger.secret("webhook", [1; 32]).await.is_err());
 /// ledger.interposer().0.store(false, Ordering::SeqCst);
 /// assert_eq!(ledger.secret("webhook", [2; 32]).await, Ok([2; 32]));
@@ -54,20 +56,21 @@ pub trait Interposer: Send + Sync + fmt::Debug {
     }
 }
 
-/// A ledger with something before and after each call.
+/// A shared ledger with something before and after each call.
 #[derive(Clone, Debug)]
 pub struct Interposed<L, I> {
     ledger: L,
     interposer: I,
 }
 
-impl<L: Ledger, I: Interposer> Interposed<L, I> {
+impl<L: Deref<Target: Ledger> + Send + Sync, I: Interposer> Interposed<L, I> {
     /// Puts `interposer` around `ledger`.
     ///
     /// ```
+    /// use std::sync::Arc;
     /// use tollway_ledger::{Interposed, Interposer, Ledger, MemoryLedger};
     /// fn around(interposer: impl Interposer) -> impl Ledger {
-    ///     Interposed::new(MemoryLedger::new(), interposer)
+    ///     Interposed::new(Arc::new(MemoryLedger::new()), interposer)
     /// }
     /// ```
     pub const fn new(ledger: L, interposer: I) -> Self {
@@ -77,11 +80,12 @@ impl<L: Ledger, I: Interposer> Interposed<L, I> {
     /// What is around it.
     ///
     /// ```
+    /// use std::sync::Arc;
     /// use tollway_ledger::{Interposed, Interposer, MemoryLedger};
     /// #[derive(Debug)]
     /// struct Nothing;
     /// impl Interposer for Nothing {}
-    /// let ledger = Interposed::new(MemoryLedger::new(), Nothing);
+    /// let ledger = Interposed::new(Arc::new(MemoryLedger::new()), Nothing);
     /// assert!(matches!(ledger.interposer(), Nothing));
     /// ```
     pub const fn interposer(&self) -> &I {
@@ -130,7 +134,11 @@ impl<I: Interposer + ?Sized> Interposer for std::sync::Arc<I> {
     }
 }
 
-impl<L: Ledger, I: Interposer> Ledger for Interposed<L, I> {
+impl<L, I> Ledger for Interposed<L, I>
+where
+    L: Deref<Target: Ledger> + Send + Sync + fmt::Debug,
+    I: Interposer,
+{
     fn member_join<'a>(
         &'a self,
         role: Role,

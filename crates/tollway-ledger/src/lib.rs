@@ -29,7 +29,6 @@ mod memory;
 mod open;
 mod reservation;
 mod settlement;
-mod shared;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 mod tables;

@@ -1,5 +1,6 @@
 //! The ledger that lives as long as the process: the reference model, what the simulation runs on, and what libraries
-//! begin with. Nothing here is durable.
+//! begin with. Nothing here is durable, and there is only so much room: the oldest payments that have ended and the
+//! answers that end first are forgotten for newer ones.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,11 @@ use crate::{
     LaneLease, Ledger, LedgerError, LedgerFuture, Member, NewReservation, NewSettlement, Owed, Role, Sent,
     SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
+
+/// How many payments are remembered, beside those that are open.
+const MOST_SETTLEMENTS: usize = 200_000;
+/// What the bodies of stored answers may come to.
+const MOST_RESPONSE_BYTES: usize = 256 << 20;
 
 /// A ledger in memory. Clones share it, as processes share a database. Each call is done when it is first polled.
 #[derive(Clone, Default)]
@@ -44,7 +50,12 @@ impl MemoryLedger {
         &'a self,
         call: impl FnOnce(&mut Tables) -> T + Send + 'a,
     ) -> LedgerFuture<'a, T> {
-        Box::pin(async move { Ok::<T, LedgerError>(call(&mut self.tables.lock())) })
+        Box::pin(async move {
+            let mut tables = self.tables.lock();
+            let answer = call(&mut tables);
+            tables.make_room(MOST_SETTLEMENTS, MOST_RESPONSE_BYTES);
+            Ok::<T, LedgerError>(answer)
+        })
     }
 }
 
@@ -196,5 +207,105 @@ impl Ledger for MemoryLedger {
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {
         self.run(move |tables| tables.secret(name, fresh))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollway_core::{Amount, AuthorizationKey, Fingerprint, Network, UnixTime};
+
+    use crate::tables::Tables;
+    use crate::{
+        Advance, Fate, Finish, Member, NewReservation, NewSettlement, Role, SettlementState, StoredResponse,
+        Token,
+    };
+
+    const NOW: UnixTime = UnixTime(1_000);
+
+    fn member(role: Role) -> Member {
+        Member { role, name: "m".to_owned(), incarnation: 1 }
+    }
+
+    fn key(number: u64) -> AuthorizationKey {
+        AuthorizationKey::new(format!("key {number}"))
+    }
+
+    fn settlement(number: u64) -> NewSettlement {
+        NewSettlement {
+            key: key(number),
+            digest: [0; 32],
+            payment: "{}".to_owned(),
+            network: Network::evm(1),
+            asset: "asset".to_owned(),
+            payer: "payer".to_owned(),
+            pay_to: "payee".to_owned(),
+            amount: Amount::from(1_u64),
+            caller: Some("caller".to_owned()),
+            valid_before: UnixTime(2_000),
+            confirmations: 0,
+            member: member(Role::Facilitator),
+            now: NOW,
+        }
+    }
+
+    #[test]
+    fn the_oldest_that_have_ended_make_room_and_what_is_open_stays() {
+        let mut tables = Tables::default();
+        for number in 0..10 {
+            tables.settlement_insert(settlement(number));
+            if number % 2 == 0 {
+                let to = SettlementState::Abandoned { message: "down".to_owned() };
+                let advance = Advance { key: key(number), attempt: 1, to, deliveries: Vec::new() };
+                tables.settlement_advance(vec![advance], &[], NOW);
+            }
+        }
+        tables.make_room(7, 0);
+        let is_known = |number: u64| tables.settlements.get(&key(number)).is_some();
+        assert_eq!((0..10).filter(|number| is_known(*number)).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 8, 9]);
+        tables.make_room(0, 0);
+        assert_eq!(tables.settlement_open_count(), 5, "what is open is never forgotten");
+        let query =
+            crate::SettlementQuery { caller: Some("caller".to_owned()), limit: 100, ..Default::default() };
+        assert_eq!(tables.settlement_list(&query).len(), 5, "no index names what is gone");
+    }
+
+    #[test]
+    fn answers_that_end_first_make_room_and_their_reservations_stay() {
+        let mut tables = Tables::default();
+        for number in 0..4 {
+            let url = "https://x/".parse().unwrap();
+            tables.reservation_insert(NewReservation {
+                key: key(number),
+                fingerprint: Fingerprint::of("GET", &url, b""),
+                payer: "payer".to_owned(),
+                identifier: None,
+                member: member(Role::Seller),
+                token: Token(number),
+                valid_before: UnixTime(2_000),
+                now: NOW,
+                capacity: 100,
+            });
+            let expires = UnixTime(3_000 - number);
+            let response = StoredResponse {
+                presented: [0; 32],
+                status: 200,
+                headers: Vec::new(),
+                body: vec![0; 10],
+                expires,
+            };
+            tables.reservation_finish(Finish {
+                key: key(number),
+                token: Token(number),
+                fate: Fate::Delivered("0x1".to_owned()),
+                response: Some(response),
+                keep_until: UnixTime(4_000),
+                owed_limits: None,
+                now: NOW,
+            });
+        }
+        tables.make_room(0, 25);
+        let kept: Vec<_> = (0..4).filter(|number| tables.responses.get(&key(*number)).is_some()).collect();
+        assert_eq!(kept, [0, 1]);
+        assert_eq!(tables.reservation_count, 4, "what was bought is remembered without its answer");
     }
 }

@@ -69,7 +69,7 @@ impl PaywallBuilder {
                 price_timeout: Duration::from_secs(10),
             },
             max_timeout_seconds: MAX_TIMEOUT_SECONDS,
-            max_reservations: 100_000,
+            max_reservations: 1_000_000,
             max_verifies: 1_024,
             start_deadline: Duration::from_secs(10),
             request_uri: None,
@@ -315,7 +315,7 @@ impl PaywallBuilder {
         self
     }
 
-    /// Limits how many payments are remembered: 100 000 by default, at least 1. A full table denies, with 503: a
+    /// Limits how many payments are remembered: a million by default, at least 1. A full table denies, with 503: a
     /// payment that is not remembered could be used twice.
     ///
     /// ```

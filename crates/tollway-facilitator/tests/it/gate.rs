@@ -9,7 +9,7 @@ use tollway_core::BoxFuture;
 use tollway_ledger::{Interposed, Interposer, LedgerError, MemoryLedger};
 
 /// The ledger, and what stands in its way.
-pub(crate) type GatedLedger = Interposed<MemoryLedger, Gate>;
+pub(crate) type GatedLedger = Interposed<Arc<MemoryLedger>, Gate>;
 
 /// What stands in the way.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn ledger(ledger: &MemoryLedger) -> GatedLedger {
         let gate = Self { shut: Arc::new(watch::channel(BTreeSet::new()).0), down: Arc::default() };
-        Interposed::new(ledger.clone(), gate)
+        Interposed::new(Arc::new(ledger.clone()), gate)
     }
 
     /// Calls of this method are not made.

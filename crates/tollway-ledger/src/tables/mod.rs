@@ -48,6 +48,8 @@ pub(crate) struct Tables {
     pub(crate) sequence: u64,
     /// The latest delivery's name.
     pub(crate) delivery_id: u64,
+    /// What the bodies of all answers here come to.
+    response_bytes: usize,
     indexes: Indexes,
 }
 
@@ -80,6 +82,13 @@ impl Tables {
         self.transactions.track();
         self.deliveries.track();
         self.secrets.track();
+    }
+
+    /// Forgets answers, those that end first, and payments that have ended, the oldest, until there are no more than
+    /// this. What is open, or not final, is never forgotten. For a store that has no room but its memory.
+    pub(crate) fn make_room(&mut self, settlements: usize, response_bytes: usize) {
+        while self.response_bytes > response_bytes && self.response_forget_first() {}
+        while self.settlements.len() > settlements && self.settlement_forget_oldest() {}
     }
 
     /// The secret of this name; `fresh` if there is none.

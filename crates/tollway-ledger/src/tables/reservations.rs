@@ -324,17 +324,30 @@ impl Tables {
     }
 
     pub(crate) fn response_put(&mut self, key: AuthorizationKey, response: StoredResponse) {
-        let expires = response.expires;
+        let (expires, bytes) = (response.expires, response.body.len());
         if let Some(before) = self.responses.put(key.clone(), response) {
-            self.indexes.by_response_expiry.remove(&(before.expires, key.clone()));
+            self.response_unlist(&key, &before);
         }
+        self.response_bytes += bytes;
         self.indexes.by_response_expiry.insert((expires, key));
     }
 
     fn response_remove(&mut self, key: &AuthorizationKey) {
         if let Some(before) = self.responses.remove(key) {
-            self.indexes.by_response_expiry.remove(&(before.expires, key.clone()));
+            self.response_unlist(key, &before);
         }
+    }
+
+    fn response_unlist(&mut self, key: &AuthorizationKey, before: &StoredResponse) {
+        self.response_bytes = self.response_bytes.saturating_sub(before.body.len());
+        self.indexes.by_response_expiry.remove(&(before.expires, key.clone()));
+    }
+
+    /// Forgets the answer that ends first; false if there is none.
+    pub(super) fn response_forget_first(&mut self) -> bool {
+        let Some((_, key)) = self.indexes.by_response_expiry.first().cloned() else { return false };
+        self.response_remove(&key);
+        true
     }
 }
 

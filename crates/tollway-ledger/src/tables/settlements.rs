@@ -8,6 +8,9 @@ use crate::{
     SettlementState, TransactionChange,
 };
 
+/// How many of the oldest are looked at for one that has ended.
+const OLDEST: usize = 1_024;
+
 impl Tables {
     pub(crate) fn settlement_insert(&mut self, new: NewSettlement) -> Inserted {
         let Some(row) = self.settlements.get(&new.key).cloned() else {
@@ -190,6 +193,24 @@ impl Tables {
             self.indexes.by_caller.insert((caller.clone(), row.sequence));
         }
         self.settlements.put(row.key.clone(), row);
+    }
+
+    /// Forgets the oldest payment that has ended, and its transactions; false if none of the oldest has.
+    pub(super) fn settlement_forget_oldest(&mut self) -> bool {
+        let mut oldest =
+            self.indexes.by_sequence.values().take(OLDEST).filter_map(|key| self.settlements.get(key));
+        let Some(row) = oldest.find(|row| row.state.is_ended()).cloned() else { return false };
+        self.settlements.remove(&row.key);
+        self.indexes.by_id.remove(&row.id);
+        self.indexes.by_sequence.remove(&row.sequence);
+        self.indexes.by_payer.remove(&(row.payer, row.sequence));
+        if let Some(caller) = row.caller {
+            self.indexes.by_caller.remove(&(caller, row.sequence));
+        }
+        for hash in row.transactions.iter().filter(|hash| !self.is_unended(hash)).collect::<Vec<_>>() {
+            self.transactions.remove(hash);
+        }
+        true
     }
 
     fn settlement_at(&self, sequence: u64) -> Option<&Settlement> {

@@ -44,6 +44,10 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.rows.iter()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn track(&mut self) {
         self.touched = Some(BTreeSet::new());
     }

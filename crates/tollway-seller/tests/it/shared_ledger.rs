@@ -279,7 +279,8 @@ async fn a_seller_that_ends_leaves_the_ledger() {
 #[tokio::test(start_paused = true)]
 async fn a_purchase_is_two_writes_and_no_read() {
     let facilitator = Arc::new(ScriptedFacilitator::default());
-    let counted = Arc::new(tollway_ledger::Interposed::new(MemoryLedger::new(), Counter::default()));
+    let counted =
+        Arc::new(tollway_ledger::Interposed::new(Arc::new(MemoryLedger::new()), Counter::default()));
     let stall = Stall::open(on_ledger(&facilitator, counted.clone())).await;
     let signed = stall.sign(&Buyer::new()).await;
     // What it does when it starts is not the purchase's.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tollway_evm::Chain;
 
 use crate::fleet::{Fleet, Member, Stores, buy};
-use crate::node::{Kind, Node, release};
+use crate::node::{Kind, Node};
 
 /// The durable steps of a facilitator and of a seller in the life of one payment.
 const FACILITATOR_STEPS: [(&str, u32); 3] =
@@ -26,6 +27,17 @@ enum Store {
 enum Victim {
     Facilitator,
     Seller,
+}
+
+/// From now on no block holds a transaction, until [`release`].
+async fn hold(chain: &Chain) {
+    chain.raw("evm_setAutomine", json!([false])).await.expect("it may be told");
+}
+
+/// Blocks hold transactions again, and one that holds what waits is made.
+pub(crate) async fn release(chain: &Chain) {
+    chain.raw("evm_setAutomine", serde_json::json!([true])).await.expect("it may be told");
+    chain.raw("evm_mine", serde_json::json!([])).await.expect("it may be told");
 }
 
 /// One victim, one point, the three flows at once.
@@ -56,7 +68,7 @@ async fn survives(kind: Kind, store: Store, victim: Victim, kill_at: &str) {
     let shop = fleet.url("seller");
     let seller = fleet.seller("seller", &shop, &facilitator_url, at(Victim::Seller)).up().await;
     if kind == Kind::Anvil {
-        fleet.node.hold().await;
+        hold(&fleet.node.chain()).await;
     }
     let (wallet, chain) = (fleet.wallet(), fleet.node.chain());
     let paths: Vec<String> = FLOWS.iter().map(|flow| format!("/{flow}/{flow}-1")).collect();

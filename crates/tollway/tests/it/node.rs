@@ -79,11 +79,6 @@ impl Node {
         Chain::connect(&self.rpc_url, &self.network(), Duration::from_secs(5)).expect("the URL is one")
     }
 
-    /// From now on no block holds a transaction, until [`release`].
-    pub(crate) async fn hold(&self) {
-        self.chain().raw("evm_setAutomine", serde_json::json!([false])).await.expect("it may be told");
-    }
-
     /// The devnet's own controls.
     pub(crate) fn devnet(&self) -> &Handle {
         self.devnet.as_ref().expect("only on the devnet")
@@ -96,12 +91,6 @@ impl Node {
         let chain = Chain::from_transport(CountingBox(transport), &self.network(), Duration::from_secs(5));
         (chain.expect("an EVM network"), calls)
     }
-}
-
-/// Blocks hold transactions again, and one that holds what waits is made.
-pub(crate) async fn release(chain: &Chain) {
-    chain.raw("evm_setAutomine", serde_json::json!([true])).await.expect("it may be told");
-    chain.raw("evm_mine", serde_json::json!([])).await.expect("it may be told");
 }
 
 #[derive(Clone)]

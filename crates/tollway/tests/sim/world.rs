@@ -379,7 +379,7 @@ impl World {
         let risk = if self.is_calm.load(Ordering::Relaxed) { LedgerRisk::default() } else { risk };
         let (process, dice) = (process.clone(), self.market.dice.clone());
         let hazard = Hazard { process, dice, risk, disk_full: Arc::clone(disk_full) };
-        Arc::new(Interposed::new(ledger.clone(), hazard))
+        Arc::new(Interposed::new(Arc::new(ledger.clone()), hazard))
     }
 
     async fn wait_for_shops(&self) {
