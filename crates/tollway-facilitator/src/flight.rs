@@ -10,7 +10,7 @@ use tollway_ledger::{NewTransaction, SettlementState, TransactionChange, Transac
 
 use crate::gas::Fees;
 use crate::journal::{Progress, Row};
-use crate::phase::prove::settled_by;
+use crate::phase::prove::Proofs;
 
 /// One nonce of a lane that is not included yet.
 #[derive(Debug)]
@@ -151,6 +151,11 @@ impl Landed {
         if self.untold.is_empty() {
             self.receipt = None;
         }
-        told.into_iter().map(|row| (Arc::clone(&row), settled_by(&row.payment, &receipt))).collect()
+        let mut proofs = Proofs::new(&receipt);
+        let settled = |row: Arc<Row>| {
+            let settled = proofs.settled(&row.payment);
+            (row, settled)
+        };
+        told.into_iter().map(settled).collect()
     }
 }

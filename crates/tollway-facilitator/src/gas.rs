@@ -1,9 +1,10 @@
 //! What gas costs on a network, and which of its lanes can pay for it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use metrics::gauge;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,6 +16,8 @@ use crate::telemetry::LANE_BALANCE_GWEI;
 
 /// How long suggested fees are believed.
 const FEES_AGE: Duration = Duration::from_secs(1);
+/// How long what a transfer takes is believed.
+const SHARE_AGE: Duration = Duration::from_secs(60);
 /// What one more transaction takes at least, gas: less than this is nothing.
 const GAS_LEAST: u64 = 90_000;
 /// The alarm is raised when a lane can pay for fewer full batches than this.
@@ -39,11 +42,19 @@ pub(crate) struct Gas {
     low_balance: Option<U256>,
     fees: Mutex<Option<(Instant, Fees)>>,
     checked: Mutex<Option<Instant>>,
+    /// By asset, alone or in a batch: how much gas a transfer takes, in hundredths of what it is known to need.
+    shares: Mutex<HashMap<(Address, bool), (Instant, u64)>>,
 }
 
 impl Gas {
     pub(crate) fn new(limit: u128, low_balance: Option<U256>) -> Self {
-        Self { limit, low_balance, fees: Mutex::default(), checked: Mutex::default() }
+        Self {
+            limit,
+            low_balance,
+            fees: Mutex::default(),
+            checked: Mutex::default(),
+            shares: Mutex::default(),
+        }
     }
 
     /// What to offer for gas now: twice the base fee, so that it stays good for six full blocks, and the tip. All lanes
@@ -65,6 +76,25 @@ impl Gas {
         let fees = Fees { max_fee_per_gas: generous.min(limit), max_priority_fee_per_gas: tip };
         *known = Some((Instant::now(), fees));
         Ok(fees)
+    }
+
+    /// How much gas a transfer of `asset` takes, alone or in a batch, in hundredths of what it is known to need; by
+    /// `estimate` if that was not asked for lately. All lanes share one question a minute.
+    pub(crate) async fn share(
+        &self,
+        asset: Address,
+        is_batch: bool,
+        estimate: impl Future<Output = Result<u64, NotSent>>,
+    ) -> Result<u64, NotSent> {
+        let mut shares = self.shares.lock().await;
+        if let Some((at, share)) = shares.get(&(asset, is_batch))
+            && at.elapsed() < SHARE_AGE
+        {
+            return Ok(*share);
+        }
+        let share = estimate.await?;
+        shares.insert((asset, is_batch), (Instant::now(), share));
+        Ok(share)
     }
 
     /// The fees that were told last.

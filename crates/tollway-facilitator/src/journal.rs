@@ -21,6 +21,7 @@ use tollway_ledger::{
 use crate::exposure::Exposure;
 use crate::record;
 use crate::telemetry::{LEDGER_SECONDS, OUTCOMES, PENDING};
+use crate::verified::SimulatedAt;
 use crate::webhook::OutcomeEndpoints;
 
 /// The pauses between tries to write down what has happened.
@@ -48,6 +49,8 @@ pub(crate) struct Row {
     pub(crate) caller: Option<String>,
     pub(crate) began: Instant,
     created_at: UnixTime,
+    /// None of what was taken over.
+    simulated_at: OnceLock<SimulatedAt>,
     /// What the ledger lets us write with. None until it is written down.
     attempt: OnceLock<u64>,
     progress: watch::Sender<Progress>,
@@ -459,6 +462,7 @@ impl Row {
             caller,
             began: Instant::now(),
             created_at,
+            simulated_at: OnceLock::new(),
             attempt: OnceLock::new(),
             progress: watch::channel(Progress::Starting).0,
             transactions: Mutex::default(),
@@ -473,6 +477,16 @@ impl Row {
     /// To wait for how it goes on.
     pub(crate) fn watch(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// It is simulated, and goes on only if it would settle.
+    pub(crate) fn simulated(&self, at: SimulatedAt) {
+        let _ = self.simulated_at.set(at);
+    }
+
+    /// Whether simulating it again would tell nothing new while `block` is the newest.
+    pub(crate) fn is_simulated_on(&self, block: Option<B256>) -> bool {
+        self.simulated_at.get().is_some_and(|at| at.is_current(block))
     }
 
     /// What the ledger lets us write with.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use alloy_rpc_types_eth::TransactionReceipt;
 use metrics::histogram;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -35,8 +35,6 @@ use crate::watch::{View, receipts_of};
 const SIMULATIONS: usize = 3;
 /// How often a batch is signed again without members that turned out to be another process's.
 const STALE: usize = 3;
-/// How long what a transfer takes is believed.
-const GAS_AGE: Duration = Duration::from_secs(60);
 /// What no view ever says: what is included is looked at again with the next one.
 pub(crate) const UNKNOWN_BREAKS: u64 = u64::MAX;
 /// How often a lane that may not take payments looks whether it may.
@@ -56,8 +54,6 @@ pub(crate) struct Lane {
     pub(crate) nonce: Option<u64>,
     /// When what is open is sent again, and asked after.
     pub(crate) look_at: Instant,
-    /// By asset, alone or in a batch: how much gas a transfer takes, in hundredths of what it is known to need.
-    gas_shares: HashMap<(Address, bool), (Instant, u64)>,
     /// What a transaction with this nonce must offer at least, to displace one that holds it.
     floor: Option<(u64, Fees)>,
     /// What the ledger is still to be told of transactions.
@@ -93,7 +89,6 @@ impl Lane {
             landed: Vec::new(),
             nonce: None,
             look_at: Instant::now(),
-            gas_shares: HashMap::new(),
             floor: None,
             lost: Vec::new(),
             breaks: 0,
@@ -506,6 +501,12 @@ impl Lane {
                 Err(refusal) => self.refuse(row, refusal).await,
             }
         }
+        // What was found good on this very block is not run on it again. Each payer's balance was held against all that
+        // it has in flight.
+        let block = self.network.watcher.block();
+        if open.iter().all(|row| row.is_simulated_on(block)) {
+            return open;
+        }
         // What is left is judged again without those that were dropped: some of them ran in the simulation all the
         // same, and will not in the transaction.
         for _ in 0..SIMULATIONS {
@@ -659,17 +660,6 @@ impl Lane {
     /// Asks the node for the nonce next time.
     pub(crate) const fn forget_nonce(&mut self) {
         self.nonce = None;
-    }
-
-    /// How much gas a transfer of `asset` takes, alone or in a batch, if it was asked for lately.
-    pub(crate) fn gas_share(&self, asset: Address, is_batch: bool) -> Option<u64> {
-        let (at, share) = self.gas_shares.get(&(asset, is_batch))?;
-        (at.elapsed() < GAS_AGE).then_some(*share)
-    }
-
-    /// Remembers it. Only allowlisted assets get here: there are few.
-    pub(crate) fn set_gas_share(&mut self, asset: Address, is_batch: bool, share: u64) {
-        self.gas_shares.insert((asset, is_batch), (Instant::now(), share));
     }
 
     /// What to offer for gas with `nonce`: as much as is suggested; more if another transaction holds the nonce.

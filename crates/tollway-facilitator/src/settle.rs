@@ -16,6 +16,7 @@ use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
 use crate::phase::{check, matching};
 use crate::record;
+use crate::verified::SimulatedAt;
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -108,7 +109,10 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     let payment = &row.payment;
     let approach = network.queue.approach();
     // What was verified a moment ago need not be asked for again before it queues.
-    if !network.verified.contains(payment) {
+    if let Some(at) = network.verified.get(payment) {
+        row.simulated(at);
+    } else {
+        row.simulated(SimulatedAt::now(network.watcher.block()));
         let judged = match network.coalescer.simulate(payment).await {
             Ok(Ok(balance)) => core.journal.exposure.may_settle(payment, balance),
             Ok(Err(refusal)) => return start_refused(core, network, row, refusal).await,

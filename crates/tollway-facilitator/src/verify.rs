@@ -8,6 +8,7 @@ use tollway_evm::exact::ExactPayment;
 use crate::core::Core;
 use crate::phase::{check, matching};
 use crate::settle::used;
+use crate::verified::SimulatedAt;
 
 /// The payment, if it would settle now. The request is dropped before the node is asked: what waits is small.
 pub(crate) async fn verify(
@@ -30,10 +31,11 @@ pub(crate) async fn verify(
     };
     drop(request);
     network.can_pay().await?;
+    let at = SimulatedAt::now(network.watcher.block());
     let verdict = network.coalescer.simulate(&payment).await?;
     let verdict = verdict.and_then(|balance| core.journal.exposure.hold(&payment, balance));
     if verdict.is_ok() {
-        network.verified.insert(&payment);
+        network.verified.insert(&payment, at);
     }
     Ok(verdict.map(|()| payment))
 }

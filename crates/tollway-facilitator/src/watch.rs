@@ -79,6 +79,11 @@ impl Watcher {
         self.views.subscribe()
     }
 
+    /// The newest block that was seen.
+    pub(crate) fn block(&self) -> Option<B256> {
+        self.views.borrow().head.map(|head| head.hash)
+    }
+
     /// Waits from now on for a transaction that is about to be sent.
     pub(crate) fn follow(&self, transaction: B256) {
         *self.pending.lock().entry(transaction).or_default() += 1;

@@ -32,14 +32,14 @@ pub(super) struct Contest {
 impl Contest {
     /// Builds, installs and signs what is needed. Nothing is measured while that happens.
     pub(super) fn prepare(bench: &'static str, how: How<'_>) -> Result<Self> {
-        let How { root, is_quick, runs, only } = how;
-        let programs = Programs::prepare(root)?;
+        let How { root, is_quick, runs, only, rival } = how;
+        let programs = Programs::prepare(root, rival)?;
         let signed = Signed::prepare(&programs.directory)?;
         let mut tempo = if is_quick { Tempo::QUICK } else { Tempo::FULL };
         tempo.repeats = runs.unwrap_or(tempo.repeats).max(1);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         // What is not whole does not replace what is.
-        let is_partial = is_quick || only.is_some();
+        let is_partial = is_quick || only.is_some() || rival.is_some();
         let directory = if is_partial { programs.directory.clone() } else { root.join("docs/bench") };
         let stage = Stage { programs, signed, runtime, tempo };
         let text = format!("# cargo xtask bench {bench}\n\nWritten by that command. {}\n", machine());
@@ -94,7 +94,7 @@ impl Contest {
         self.say(&format!("## {heading}\n"))?;
         let (mut rates, mut tails): (Vec<Curve>, Vec<Curve>) = (Vec::new(), Vec::new());
         let levels = if self.stage.tempo.is_quick { &LEVELS[3..4] } else { &LEVELS };
-        for rival in RIVALS {
+        for rival in RIVALS.into_iter().filter(|rival| self.stage.programs.has(*rival)) {
             let (mut rate, mut tail) = (Vec::new(), Vec::new());
             for in_flight in levels {
                 let what = format!("curve of {}, {}, {in_flight} in flight", self.bench, rival.name());

@@ -68,6 +68,7 @@ struct How<'a> {
     is_quick: bool,
     runs: Option<usize>,
     only: Option<&'a str>,
+    rival: Option<&'a str>,
 }
 
 /// What to measure, and for whom.
@@ -87,6 +88,9 @@ pub(crate) struct Arguments {
     /// Only the parts of a comparison with this in their name, like "4096", "alone", "held", "curves", "gas"
     #[arg(long)]
     only: Option<String>,
+    /// Only the facilitators of a comparison with this in their name, like "tollway", "memory", "Rust"
+    #[arg(long)]
+    rival: Option<String>,
     /// The role of a process that a bench starts, and its arguments
     #[arg(long, hide = true, num_args = 1..)]
     child: Vec<String>,
@@ -129,12 +133,14 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         command.args(arguments.json.then_some("--json")).args(arguments.quick.then_some("--quick"));
         command.args(arguments.runs.iter().flat_map(|runs| ["--runs".to_owned(), runs.to_string()]));
         command.args(arguments.only.iter().flat_map(|only| ["--only", only]));
+        command.args(arguments.rival.iter().flat_map(|rival| ["--rival", rival]));
         return must(&mut command);
     }
     let mut rows = Rows::default();
     for (_, _, bench) in chosen {
-        let Arguments { quick, runs, only, .. } = arguments;
-        bench(How { root, is_quick: *quick, runs: *runs, only: only.as_deref() }, &mut rows)?;
+        let Arguments { quick, runs, only, rival, .. } = arguments;
+        let (only, rival) = (only.as_deref(), rival.as_deref());
+        bench(How { root, is_quick: *quick, runs: *runs, only, rival }, &mut rows)?;
     }
     rows.print(&machine(), arguments.json);
     Ok(())

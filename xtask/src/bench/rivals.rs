@@ -78,6 +78,8 @@ pub(super) struct Programs {
     pub(super) anvil: PathBuf,
     /// For what a run leaves behind.
     pub(super) directory: PathBuf,
+    /// Only those with this in their name.
+    wanted: Option<String>,
 }
 
 /// How a facilitator is started.
@@ -96,7 +98,7 @@ pub(super) struct Start<'a> {
 
 impl Programs {
     /// Builds ours and the Rust peer for release, and installs the packages.
-    pub(super) fn prepare(root: &Path) -> Result<Self> {
+    pub(super) fn prepare(root: &Path, wanted: Option<&str>) -> Result<Self> {
         let release = ["build", "--quiet", "--release"];
         must(&mut cargo(root, &[&release[..], &["--package", "tollway"]].concat()))?;
         // Its own target directory: its dependencies have other features.
@@ -115,16 +117,19 @@ impl Programs {
             node_scripts: foreign.node.context("node or its packages are missing")?,
             anvil: foreign.anvil.context("the anvil package is missing")?,
             directory,
+            wanted: wanted.map(str::to_owned),
         })
     }
 
-    /// Whether this machine and this version can run it.
+    /// Whether it is to be measured, and this machine and this version can run it.
     pub(super) fn has(&self, rival: Rival) -> bool {
-        match rival {
-            Rival::TollwayMemory => self.knows("ledger"),
-            Rival::TollwayPostgres => self.knows("ledger") && std::env::var_os(POSTGRES).is_some(),
-            _ => true,
-        }
+        let is_wanted = self.wanted.as_ref().is_none_or(|wanted| rival.name().contains(wanted.as_str()));
+        is_wanted
+            && match rival {
+                Rival::TollwayMemory => self.knows("ledger"),
+                Rival::TollwayPostgres => self.knows("ledger") && std::env::var_os(POSTGRES).is_some(),
+                _ => true,
+            }
     }
 
     /// Starts a facilitator and waits until it serves.

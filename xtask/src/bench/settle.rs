@@ -63,7 +63,7 @@ fn one_by_one(contest: &mut Contest, rows: &mut Rows) -> Result<()> {
             "### blocks of {seconds} s\n\n| facilitator | p50, ms | slowest, ms | after its block, p50, ms | after its \
              block, slowest, ms |\n|---|---:|---:|---:|---:|\n"
         );
-        for rival in RIVALS {
+        for rival in RIVALS.into_iter().filter(|rival| contest.stage.programs.has(*rival)) {
             eprintln!("alone, blocks of {seconds} s, {}", rival.name());
             let cell =
                 Cell::new(rival, Node::Anvil(Blocks::Every(seconds)), contest.stage.tempo.settle(1, seconds));

@@ -22,7 +22,7 @@ mod verify;
 mod witness;
 
 pub use offer::ExactSeller;
-pub use prove::{TransferProof, prove_transfer};
+pub use prove::{TokenEvents, TransferProof, prove_transfer};
 #[cfg(feature = "rpc")]
 pub use settle::{find_use, is_used, transfer_call};
 pub use sign::ExactBuyer;

@@ -1,7 +1,9 @@
 //! Proof of payment: the token's own `Transfer` event. A receipt's status is no proof: a token may succeed
 //! without moving anything.
 
-use alloy_primitives::{Address, Log, U256};
+use std::collections::{HashMap, HashSet};
+
+use alloy_primitives::{Address, B256, Log, U256};
 use alloy_sol_types::{SolEvent, sol};
 
 use super::ExactPayment;
@@ -25,11 +27,7 @@ pub struct TransferProof {
 }
 
 /// Finds the event that proves `payment` among the logs of one receipt, given with their index in the block.
-///
-/// It takes two events of the token itself: `AuthorizationUsed` for this payer and nonce, and the `Transfer` of
-/// exactly the value from payer to payee that belongs to it: the one between it and the token's next
-/// `AuthorizationUsed`, or, with a token that emits them in the other order, the one before. So one transfer never
-/// proves two authorizations of equal amount in one batch.
+/// For many payments of one receipt, see [`TokenEvents`].
 ///
 /// ```
 /// # use alloy_primitives::Log;
@@ -45,73 +43,137 @@ pub fn prove_transfer<'a>(
     payment: &ExactPayment,
     logs: impl IntoIterator<Item = (u64, &'a Log)>,
 ) -> Option<TransferProof> {
-    let events: Vec<Event> = logs
-        .into_iter()
-        .filter(|(_, log)| log.address == payment.asset)
-        .filter_map(|(log_index, log)| Event::read(payment, log_index, log))
-        .collect();
-    let at = events.iter().position(|event| matches!(event, Event::Used { is_ours: true, .. }))?;
-    let exact = |event: &Event| match event {
-        Event::Moved { log_index, is_exact: true, .. } => Some(*log_index),
-        _ => None,
-    };
-    let is_moved = |event: &&Event| matches!(event, Event::Moved { .. });
-    let after = events[at + 1..].iter().take_while(is_moved).find_map(exact);
-    let before = events[..at].iter().rev().take_while(is_moved).find_map(exact);
-    let found = match order(&events) {
-        Order::Alone => after.or(before),
-        Order::UsedFirst => after,
-        Order::MovedFirst => before,
-    };
-    found.map(|log_index| TransferProof { log_index })
+    TokenEvents::read(payment.asset, logs).prove(payment)
+}
+
+/// What one token says in one receipt, read once for all payments in it.
+///
+/// A payment is proved by two events of the token itself: `AuthorizationUsed` for its payer and nonce, and the
+/// `Transfer` of exactly the value from payer to payee that belongs to it: the one between it and the token's next
+/// `AuthorizationUsed`, or, with a token that emits them in the other order, the one before. So one transfer never
+/// proves two authorizations of equal amount in one batch.
+#[derive(Clone, Debug)]
+pub struct TokenEvents {
+    asset: Address,
+    events: Vec<Event>,
+    /// Where each authorization was used first.
+    used: HashMap<(Address, B256), usize>,
+    order: Order,
 }
 
 /// What matters of the token's events.
+#[derive(Clone, Copy, Debug)]
 enum Event {
-    Used { payer: Address, is_ours: bool },
-    Moved { from: Address, is_exact: bool, log_index: u64 },
+    Used { payer: Address, nonce: B256 },
+    Moved { from: Address, to: Address, value: U256, log_index: u64 },
 }
 
 /// How the token orders its two events. With one authorization in the receipt, nothing depends on it.
+#[derive(Clone, Copy, Debug)]
 enum Order {
     Alone,
     UsedFirst,
     MovedFirst,
 }
 
-/// The first event of any of the payers tells.
-fn order(events: &[Event]) -> Order {
-    let payers: Vec<Address> = events
-        .iter()
-        .filter_map(|event| match event {
+impl TokenEvents {
+    /// Reads the events of `asset` among the logs of one receipt, given with their index in the block.
+    ///
+    /// ```
+    /// # use alloy_primitives::{Address, Log};
+    /// use tollway_evm::exact::TokenEvents;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// # let payment = tollway_evm::exact::check_at_any_time(&request.payment, &request.requirements)?;
+    /// # let payments = [payment.clone(), payment];
+    /// # let logs: [Log; 0] = [];
+    /// let events = TokenEvents::read(payments[0].asset, (0..).zip(&logs));
+    /// assert!(payments.iter().all(|payment| events.prove(payment).is_none()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read<'a>(asset: Address, logs: impl IntoIterator<Item = (u64, &'a Log)>) -> Self {
+        let of_asset = logs.into_iter().filter(|(_, log)| log.address == asset);
+        let events: Vec<Event> =
+            of_asset.filter_map(|(log_index, log)| Event::read(log_index, log)).collect();
+        let mut used = HashMap::new();
+        for (at, event) in events.iter().enumerate() {
+            if let Event::Used { payer, nonce } = event {
+                used.entry((*payer, *nonce)).or_insert(at);
+            }
+        }
+        let order = Order::of(&events);
+        Self { asset, events, used, order }
+    }
+
+    /// Finds the event that proves `payment`.
+    ///
+    /// ```
+    /// # use alloy_primitives::{Address, Log};
+    /// # use tollway_evm::exact::TokenEvents;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// # let payment = tollway_evm::exact::check_at_any_time(&request.payment, &request.requirements)?;
+    /// # let logs: [Log; 0] = [];
+    /// let another_token = TokenEvents::read(Address::ZERO, (0..).zip(&logs));
+    /// assert_eq!(another_token.prove(&payment), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn prove(&self, payment: &ExactPayment) -> Option<TransferProof> {
+        let authorization = &payment.authorization;
+        let at = *self.used.get(&(authorization.from, authorization.nonce))?;
+        if self.asset != payment.asset || authorization.value.is_zero() {
+            return None;
+        }
+        let exact = |event: &Event| match event {
+            Event::Moved { from, to, value, log_index }
+                if (*from, *to, *value) == (authorization.from, authorization.to, authorization.value) =>
+            {
+                Some(*log_index)
+            }
+            _ => None,
+        };
+        let is_moved = |event: &&Event| matches!(event, Event::Moved { .. });
+        let after = || self.events[at + 1..].iter().take_while(is_moved).find_map(exact);
+        let before = || self.events[..at].iter().rev().take_while(is_moved).find_map(exact);
+        let found = match self.order {
+            Order::Alone => after().or_else(before),
+            Order::UsedFirst => after(),
+            Order::MovedFirst => before(),
+        };
+        found.map(|log_index| TransferProof { log_index })
+    }
+}
+
+impl Order {
+    /// The first event of any of the payers tells.
+    fn of(events: &[Event]) -> Self {
+        let payer = |event: &Event| match event {
             Event::Used { payer, .. } => Some(*payer),
             Event::Moved { .. } => None,
-        })
-        .collect();
-    let first = events.iter().find(|event| match event {
-        Event::Used { .. } => true,
-        Event::Moved { from, .. } => payers.contains(from),
-    });
-    match first {
-        _ if payers.len() == 1 => Order::Alone,
-        Some(Event::Moved { .. }) => Order::MovedFirst,
-        _ => Order::UsedFirst,
+        };
+        if events.iter().filter_map(payer).count() == 1 {
+            return Self::Alone;
+        }
+        let payers: HashSet<Address> = events.iter().filter_map(payer).collect();
+        let first = events.iter().find(|event| match event {
+            Event::Used { .. } => true,
+            Event::Moved { from, .. } => payers.contains(from),
+        });
+        match first {
+            Some(Event::Moved { .. }) => Self::MovedFirst,
+            _ => Self::UsedFirst,
+        }
     }
 }
 
 impl Event {
-    fn read(payment: &ExactPayment, log_index: u64, log: &Log) -> Option<Self> {
-        let authorization = &payment.authorization;
+    fn read(log_index: u64, log: &Log) -> Option<Self> {
         if let Ok(used) = AuthorizationUsed::decode_log(log) {
-            let is_ours = used.authorizer == authorization.from && used.nonce == authorization.nonce;
-            return Some(Self::Used { payer: used.authorizer, is_ours });
+            return Some(Self::Used { payer: used.authorizer, nonce: used.nonce });
         }
         let moved = Transfer::decode_log(log).ok()?;
-        let is_exact = moved.from == authorization.from
-            && moved.to == authorization.to
-            && moved.value == authorization.value
-            && moved.value > U256::ZERO;
-        Some(Self::Moved { from: moved.from, is_exact, log_index })
+        Some(Self::Moved { from: moved.from, to: moved.to, value: moved.value, log_index })
     }
 }
 

@@ -1,26 +1,47 @@
 //! Phase 8: believe only the token's `Transfer` event.
 
+use std::collections::HashMap;
+
+use alloy_primitives::Address;
 use alloy_rpc_types_eth::TransactionReceipt;
-use tollway_evm::exact::{ExactPayment, TransferProof, prove_transfer};
+use tollway_evm::exact::{ExactPayment, TokenEvents};
 use tollway_ledger::SettlementState;
 
-/// The proof of `payment` in a receipt.
-pub(crate) fn prove(payment: &ExactPayment, receipt: &TransactionReceipt) -> Option<TransferProof> {
-    if !receipt.status() {
-        return None;
-    }
-    let logs = receipt.inner.logs().iter().zip(0u64..);
-    prove_transfer(payment, logs.map(|(log, position)| (log.log_index.unwrap_or(position), &log.inner)))
+/// A receipt, its events read once for all payments in it.
+#[derive(Debug)]
+pub(crate) struct Proofs<'a> {
+    receipt: &'a TransactionReceipt,
+    tokens: HashMap<Address, TokenEvents>,
 }
 
-/// What a receipt makes of `payment`, if it proves it.
+impl<'a> Proofs<'a> {
+    pub(crate) fn new(receipt: &'a TransactionReceipt) -> Self {
+        Self { receipt, tokens: HashMap::new() }
+    }
+
+    /// What the receipt makes of `payment`, if it proves it.
+    pub(crate) fn settled(&mut self, payment: &ExactPayment) -> Option<SettlementState> {
+        let receipt = self.receipt;
+        if !receipt.status() {
+            return None;
+        }
+        let read = || {
+            let logs = receipt.inner.logs().iter().zip(0u64..);
+            let logs = logs.map(|(log, position)| (log.log_index.unwrap_or(position), &log.inner));
+            TokenEvents::read(payment.asset, logs)
+        };
+        let proof = self.tokens.entry(payment.asset).or_insert_with(read).prove(payment)?;
+        Some(SettlementState::Settled {
+            transaction: receipt.transaction_hash.to_string(),
+            log_index: proof.log_index,
+            block_number: receipt.block_number.unwrap_or_default(),
+            block_hash: receipt.block_hash.unwrap_or_default().to_string(),
+            is_final: false,
+        })
+    }
+}
+
+/// What a receipt makes of one payment, if it proves it.
 pub(crate) fn settled_by(payment: &ExactPayment, receipt: &TransactionReceipt) -> Option<SettlementState> {
-    let proof = prove(payment, receipt)?;
-    Some(SettlementState::Settled {
-        transaction: receipt.transaction_hash.to_string(),
-        log_index: proof.log_index,
-        block_number: receipt.block_number.unwrap_or_default(),
-        block_hash: receipt.block_hash.unwrap_or_default().to_string(),
-        is_final: false,
-    })
+    Proofs::new(receipt).settled(payment)
 }

@@ -1,9 +1,10 @@
 //! Phase 6: build the transaction, sign it, write it down, hand it to the node. This is where a transaction is sent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{Address, Bytes};
 use metrics::counter;
 use tokio::time::{Instant, sleep, timeout};
 use tollway_core::AuthorizationKey;
@@ -22,6 +23,8 @@ const GAS_ALONE: u64 = 160_000;
 const GAS_EACH: u64 = 110_000;
 /// The most gas one transaction may use (EIP-7825).
 const GAS_MOST: u64 = 1 << 24;
+/// Of how many payments of a batch gas is estimated.
+const ESTIMATED: usize = 8;
 /// How often a nonce that somebody else used is replaced by a fresh one.
 const ATTEMPTS: usize = 3;
 /// How long a signer may take.
@@ -69,7 +72,7 @@ pub(crate) enum NotSent {
 /// Sends the transaction that settles `rows`. It is written down before any node sees it.
 pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Flight, NotSent> {
     let call = call_for(rows);
-    let gas_limit = gas_limit(lane, &call, rows).await?;
+    let gas_limit = gas_limit(lane, rows).await?;
     for _ in 0..ATTEMPTS {
         let nonce = lane.next_nonce().await?;
         let fees = lane.fees(nonce).await?;
@@ -229,25 +232,32 @@ async fn is_included(chain: &Chain, signed: &SignedTransaction) -> bool {
 /// What the call is known to need, or more where the node says so: on some networks data costs gas that only the
 /// node knows of. A token's share is asked for once a minute, not every time; and it is not trusted for less, because
 /// an estimate of a batch may let members fail.
-async fn gas_limit(lane: &mut Lane, call: &Call, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
-    let needed = GAS_ALONE + GAS_EACH * (u64::try_from(rows.len()).unwrap_or(u64::MAX) - 1);
+async fn gas_limit(lane: &Lane, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
     let is_batch = rows.len() > 1;
-    let known: Option<Vec<u64>> =
-        rows.iter().map(|row| lane.gas_share(row.payment.asset, is_batch)).collect();
-    let share = match known.and_then(|shares| shares.into_iter().max()) {
-        Some(share) => share,
-        None => {
-            let estimated = estimate(lane, call).await?;
-            let share = (estimated.saturating_mul(130) / needed).max(100);
-            rows.iter().for_each(|row| lane.set_gas_share(row.payment.asset, is_batch, share));
-            share
-        }
-    };
-    let limit = needed.saturating_mul(share).div_ceil(100);
+    // Only allowlisted assets get here: there are few.
+    let assets: BTreeSet<Address> = rows.iter().map(|row| row.payment.asset).collect();
+    let mut share = 100;
+    for asset in assets {
+        let estimate = async {
+            // An estimate runs all of it many times over: a few tell as much as all.
+            let of_asset = rows.iter().filter(|row| row.payment.asset == asset);
+            let others = rows.iter().filter(|row| row.payment.asset != asset);
+            let few: Vec<_> = of_asset.chain(others).take(ESTIMATED).map(Arc::clone).collect();
+            let estimated = estimate(lane, &call_for(&few)).await?;
+            Ok(estimated.saturating_mul(130) / needed(few.len()))
+        };
+        share = share.max(lane.network.gas.share(asset, is_batch, estimate).await?);
+    }
+    let limit = needed(rows.len()).saturating_mul(share).div_ceil(100);
     if limit > GAS_MOST {
         return Err(NotSent::Rejected(format!("{limit} gas is more than one transaction may use")));
     }
     Ok(limit)
+}
+
+/// What so many transfers are known to need, gas.
+fn needed(payments: usize) -> u64 {
+    GAS_ALONE + GAS_EACH * u64::try_from(payments.saturating_sub(1)).unwrap_or(u64::MAX)
 }
 
 async fn estimate(lane: &Lane, call: &Call) -> Result<u64, NotSent> {

@@ -2,7 +2,8 @@
 //!
 //! A statement has one parameter: a JSON array with an object for each row, which the database unfolds. So a statement
 //! is prepared once, whatever the number of rows, and its text is nearly the same in both dialects. Bytes travel as
-//! hexadecimal digits. A row comes back as a JSON array in the order of the columns.
+//! hexadecimal digits. A row comes back as a JSON array in the order of the columns. SQLite unfolds to its binary JSON:
+//! as text, each column would parse its row anew.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,7 +22,7 @@ impl Dialect {
     fn rows(self) -> &'static str {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite => "json_each($1) AS v",
+            Self::Sqlite => "jsonb_each($1) AS v",
             #[cfg(feature = "postgres")]
             Self::Postgres => "jsonb_array_elements($1::jsonb) AS v(value)",
         }
