@@ -131,7 +131,8 @@ impl Engine {
         self.inner.core.journal.open_count()
     }
 
-    /// Whether the payment would settle now, asked by `caller`.
+    /// Whether the payment would settle now, asked by `caller`. The payment's own rules are checked at the call, the rest
+    /// while it is awaited.
     ///
     /// # Errors
     /// As [`Facilitator::verify`].
@@ -142,26 +143,32 @@ impl Engine {
     /// let verdict = engine.verify_for(Some("shop"), request).await?;
     /// # Ok(()) }
     /// ```
-    pub async fn verify_for(
-        &self,
-        caller: Option<&str>,
+    pub fn verify_for<'a>(
+        &'a self,
+        caller: Option<&'a str>,
         request: FacilitatorRequest,
-    ) -> Result<VerifyResponse, FacilitatorError> {
-        let began = Instant::now();
-        let network = self.served(&request);
-        let answer = match self.ready() {
-            Ok(()) => verify::verify(&self.inner.core, request).await.map(|verdict| match verdict {
-                Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
-                Err(refusal) => refusal.into(),
-            }),
-            Err(error) => Err(error),
-        };
-        tracing::trace!(caller, is_answered = answer.is_ok(), "verified");
-        telemetry::verified(network, began, answer.as_ref());
-        answer
+    ) -> impl Future<Output = Result<VerifyResponse, FacilitatorError>> + Send + use<'a> {
+        let (core, began, network) = (&self.inner.core, Instant::now(), self.served(&request));
+        let judged = self.ready().map(|()| verify::judge(core, &request));
+        // Not held while it waits: it is far bigger than what is left to do.
+        drop(request);
+        async move {
+            let answer = match judged {
+                Ok(Ok(candidate)) => verify::verify(core, candidate).await.map(|verdict| match verdict {
+                    Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
+                    Err(refusal) => refusal.into(),
+                }),
+                Ok(Err(refusal)) => Ok(refusal.into()),
+                Err(error) => Err(error),
+            };
+            tracing::trace!(caller, is_answered = answer.is_ok(), "verified");
+            telemetry::verified(network, began, answer.as_ref());
+            answer
+        }
     }
 
-    /// Moves the money, on behalf of `caller`: its name is kept with the settlement.
+    /// Moves the money, on behalf of `caller`: its name is kept with the settlement. The payment's own rules are checked
+    /// at the call, the rest while it is awaited.
     ///
     /// # Errors
     /// As [`Facilitator::settle`].
@@ -172,18 +179,23 @@ impl Engine {
     /// let answer = engine.settle_for(Some("shop"), request).await?;
     /// # Ok(()) }
     /// ```
-    pub async fn settle_for(
-        &self,
-        caller: Option<&str>,
+    pub fn settle_for<'a>(
+        &'a self,
+        caller: Option<&'a str>,
         request: FacilitatorRequest,
-    ) -> Result<SettleResponse, FacilitatorError> {
-        let began = Instant::now();
-        let answer = match self.ready() {
-            Ok(()) => settle::settle(&self.inner.core, caller, &request).await,
-            Err(error) => Err(error),
-        };
-        telemetry::settled(self.served(&request), began, answer.as_ref());
-        answer
+    ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send + use<'a> {
+        let (core, began, network) = (&self.inner.core, Instant::now(), self.served(&request));
+        let judged = self.ready().map(|()| settle::judge(core, &request));
+        drop(request);
+        async move {
+            let answer = match judged {
+                Ok(Ok(candidate)) => settle::settle(core, caller, candidate).await,
+                Ok(Err(refused)) => Ok(*refused),
+                Err(error) => Err(error),
+            };
+            telemetry::settled(network, began, answer.as_ref());
+            answer
+        }
     }
 
     /// One settlement, whoever drives it.

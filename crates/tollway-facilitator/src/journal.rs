@@ -19,9 +19,9 @@ use tollway_ledger::{
 };
 
 use crate::exposure::Exposure;
+use crate::phase::simulate::SimulatedAt;
 use crate::record;
 use crate::telemetry::{LEDGER_SECONDS, OUTCOMES, PENDING};
-use crate::verified::SimulatedAt;
 use crate::webhook::OutcomeEndpoints;
 
 /// The pauses between tries to write down what has happened.
@@ -49,7 +49,7 @@ pub(crate) struct Row {
     pub(crate) caller: Option<String>,
     pub(crate) began: Instant,
     created_at: UnixTime,
-    /// None of what was taken over.
+    /// For this settlement. None of what was verified before, or taken over.
     simulated_at: OnceLock<SimulatedAt>,
     /// What the ledger lets us write with. None until it is written down.
     attempt: OnceLock<u64>,

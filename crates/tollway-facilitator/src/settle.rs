@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tollway_core::model::{FacilitatorRequest, SettleResponse};
-use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Refusal};
+use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Network, Refusal};
 use tollway_evm::exact::ExactPayment;
 use tollway_ledger::{Advance, LedgerError, Member, Role, Settlement, SettlementId, SettlementState};
 
@@ -14,9 +14,9 @@ use crate::core::Core;
 use crate::evm_network::EvmNetwork;
 use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
+use crate::phase::simulate::SimulatedAt;
 use crate::phase::{check, matching};
 use crate::record;
-use crate::verified::SimulatedAt;
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -29,7 +29,17 @@ const LOOKS: u32 = 6;
 const OTHER: &str = "must be unused: the payer signed another authorization with the same nonce";
 const NO_LANE: &str = "no lane was free in time";
 
+/// A payment that breaks no rule that can be told without chain or clock, and how deep its block must be. All that is
+/// left of a request: there may be thousands that wait for a block.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    network: &'a Arc<EvmNetwork>,
+    payment: ExactPayment,
+    confirmations: u32,
+}
+
 /// What a caller asks for beside the payment: how deep its block must be, and until when it waits.
+#[derive(Clone, Copy)]
 struct Wish<'a> {
     network: &'a EvmNetwork,
     confirmations: u32,
@@ -48,60 +58,90 @@ impl Wish<'_> {
     }
 }
 
+/// The rules that can be told without chain or clock.
+pub(crate) fn judge<'a>(
+    core: &'a Core,
+    request: &FacilitatorRequest,
+) -> Result<Box<Candidate<'a>>, Box<SettleResponse>> {
+    let judged = || {
+        let network = matching::find(&core.networks, request)?;
+        let payment = check::check_at_any_time(request)?;
+        let confirmations = network.profile.confirmations(&request.requirements)?;
+        Ok(Box::new(Candidate { network, payment, confirmations }))
+    };
+    judged().map_err(|refusal| Box::new(refused_on(&request.requirements.network, refusal)))
+}
+
 /// Moves the money, or tells what became of it.
 pub(crate) async fn settle(
     core: &Arc<Core>,
     caller: Option<&str>,
-    request: &FacilitatorRequest,
+    candidate: Box<Candidate<'_>>,
 ) -> Result<SettleResponse, FacilitatorError> {
-    let local = || {
-        let network = matching::find(&core.networks, request)?;
-        let payment = check::check_at_any_time(request)?;
-        let confirmations = network.profile.confirmations(&request.requirements)?;
-        Ok((network, payment, confirmations))
+    let deadline = Instant::now() + core.limits.settle_deadline;
+    let wish = Wish { network: candidate.network, confirmations: candidate.confirmations, deadline };
+    let row = match Box::pin(find_row(core, caller, &candidate, &wish)).await {
+        Found::Row(row) => row,
+        Found::Answer(answer) => return *answer,
     };
-    let (network, payment, confirmations) = match local() {
-        Ok(found) => found,
-        Err(refusal) => return Ok(refused(request, refusal)),
-    };
-    let wish = Wish { network, confirmations, deadline: Instant::now() + core.limits.settle_deadline };
-    if let Some(row) = core.journal.row(&payment) {
+    drop(candidate);
+    await_fate(core, &row, &wish).await
+}
+
+/// Who drives a payment, or what is told of it at once.
+enum Found {
+    Row(Arc<Row>),
+    Answer(Box<Result<SettleResponse, FacilitatorError>>),
+}
+
+async fn find_row(
+    core: &Arc<Core>,
+    caller: Option<&str>,
+    candidate: &Candidate<'_>,
+    wish: &Wish<'_>,
+) -> Found {
+    let Candidate { network, payment, confirmations } = candidate;
+    let tell = |answer| Found::Answer(Box::new(answer));
+    let refuse = |refusal| tell(Ok(refused(payment, refusal)));
+    if let Some(row) = core.journal.row(payment) {
         if row.payment.authorization != payment.authorization {
-            return Ok(refused(request, used(&payment, OTHER)));
+            return refuse(used(payment, OTHER));
         }
-        return await_fate(core, request, &row, &wish).await;
+        return Found::Row(row);
     }
     // What is known of it is told at any time; what begins anew must be in time, unless what was sent for it before
     // may have settled it since.
-    if let Err(refusal) = check::window(&payment, &core.limits, core.clock.now()) {
-        match known(core, &payment).await? {
-            Some(known) if known.digest != record::digest(&payment) => {
-                return Ok(refused(request, used(&payment, OTHER)));
+    if let Err(refusal) = check::window(payment, &core.limits, core.clock.now()) {
+        match known(core, payment).await {
+            Err(error) => return tell(Err(error)),
+            Ok(Some(known)) if known.digest != record::digest(payment) => {
+                return refuse(used(payment, OTHER));
             }
-            Some(known) if !may_begin_anew(&known.state) => {
-                return await_ledger(core, request, &payment, &wish).await;
+            Ok(Some(known)) if !may_begin_anew(&known.state) => {
+                return tell(await_ledger(core, payment, wish).await);
             }
-            Some(known) if !known.transactions.is_empty() => {}
-            _ => return Ok(refused(request, refusal)),
+            Ok(Some(known)) if !known.transactions.is_empty() => {}
+            Ok(_) => return refuse(refusal),
         }
     }
-    if let Err(refusal) = core.score.check(payment.authorization.from)
-        && known(core, &payment).await?.is_none()
-    {
-        return Ok(refused(request, refusal));
+    if let Err(refusal) = core.score.check(payment.authorization.from) {
+        match known(core, payment).await {
+            Err(error) => return tell(Err(error)),
+            Ok(None) => return refuse(refusal),
+            Ok(Some(_)) => {}
+        }
     }
-    let row = match core.journal.begin(&payment, caller, confirmations) {
+    match core.journal.begin(payment, caller, *confirmations) {
         Begun::New(row) => {
             let (core, network, ours) = (Arc::clone(core), Arc::clone(network), Arc::clone(&row));
             let tasks = Arc::clone(&core.tasks);
             tasks.spawn(async move { start(&core, &network, &ours).await });
-            row
+            Found::Row(row)
         }
-        Begun::Existing(row) => row,
-        Begun::Other => return Ok(refused(request, used(&payment, OTHER))),
-        Begun::Full => return Err(FacilitatorError::Busy("the journal is full".to_owned())),
-    };
-    await_fate(core, request, &row, &wish).await
+        Begun::Existing(row) => Found::Row(row),
+        Begun::Other => refuse(used(payment, OTHER)),
+        Begun::Full => tell(Err(FacilitatorError::Busy("the journal is full".to_owned()))),
+    }
 }
 
 /// Accepts a payment and hands it to a lane, if it would settle.
@@ -109,9 +149,7 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     let payment = &row.payment;
     let approach = network.queue.approach();
     // What was verified a moment ago need not be asked for again before it queues.
-    if let Some(at) = network.verified.get(payment) {
-        row.simulated(at);
-    } else {
+    if !network.verified.contains(payment) {
         row.simulated(SimulatedAt::now(network.watcher.block()));
         let judged = match network.coalescer.simulate(payment).await {
             Ok(Ok(balance)) => core.journal.exposure.may_settle(payment, balance),
@@ -230,32 +268,31 @@ async fn doubt(core: &Arc<Core>, row: &Arc<Row>, error: &LedgerError) {
 /// Waits for the fate of a payment that this process drives, until the deadline.
 async fn await_fate(
     core: &Arc<Core>,
-    request: &FacilitatorRequest,
     row: &Arc<Row>,
     wish: &Wish<'_>,
 ) -> Result<SettleResponse, FacilitatorError> {
     let mut progress = row.watch();
     if timeout_at(wish.deadline, progress.wait_for(Progress::is_over)).await.is_err() {
-        withdraw(core, row).await;
+        Box::pin(withdraw(core, row)).await;
     }
     match row.progress() {
-        Progress::Elsewhere => await_ledger(core, request, &row.payment, wish).await,
+        Progress::Elsewhere => Box::pin(await_ledger(core, &row.payment, wish)).await,
         // Who asked first does not decide for who asks for more.
         Progress::Ended(_) if row.confirmations < wish.confirmations => {
-            await_ledger(core, request, &row.payment, wish).await
+            Box::pin(await_ledger(core, &row.payment, wish)).await
         }
-        Progress::Refused(refusal) => Ok(refused(request, refusal)),
+        Progress::Refused(refusal) => Ok(refused(&row.payment, refusal)),
         Progress::Denied(message) => Err(FacilitatorError::Busy(message)),
-        Progress::Ended(state) => respond(request, &row.key, &row.payment, &state),
+        Progress::Ended(state) => respond(&row.key, &row.payment, &state),
         Progress::Sent { transaction } => {
             let state = SettlementState::Sent { transaction: transaction.to_string() };
-            respond(request, &row.key, &row.payment, &state)
+            respond(&row.key, &row.payment, &state)
         }
         Progress::Starting | Progress::Reserved | Progress::Claimed => {
             let state = row.transactions().last().map_or(SettlementState::Reserved, |transaction| {
                 SettlementState::Sent { transaction: transaction.to_string() }
             });
-            respond(request, &row.key, &row.payment, &state)
+            respond(&row.key, &row.payment, &state)
         }
     }
 }
@@ -285,7 +322,6 @@ async fn withdraw(core: &Arc<Core>, row: &Arc<Row>) {
 /// Waits for the fate of a payment that another process drives, or that has ended, until the deadline.
 async fn await_ledger(
     core: &Arc<Core>,
-    request: &FacilitatorRequest,
     payment: &ExactPayment,
     wish: &Wish<'_>,
 ) -> Result<SettleResponse, FacilitatorError> {
@@ -295,18 +331,18 @@ async fn await_ledger(
             return Err(FacilitatorError::Busy("the payment is not accepted: ask again".to_owned()));
         };
         if known.digest != record::digest(payment) {
-            return Ok(refused(request, used(payment, OTHER)));
+            return Ok(refused(payment, used(payment, OTHER)));
         }
         let is_over = !known.state.is_open();
         if is_over && wish.is_met_by(&known).await {
-            return respond(request, &key, payment, &known.state);
+            return respond(&key, payment, &known.state);
         }
         if Instant::now() < wish.deadline {
             sleep(ASK_EVERY).await;
             continue;
         }
         if let SettlementState::Settled { transaction, .. } = known.state {
-            return respond(request, &key, payment, &SettlementState::Sent { transaction });
+            return respond(&key, payment, &SettlementState::Sent { transaction });
         }
         let is_unsigned = known.transactions.is_empty();
         if known.state == SettlementState::Reserved && known.member == nobody() && is_unsigned {
@@ -317,10 +353,10 @@ async fn await_ledger(
             let written =
                 core.journal.ledger().settlement_advance(vec![advance], Vec::new(), core.clock.now());
             if written.await.is_ok_and(|written| written == [true]) {
-                return respond(request, &key, payment, &to);
+                return respond(&key, payment, &to);
             }
         }
-        return respond(request, &key, payment, &known.state);
+        return respond(&key, payment, &known.state);
     }
 }
 
@@ -354,21 +390,23 @@ pub(crate) fn used(payment: &ExactPayment, rule: &str) -> Refusal {
     refusal.by(payment.authorization.from.to_checksum(None))
 }
 
-fn refused(request: &FacilitatorRequest, refusal: Refusal) -> SettleResponse {
-    let network = request.requirements.network.clone();
+fn refused(payment: &ExactPayment, refusal: Refusal) -> SettleResponse {
+    refused_on(&payment.network, refusal)
+}
+
+fn refused_on(network: &Network, refusal: Refusal) -> SettleResponse {
     let message = refusal.to_string();
-    let mut response = SettleResponse::failed(network, Some(refusal.code), message);
+    let mut response = SettleResponse::failed(network.clone(), Some(refusal.code), message);
     response.payer = refusal.payer;
     response
 }
 
 fn respond(
-    request: &FacilitatorRequest,
     key: &AuthorizationKey,
     payment: &ExactPayment,
     state: &SettlementState,
 ) -> Result<SettleResponse, FacilitatorError> {
-    let network = request.requirements.network.clone();
+    let network = payment.network.clone();
     let payer = payment.authorization.from.to_checksum(None);
     let mut response = match state {
         SettlementState::Settled { transaction, log_index, .. } => {

@@ -1,6 +1,5 @@
 //! Payments that were found good a moment ago. A seller asks to settle soon after it asked to verify; the node need
-//! not be asked the same again before the payment may queue. The lane asks once more before it signs, unless no block
-//! has come since.
+//! not be asked the same again before the payment may queue. The lane asks once more before it signs.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -12,8 +11,6 @@ use tollway_evm::exact::{Authorization, ExactPayment};
 
 /// How long a verdict is good for.
 const AGE: Duration = Duration::from_secs(10);
-/// How long a simulation on the block that is still the newest is good enough to sign for. Blocks may come unseen.
-const CURRENT: Duration = Duration::from_secs(1);
 /// How many are remembered; the oldest make room.
 const MOST: usize = 16_384;
 
@@ -26,25 +23,6 @@ pub(crate) const fn id(payment: &ExactPayment) -> AuthorizationId {
     (payment.asset, payment.authorization.from, payment.authorization.nonce)
 }
 
-/// When a payment was simulated, and which block was the newest that anybody had seen then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SimulatedAt {
-    time: Instant,
-    block: Option<B256>,
-}
-
-impl SimulatedAt {
-    /// To be called before the node is asked: what it runs on is this block or a later one.
-    pub(crate) fn now(block: Option<B256>) -> Self {
-        Self { time: Instant::now(), block }
-    }
-
-    /// Whether asking again would tell nothing new while `block` is the newest.
-    pub(crate) fn is_current(&self, block: Option<B256>) -> bool {
-        self.block == block && self.time.elapsed() < CURRENT
-    }
-}
-
 /// A bounded memory of good verdicts.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
@@ -53,15 +31,15 @@ pub(crate) struct Verified {
 
 #[derive(Debug, Default)]
 struct Memory {
-    by_id: HashMap<AuthorizationId, (SimulatedAt, Authorization)>,
+    by_id: HashMap<AuthorizationId, (Instant, Authorization)>,
     oldest: VecDeque<AuthorizationId>,
 }
 
 impl Verified {
     /// Remembers that `payment` would settle.
-    pub(crate) fn insert(&self, payment: &ExactPayment, at: SimulatedAt) {
+    pub(crate) fn insert(&self, payment: &ExactPayment) {
         let mut memory = self.memory.lock();
-        let entry = (at, payment.authorization.clone());
+        let entry = (Instant::now(), payment.authorization.clone());
         if memory.by_id.insert(id(payment), entry).is_none() {
             memory.oldest.push_back(id(payment));
         }
@@ -72,11 +50,13 @@ impl Verified {
         }
     }
 
-    /// When this very authorization was found good, if that was a moment ago.
-    pub(crate) fn get(&self, payment: &ExactPayment) -> Option<SimulatedAt> {
+    /// Whether this very authorization was found good a moment ago.
+    pub(crate) fn contains(&self, payment: &ExactPayment) -> bool {
         let memory = self.memory.lock();
-        let (at, known) = memory.by_id.get(&id(payment))?;
-        (at.time.elapsed() < AGE && *known == payment.authorization).then_some(*at)
+        memory
+            .by_id
+            .get(&id(payment))
+            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == payment.authorization)
     }
 }
 
@@ -86,7 +66,7 @@ mod tests {
     use tollway_core::Network;
     use tollway_evm::exact::{Authorization, ExactPayment};
 
-    use super::{CURRENT, MOST, SimulatedAt, Verified};
+    use super::{MOST, Verified};
 
     fn payment(nonce: usize, value: u64) -> ExactPayment {
         ExactPayment {
@@ -104,26 +84,16 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_simulation_is_current_until_a_block_comes_or_may_have_come_unseen() {
-        let (block, next) = (Some(B256::repeat_byte(1)), Some(B256::repeat_byte(2)));
-        let at = SimulatedAt::now(block);
-        assert!(at.is_current(block));
-        assert!(!at.is_current(next));
-        tokio::time::advance(CURRENT).await;
-        assert!(!at.is_current(block));
-    }
-
     #[test]
     fn only_the_very_authorization_is_remembered_and_the_memory_is_bounded() {
-        let (verified, at) = (Verified::default(), SimulatedAt::now(None));
-        verified.insert(&payment(0, 5), at);
-        assert_eq!(verified.get(&payment(0, 5)), Some(at));
-        assert_eq!(verified.get(&payment(0, 6)), None, "another one under the same nonce");
+        let verified = Verified::default();
+        verified.insert(&payment(0, 5));
+        assert!(verified.contains(&payment(0, 5)));
+        assert!(!verified.contains(&payment(0, 6)), "another one under the same nonce");
         for nonce in 1..=MOST {
-            verified.insert(&payment(nonce, 5), at);
+            verified.insert(&payment(nonce, 5));
         }
-        assert_eq!(verified.get(&payment(0, 5)), None, "the oldest made room");
+        assert!(!verified.contains(&payment(0, 5)), "the oldest made room");
         assert_eq!(verified.memory.lock().by_id.len(), MOST);
     }
 }

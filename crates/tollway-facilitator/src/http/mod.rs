@@ -86,7 +86,8 @@ async fn verify_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
         asset = request.requirements.asset, amount = %request.requirements.amount, pay_to = request.requirements.pay_to,
         payer = Empty, payment = Empty, settlement = Empty, outcome = Empty, reason = Empty,
     );
-    let verdict = engine.verify_for(caller.name.as_deref(), request).instrument(span.clone()).await;
+    let verdict = span.in_scope(|| engine.verify_for(caller.name.as_deref(), request));
+    let verdict = verdict.instrument(span.clone()).await;
     let _entered = span.enter();
     match verdict {
         Ok(response) => {
@@ -122,7 +123,8 @@ async fn settle_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
         payer = Empty, payment = Empty, settlement = Empty, outcome = Empty, reason = Empty,
     );
     let version = request.payment.version;
-    let settled = engine.settle_for(caller.name.as_deref(), request).instrument(span.clone()).await;
+    let settled = span.in_scope(|| engine.settle_for(caller.name.as_deref(), request));
+    let settled = settled.instrument(span.clone()).await;
     let _entered = span.enter();
     match settled {
         Ok(response) => {

@@ -13,6 +13,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions};
+use tokio::time::{Instant, sleep};
 use tollway_core::BoxFuture;
 
 use super::SqlLedger;
@@ -24,6 +25,7 @@ use crate::{DEADLINE, OpenError};
 const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_ledger.sql")];
 /// How long to wait for another process: less than a call's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 2;
 
 /// A ledger in a file.
@@ -78,7 +80,7 @@ impl SqliteLedger {
         let readers = readers.connect_lazy_with(options.clone().pragma("query_only", "ON"));
         let backend = Sqlite { options, readers };
         let mut connection = backend
-            .connect()
+            .connect_when_free()
             .await
             .map_err(|failure| OpenError::Unavailable(crate::LedgerError::from(failure).to_string()))?;
         // BEGIN IMMEDIATE is the lock.
@@ -92,6 +94,19 @@ impl SqliteLedger {
 pub struct Sqlite {
     options: SqliteConnectOptions,
     readers: SqlitePool,
+}
+
+impl Sqlite {
+    /// The change to a write-ahead log waits for nobody: while others open the same file it fails at once.
+    async fn connect_when_free(&self) -> Result<SqliteConnection, Failure> {
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match self.connect().await {
+                Err(Failure::Conflict(_)) if Instant::now() < give_up => sleep(CONNECT_PAUSE).await,
+                result => return result,
+            }
+        }
+    }
 }
 
 impl Backend for Sqlite {
