@@ -4,6 +4,7 @@
 
 mod crash;
 mod gate;
+mod inclusion;
 mod journal;
 mod reorg;
 mod share;

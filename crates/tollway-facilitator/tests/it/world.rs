@@ -54,7 +54,11 @@ impl World {
     }
 
     pub(crate) async fn with(mining: Mining) -> Self {
-        let devnet = tollway_devnet::spawn(Config { mining, ..Config::default() }).await.unwrap();
+        Self::with_config(Config { mining, ..Config::default() }).await
+    }
+
+    pub(crate) async fn with_config(config: Config) -> Self {
+        let devnet = tollway_devnet::spawn(config).await.unwrap();
         let network = Network::evm(devnet.chain_id());
         let asked = Asked::default();
         let chain = Chain::from_transport(devnet.transport(), &network, Duration::from_secs(5))
