@@ -33,8 +33,8 @@ impl Tempo {
         repeats: 3,
         cool_down: Duration::from_secs(3),
         verify_ms: 5_000,
-        settle_blocks: 16,
-        alone: 15,
+        settle_blocks: 10,
+        alone: 10,
         held: 10_000,
         is_quick: false,
     };
