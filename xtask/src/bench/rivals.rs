@@ -38,6 +38,8 @@ const ROOM: u32 = 16_384;
 
 /// Where a database is, for [`Rival::TollwayPostgres`].
 const POSTGRES: &str = "TOLLWAY_BENCH_POSTGRES";
+/// For another interval than [`Rival::poll_ms`].
+const POLL_MS: &str = "TOLLWAY_BENCH_POLL_MS";
 
 impl Rival {
     /// As tables name it.
@@ -135,7 +137,7 @@ impl Programs {
     /// Starts a facilitator and waits until it serves.
     pub(super) fn start(&self, rival: Rival, start: &Start<'_>) -> Result<Child> {
         let url = format!("http://{}", start.node);
-        let poll_ms = Rival::poll_ms(start.in_flight).to_string();
+        let poll_ms = std::env::var(POLL_MS).unwrap_or_else(|_| Rival::poll_ms(start.in_flight).to_string());
         let mut command = match rival {
             Rival::PeerRust => {
                 let mut command = limited(&self.peer_rust, start.core)?;
