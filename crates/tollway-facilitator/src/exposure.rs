@@ -77,13 +77,16 @@ impl Exposure {
         Ok(())
     }
 
-    /// Whether `balance` covers a payment that is to be settled, together with those that are being settled.
-    pub(crate) fn may_settle(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
-        let others = self.held.lock().others(&payer(payment), &payment.authorization.nonce).1;
-        covers(others, payment, balance)
+    /// The payment is being settled from now on, if `balance` covers it together with those that are being settled.
+    pub(crate) fn settle(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
+        let (payer, authorization) = (payer(payment), &payment.authorization);
+        let mut held = self.held.lock();
+        covers(held.others(&payer, &authorization.nonce).1, payment, balance)?;
+        held.insert(payer, authorization.nonce, authorization.value, None);
+        Ok(())
     }
 
-    /// The payment is being settled.
+    /// The payment is being settled, whatever its payer has.
     pub(crate) fn settling(&self, payment: &ExactPayment) {
         let authorization = &payment.authorization;
         self.held.lock().insert(payer(payment), authorization.nonce, authorization.value, None);
@@ -241,11 +244,13 @@ mod tests {
         let exposure = Exposure::default();
         let balance = U256::from(10);
         exposure.hold(&payment(0, 6), balance).unwrap();
-        assert!(exposure.may_settle(&payment(1, 6), balance).is_ok(), "a verdict alone is no claim");
-        exposure.settling(&payment(0, 6));
+        exposure.settle(&payment(1, 6), balance).expect("a verdict alone is no claim");
+        assert!(exposure.settle(&payment(0, 6), balance).is_err(), "one that is settled is");
+        exposure.release(&payment(1, 6));
+        exposure.settle(&payment(0, 6), balance).unwrap();
         tokio::time::advance(HOLD * 2).await;
         assert!(exposure.hold(&payment(1, 6), balance).is_err());
-        assert!(exposure.may_settle(&payment(1, 6), balance).is_err());
+        assert!(exposure.settle(&payment(1, 6), balance).is_err());
         exposure.hold(&payment(0, 6), balance).unwrap();
         tokio::time::advance(HOLD * 2).await;
         assert!(exposure.hold(&payment(1, 6), balance).is_err(), "asked again, it is settling still");

@@ -14,8 +14,8 @@ use tollway_core::{Amount, AuthorizationKey, Clock, Refusal, UnixTime};
 use tollway_evm::SignedTransaction;
 use tollway_evm::exact::ExactPayment;
 use tollway_ledger::{
-    Advance, Inserted, LaneLease, Ledger, LedgerError, Member, NewSettlement, NewTransaction, Role, Sent,
-    SentResult, Settlement, SettlementId, SettlementState, TransactionChange,
+    Advance, Inserted, LaneLease, Ledger, LedgerError, Member, NewDelivery, NewSettlement, NewTransaction,
+    Role, Sent, SentResult, Settlement, SettlementId, SettlementState, TransactionChange,
 };
 
 use crate::exposure::Exposure;
@@ -329,12 +329,14 @@ impl Journal {
     fn advance(&self, row: &Row, to: SettlementState) -> Advance {
         let deliveries = match self.endpoints == OutcomeEndpoints::default() {
             true => Vec::new(),
-            false => {
-                let now = self.clock.now();
-                self.endpoints.deliveries(&row.settlement(now), &to, now)
-            }
+            false => self.deliveries(&row.settlement(self.clock.now()), &to),
         };
         Advance { key: row.key.clone(), attempt: row.attempt(), to, deliveries }
+    }
+
+    /// Who is to be told that `settlement` goes on to `to`, and what.
+    pub(crate) fn deliveries(&self, settlement: &Settlement, to: &SettlementState) -> Vec<NewDelivery> {
+        self.endpoints.deliveries(settlement, to, self.clock.now())
     }
 
     /// A write that was not taken: it was taken before and its answer lost, or the row is another's.

@@ -149,10 +149,12 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     let payment = &row.payment;
     let approach = network.queue.approach();
     // What was verified a moment ago need not be asked for again before it queues.
-    if !network.verified.contains(payment) {
+    if network.verified.contains(payment) {
+        core.journal.exposure.settling(payment);
+    } else {
         row.simulated(SimulatedAt::now(network.watcher.block()));
         let judged = match network.coalescer.simulate(payment).await {
-            Ok(Ok(balance)) => core.journal.exposure.may_settle(payment, balance),
+            Ok(Ok(balance)) => core.journal.exposure.settle(payment, balance),
             Ok(Err(refusal)) => return start_refused(core, network, row, refusal).await,
             Err(error) => return core.journal.deny(row, denied(error)),
         };
@@ -160,7 +162,6 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
             return core.journal.deny(row, Progress::Refused(refusal));
         }
     }
-    core.journal.exposure.settling(payment);
     if let Err(error) = network.can_pay().await {
         return core.journal.deny(row, denied(error));
     }
@@ -348,8 +349,8 @@ async fn await_ledger(
         if known.state == SettlementState::Reserved && known.member == nobody() && is_unsigned {
             let message = NO_LANE.to_owned();
             let to = SettlementState::Abandoned { message };
-            let advance =
-                Advance { key: key.clone(), attempt: known.attempt, to: to.clone(), deliveries: Vec::new() };
+            let deliveries = core.journal.deliveries(&known, &to);
+            let advance = Advance { key: key.clone(), attempt: known.attempt, to: to.clone(), deliveries };
             let written =
                 core.journal.ledger().settlement_advance(vec![advance], Vec::new(), core.clock.now());
             if written.await.is_ok_and(|written| written == [true]) {

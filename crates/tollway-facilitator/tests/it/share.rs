@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
-use tollway_core::{Clock, Facilitator, ManualClock, SystemClock};
+use tollway_core::{Clock, Facilitator, FacilitatorError, ManualClock, SystemClock, UnixTime};
 use tollway_devnet::{ACCOUNTS, Fault};
-use tollway_facilitator::{Engine, EngineBuilder, Limits};
+use tollway_facilitator::{Engine, EngineBuilder, Limits, OutcomeEndpoints};
 use tollway_ledger::{Ledger, MemoryLedger, Role};
 
+use crate::gate::Gate;
 use crate::world::{LANES, PAYER, World, account, quick, until_settled};
 
 fn two_lanes(world: &World, ledger: &MemoryLedger, name: &str) -> EngineBuilder {
@@ -60,6 +61,29 @@ async fn a_process_without_a_lane_accepts_and_one_that_has_it_settles() {
     let answer = has_not.settle(request.clone()).await.unwrap();
     assert!(answer.success, "{answer:?}");
     assert_eq!(has.settle(request).await.unwrap(), answer);
+    assert_eq!(world.received().await, 1_000);
+}
+
+#[tokio::test]
+async fn what_nobody_takes_over_in_time_is_abandoned_and_that_is_told() {
+    let world = World::open().await;
+    let memory = MemoryLedger::new();
+    let gated = Gate::ledger(&memory);
+    let has = world.engine(&gated).name("has").start().await.unwrap();
+    let of_all = vec!["shop".to_owned()];
+    let has_not = world.engine(&memory).name("has not");
+    let has_not = has_not.outcome_endpoints(OutcomeEndpoints { of_all, ..OutcomeEndpoints::default() });
+    let has_not = has_not.start().await.unwrap();
+    assert!(has.lanes()[0].is_held && !has_not.lanes()[0].is_held);
+    gated.interposer().shut_before("settlement_adopt");
+    let request = world.pay(&account(PAYER), 1_000).await;
+    let answer = has_not.settle(request.clone()).await;
+    assert!(matches!(answer, Err(FacilitatorError::Busy(_))), "{answer:?}");
+    let due = UnixTime(4_000_000_000);
+    let told = memory.delivery_claim("shop", due, due, 10).await.unwrap();
+    assert!(told.len() == 1 && told[0].body.contains("settlement.abandoned"), "{told:?}");
+    gated.interposer().open();
+    assert!(has.settle(request).await.unwrap().success, "it may be presented again");
     assert_eq!(world.received().await, 1_000);
 }
 

@@ -151,8 +151,9 @@ impl<B: Backend> Writer<B> {
                 true
             }
             // One of them is the cause. The others are not to suffer for it.
-            Err(Failure::Refused(message)) if batch.len() > 1 => {
-                tracing::warn!(message, calls = batch.len(), "refused by the ledger's database; each alone");
+            Err(failure @ (Failure::Refused(_) | Failure::Ledger(_))) if batch.len() > 1 => {
+                let error = LedgerError::from(failure);
+                tracing::warn!(%error, calls = batch.len(), "the ledger did not write all together; each alone");
                 for call in batch {
                     let mut alone = vec![call];
                     let result = self.commit(&mut alone).await.map_err(LedgerError::from);

@@ -101,6 +101,22 @@ async fn a_full_disk_is_unavailable_and_nothing_is_half_written() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_fails_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    let member = seller(&ledger, "shop").await;
+    assert_eq!(ledger.reservation_insert(claim(&member, "bad", 1)).await.unwrap(), Claim::Fresh);
+    let mut connection =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    connection.execute("UPDATE reservation SET standing = 'no such standing'").await.unwrap();
+    let call = |name, token| ledger.reservation_insert(claim(&member, name, token));
+    let (one, bad, other) = tokio::join!(call("one", 2), call("bad", 3), call("other", 4));
+    assert_eq!((one, other), (Ok(Claim::Fresh), Ok(Claim::Fresh)));
+    assert!(matches!(bad, Err(LedgerError::Corrupt(_))), "{bad:?}");
+}
+
+#[tokio::test]
 async fn a_file_is_opened_by_many_at_once_and_never_by_an_older_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
