@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::sleep;
+use tollway_core::model::FacilitatorRequest;
 use tollway_core::{Amount, Facilitator, UnixTime};
-use tollway_devnet::{Config, Fault, Mining};
+use tollway_devnet::{Config, Fault, Mining, genesis};
 use tollway_facilitator::{Inclusion, Limits, OutcomeEndpoints, Profile};
 use tollway_ledger::{Ledger, MemoryLedger, SettlementState};
 
-use crate::world::{PAYER, World, account, id, is_pending, is_settled, quick, until, until_settled};
+use crate::world::{PAYER, World, account, id, is_pending, is_settled, payment, quick, until, until_settled};
 
 /// When everything is due.
 const DUE: UnixTime = UnixTime(4_000_000_000);
@@ -96,4 +98,32 @@ async fn who_was_told_of_a_settlement_is_told_when_its_block_is_taken_back() {
         ["settlement.settled", "settlement.taken_back", "settlement.settled", "settlement.final"]
     );
     assert_eq!(world.received().await, 1_000);
+}
+
+#[tokio::test]
+async fn what_waited_for_a_block_is_simulated_again_before_it_is_signed_for() {
+    let world = World::with(Mining::Manual).await;
+    let memory = MemoryLedger::new();
+    let limits = Limits { settle_deadline: Duration::from_secs(10), ..quick() };
+    let engine = world.engine(&memory).limits(limits).start().await.unwrap();
+    let settle = |request: &FacilitatorRequest| {
+        let (engine, request) = (engine.clone(), request.clone());
+        tokio::spawn(async move { engine.settle(request).await })
+    };
+    let first = world.pay(&account(PAYER), 1_000).await;
+    let one = settle(&first);
+    until(&memory, &first, |found| matches!(found.state, SettlementState::Sent { .. })).await;
+    let waiting = world.pay(&world.payer_with(1_000), 1_000).await;
+    let other = settle(&waiting);
+    until(&memory, &waiting, |found| found.state == SettlementState::Reserved).await;
+    // Meanwhile its payer spends what it has.
+    let slot = genesis::balance_slot(payment(&waiting).authorization.from);
+    let nothing = json!([genesis::USDC, slot, format!("0x{:064x}", 0)]);
+    world.chain.raw("anvil_setStorageAt", nothing).await.unwrap();
+    world.mine(1);
+    assert!(one.await.unwrap().unwrap().success);
+    let refused = other.await.unwrap().unwrap();
+    assert!(!refused.success && refused.transaction.is_empty(), "{refused:?}");
+    world.mine(1);
+    assert_eq!((world.received().await, world.lane_nonce(0).await), (1_000, 1), "and costs no gas");
 }
