@@ -15,6 +15,10 @@ fn confirmations(blocks: u64) -> JsonObject {
     json!({ "confirmations": blocks }).as_object().cloned().unwrap()
 }
 
+fn is_final(state: &SettlementState) -> bool {
+    matches!(state, SettlementState::Settled { is_final: true, .. })
+}
+
 fn patient() -> Limits {
     Limits { settle_deadline: Duration::from_secs(10), ..quick() }
 }
@@ -45,8 +49,6 @@ async fn what_a_reorganisation_of_any_depth_takes_back_is_settled_again_once() {
         );
         assert_eq!((world.received().await, world.lane_nonce(0).await), (1_000, 1));
         world.mine(6);
-        let is_final =
-            |state: &SettlementState| matches!(state, SettlementState::Settled { is_final: true, .. });
         until(&memory, &request, |found| is_final(&found.state)).await;
         let next = world.pay(&account(PAYER), 500).await;
         assert!(engine.settle(next).await.unwrap().success, "the lane goes on");
@@ -123,4 +125,38 @@ async fn a_failure_that_a_reorganisation_undoes_is_corrected() {
         until_settled(&memory, &request).await;
         assert_eq!((world.received().await, world.lane_nonce(0).await), (1_000, 1));
     }
+}
+
+#[tokio::test]
+async fn depth_alone_makes_nothing_final() {
+    let world = World::with(Mining::Manual).await;
+    let memory = MemoryLedger::new();
+    let limits = Limits { settle_deadline: Duration::from_millis(250), ..quick() };
+    let engine = world.engine(&memory).limits(limits).start().await.unwrap();
+    let request = world.pay(&account(PAYER), 1_000).await;
+    assert!(is_pending(&engine.settle(request.clone()).await.unwrap()));
+    world.mine(1);
+    until_settled(&memory, &request).await;
+    // It is gone from the chain, and the node that is asked for receipts has not heard of that.
+    world.receipts.repeat(true);
+    world.fault(Fault::Hold);
+    world.fault(Fault::Reorg { depth: 1, lost: true });
+    // Each block is seen, so that none is missed: that would be a reason to look again.
+    for blocks in [1, 1] {
+        world.mine(blocks);
+        let before = world.asked.of("eth_getBlockByNumber");
+        while world.asked.of("eth_getBlockByNumber") < before + 3 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let known = memory.settlement_find(id(&request)).await.unwrap().unwrap();
+    assert!(is_settled(&known.state) && !is_final(&known.state), "{known:?}");
+    world.receipts.repeat(false);
+    world.mine(2);
+    until(&memory, &request, |found| matches!(found.state, SettlementState::Sent { .. })).await;
+    world.fault(Fault::Release);
+    sleep(Duration::from_millis(200)).await;
+    world.mine(1);
+    until_settled(&memory, &request).await;
+    assert_eq!(world.received().await, 1_000);
 }

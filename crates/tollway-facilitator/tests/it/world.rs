@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use alloy_json_rpc::{RequestPacket, ResponsePacket};
+use alloy_json_rpc::{RequestPacket, ResponsePacket, ResponsePayload};
 use alloy_transport::{TransportError, TransportFut};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) payee: Address,
     pub(crate) asked: Asked,
+    pub(crate) receipts: Receipts,
 }
 
 /// How often each method was called by engines. A batch counts once.
@@ -48,6 +49,34 @@ impl Asked {
     }
 }
 
+/// What engines were told of receipts. Told again, it is a node that has not heard of a reorganisation.
+#[derive(Clone, Default)]
+pub(crate) struct Receipts(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    is_repeated: bool,
+    by_params: BTreeMap<String, ResponsePayload>,
+}
+
+impl Receipts {
+    /// From now on what was told once is told again, or no longer.
+    pub(crate) fn repeat(&self, is_repeated: bool) {
+        self.0.lock().is_repeated = is_repeated;
+    }
+
+    fn pass(&self, params: &str, payload: &mut ResponsePayload) {
+        let mut told = self.0.lock();
+        match told.by_params.get(params).filter(|_| told.is_repeated) {
+            Some(known) => *payload = known.clone(),
+            None if payload.as_success().is_some_and(|receipt| receipt.get() != "null") => {
+                told.by_params.insert(params.to_owned(), payload.clone());
+            }
+            None => {}
+        }
+    }
+}
+
 impl World {
     pub(crate) async fn open() -> Self {
         Self::with(Mining::Instant).await
@@ -60,16 +89,17 @@ impl World {
     pub(crate) async fn with_config(config: Config) -> Self {
         let devnet = tollway_devnet::spawn(config).await.unwrap();
         let network = Network::evm(devnet.chain_id());
-        let asked = Asked::default();
+        let (asked, receipts) = (Asked::default(), Receipts::default());
         let chain = Chain::from_transport(devnet.transport(), &network, Duration::from_secs(5))
             .expect("an EVM network");
         let payee = LocalSigner::random().unwrap().address();
-        Self { devnet, chain, network, payee, asked }
+        Self { devnet, chain, network, payee, asked, receipts }
     }
 
     /// What an engine is given, with the first `lanes` lanes.
     pub(crate) fn setup(&self, lanes: usize) -> NetworkSetup {
-        let counting = CountingBox(Counting { inner: self.devnet.transport(), asked: self.asked.clone() });
+        let (inner, asked, receipts) = (self.devnet.transport(), self.asked.clone(), self.receipts.clone());
+        let counting = CountingBox(Counting { inner, asked, receipts });
         let chain = Chain::from_transport(counting, &self.network, Duration::from_secs(5)).unwrap();
         let signers = LANES.iter().take(lanes).map(|lane| Arc::new(account(*lane)) as Arc<dyn Signer>);
         NetworkSetup { chain, assets: self.assets(), signers: signers.collect() }
@@ -229,6 +259,7 @@ pub(crate) fn is_pending(answer: &SettleResponse) -> bool {
 struct Counting {
     inner: DevnetTransport,
     asked: Asked,
+    receipts: Receipts,
 }
 
 /// Named apart so that alloy's blanket implementation for transports applies to one type only.
@@ -252,7 +283,25 @@ impl Service<RequestPacket> for CountingBox {
             }
         };
         *self.0.asked.0.lock().entry(method).or_default() += 1;
-        let answer = self.0.inner.call(request);
-        Box::pin(answer)
+        let params: Vec<_> = request
+            .requests()
+            .iter()
+            .filter(|one| one.method() == "eth_getTransactionReceipt")
+            .map(|one| (one.id().clone(), one.params().map(ToString::to_string).unwrap_or_default()))
+            .collect();
+        let (answer, receipts) = (self.0.inner.call(request), self.0.receipts.clone());
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            let responses = match &mut answer {
+                ResponsePacket::Single(one) => std::slice::from_mut(one),
+                ResponsePacket::Batch(all) => all.as_mut_slice(),
+            };
+            for response in responses {
+                if let Some((_, params)) = params.iter().find(|(id, _)| *id == response.id) {
+                    receipts.pass(params, &mut response.payload);
+                }
+            }
+            Ok(answer)
+        })
     }
 }
