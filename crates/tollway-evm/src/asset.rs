@@ -5,7 +5,32 @@
 use alloy_primitives::{Address, address};
 use tollway_core::{Currency, Network};
 
-/// A token that moves by EIP-3009.
+/// How a token moves on the word of its owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferMethod {
+    /// By its own `transferWithAuthorization` (EIP-3009).
+    #[default]
+    Eip3009,
+    /// Through the Permit2 contract, which any ERC-20 token allows.
+    Permit2,
+}
+
+impl TransferMethod {
+    /// Its name in offers and configurations.
+    ///
+    /// ```
+    /// use tollway_evm::TransferMethod;
+    /// assert_eq!(TransferMethod::Permit2.as_str(), "permit2");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eip3009 => "eip3009",
+            Self::Permit2 => "permit2",
+        }
+    }
+}
+
+/// A token that can be paid with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {
     /// Where it lives.
@@ -22,6 +47,8 @@ pub struct Asset {
     pub decimals: u8,
     /// Whether one unit stands for one US dollar.
     pub is_usd: bool,
+    /// How it moves.
+    pub transfer_method: TransferMethod,
 }
 
 /// Assets by network; the first dollar asset of a network is what `"$0.01"` means there.
@@ -68,6 +95,7 @@ impl AssetTable {
             version: row.4.to_owned(),
             decimals: 6,
             is_usd: row.1 != "EURC",
+            transfer_method: TransferMethod::Eip3009,
         };
         Self { assets: KNOWN.iter().map(asset).collect() }
     }
@@ -77,7 +105,7 @@ impl AssetTable {
     ///
     /// ```
     /// # use tollway_core::{Currency, Network};
-    /// # use tollway_evm::{Asset, AssetTable};
+    /// # use tollway_evm::{Asset, AssetTable, TransferMethod};
     /// let usdt = Asset {
     ///     network: Network::evm(42220),
     ///     symbol: "USDT".to_owned(),
@@ -86,6 +114,7 @@ impl AssetTable {
     ///     version: "1".to_owned(),
     ///     decimals: 6,
     ///     is_usd: true,
+    ///     transfer_method: TransferMethod::Eip3009,
     /// };
     /// let only = AssetTable::empty().with(usdt.clone());
     /// assert_eq!(only.resolve(&Network::evm(42220), &Currency::Usd), Some(&usdt));
@@ -144,7 +173,7 @@ impl AssetTable {
     }
 }
 
-/// Chain id, symbol, contract, EIP-712 name, EIP-712 version. All have six decimals and EIP-3009.
+/// Chain id, symbol, contract, EIP-712 name, EIP-712 version. All have six decimals and move by EIP-3009.
 type Row = (u64, &'static str, Address, &'static str, &'static str);
 
 const KNOWN: &[Row] = &[

@@ -29,7 +29,7 @@ pub mod telemetry;
 mod transaction;
 
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
-pub use asset::{Asset, AssetTable};
+pub use asset::{Asset, AssetTable, TransferMethod};
 #[cfg(feature = "rpc")]
 pub use chain::{Chain, ChainError, Head, NodeError};
 #[cfg(feature = "rpc")]

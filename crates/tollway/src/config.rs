@@ -15,7 +15,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
-use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer, U256};
+use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer, TransferMethod, U256};
 use tollway_facilitator::{Callers, Limits, NetworkSetup, Profile, ScoreLimits};
 
 use self::access::{CallerConfig, StrangersConfig};
@@ -103,6 +103,17 @@ struct TokenConfig {
     name: String,
     version: String,
     decimals: u8,
+    #[serde(default)]
+    transfer_method: TransferConfig,
+}
+
+/// How a token moves.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TransferConfig {
+    #[default]
+    Eip3009,
+    Permit2,
 }
 
 /// What the program runs with: everything read, nothing started.
@@ -255,6 +266,10 @@ impl NetworkConfig {
                     version: token.version.clone(),
                     decimals: token.decimals,
                     is_usd: false,
+                    transfer_method: match token.transfer_method {
+                        TransferConfig::Eip3009 => TransferMethod::Eip3009,
+                        TransferConfig::Permit2 => TransferMethod::Permit2,
+                    },
                 }),
                 Err(_) => faults.push(format!("tokens[{index}].address: must be 0x and 40 hex digits")),
             }

@@ -28,5 +28,6 @@ fn dev_asset(chain_id: u64, symbol: &str, address: Address) -> Asset {
         version: "2".to_owned(),
         decimals: 6,
         is_usd: symbol == "USDC",
+        transfer_method: tollway_evm::TransferMethod::Eip3009,
     }
 }

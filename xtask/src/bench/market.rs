@@ -219,5 +219,6 @@ fn assets(network: &Network) -> AssetTable {
         version: "2".to_owned(),
         decimals: 6,
         is_usd: true,
+        transfer_method: tollway_evm::TransferMethod::Eip3009,
     })
 }

@@ -7,7 +7,7 @@ mod chain {
 
     use tollway_core::Network;
     use tollway_devnet::{ACCOUNTS, Config, Handle, genesis};
-    use tollway_evm::{Asset, AssetTable, Chain, LocalSigner};
+    use tollway_evm::{Asset, AssetTable, Chain, LocalSigner, TransferMethod};
     use tollway_facilitator::NetworkSetup;
 
     pub async fn devnet() -> (Handle, NetworkSetup) {
@@ -23,6 +23,7 @@ mod chain {
             version: "2".to_owned(),
             decimals: 6,
             is_usd: true,
+            transfer_method: TransferMethod::Eip3009,
         };
         (
             devnet,

@@ -119,6 +119,7 @@ impl World {
             version: "2".to_owned(),
             decimals: 6,
             is_usd: true,
+            transfer_method: tollway_evm::TransferMethod::Eip3009,
         })
     }
 

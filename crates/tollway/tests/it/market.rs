@@ -194,6 +194,7 @@ pub(crate) fn assets(chain_id: u64) -> AssetTable {
         version: "2".to_owned(),
         decimals: 6,
         is_usd: symbol == "USDC",
+        transfer_method: tollway_evm::TransferMethod::Eip3009,
     };
     let own = AssetTable::empty().with(token("USDC", genesis::USDC)).with(token("EURC", genesis::EURC));
     AssetTable::known()

@@ -162,6 +162,7 @@ async fn pays_in(token: HostileToken, nonce: u64, value: u64) -> ExactPayment {
         version: "2".to_owned(),
         decimals: 6,
         is_usd: false,
+        transfer_method: tollway_evm::TransferMethod::Eip3009,
     };
     let authorization = authorization(3, nonce, value);
     let preimage = Domain::of(&asset).unwrap().preimage(&authorization.message());

@@ -459,5 +459,6 @@ fn usdc(network: &Network) -> Asset {
         name: "USDC".to_owned(),
         version: "2".to_owned(),
         is_usd: true,
+        transfer_method: tollway_evm::TransferMethod::Eip3009,
     }
 }
