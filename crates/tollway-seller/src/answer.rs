@@ -23,9 +23,9 @@ const MAX_TEXT_CHARS: usize = 512;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The 402 to a request without a payment.
-pub(crate) fn unpaid(offers: &Offers, url: &str) -> Response<PaidBody> {
-    let (header, body) = offers.challenge.render(offers.about.announced(url));
+/// The 402 to a request without a payment, with `header` as `PAYMENT-REQUIRED`.
+pub(crate) fn unpaid(offers: &Offers, url: &str, header: Option<HeaderValue>) -> Response<PaidBody> {
+    let body = offers.challenge.body(offers.about.announced(url));
     let mut response = json(StatusCode::PAYMENT_REQUIRED, body);
     if let Some(header) = header {
         response.headers_mut().insert(PAYMENT_REQUIRED, header);

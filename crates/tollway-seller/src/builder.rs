@@ -10,6 +10,7 @@ use tollway_evm::AssetTable;
 use tollway_ledger::Ledger;
 
 use crate::cors::Cors;
+use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
 use crate::paywall::{Limits, RequestUri};
 use crate::phase::Confirmation;
@@ -40,6 +41,8 @@ pub struct PaywallBuilder {
     pub(crate) stored: StoredResponses,
     pub(crate) identifier: Option<IdentifierRule>,
     pub(crate) confirmation: Option<Confirmation>,
+    /// On every route.
+    pub(crate) extensions: Extensions,
 }
 
 /// A network accepted, as written.
@@ -78,6 +81,7 @@ impl PaywallBuilder {
             stored: StoredResponses::default(),
             identifier: None,
             confirmation: None,
+            extensions: Extensions::new(),
         }
     }
 

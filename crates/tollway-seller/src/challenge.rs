@@ -32,9 +32,13 @@ impl Challenge {
         self.header.head.len() + self.header.tails[0].1.len()
     }
 
-    /// The header and the body for the resource at `url`, which must be safe inside a JSON string.
-    pub(crate) fn render(&self, url: &str) -> (Option<HeaderValue>, Bytes) {
-        let header = HeaderValue::from_maybe_shared(Bytes::from(self.header.render(url))).ok();
+    /// The header for the resource at `url`, which must be safe inside a JSON string.
+    pub(crate) fn header(&self, url: &str) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(Bytes::from(self.header.render(url))).ok()
+    }
+
+    /// The body, as [`Self::header`].
+    pub(crate) fn body(&self, url: &str) -> Bytes {
         let gaps = self.body.len().saturating_sub(1);
         let length = self.body.iter().map(String::len).sum::<usize>() + gaps * url.len();
         let mut body = String::with_capacity(length);
@@ -44,7 +48,7 @@ impl Challenge {
             }
             body.push_str(part);
         }
-        (header, Bytes::from(body))
+        Bytes::from(body)
     }
 }
 
@@ -134,7 +138,7 @@ mod tests {
         for length in 0..7 {
             let url = format!("https://api.example.com/{}", "x".repeat(length));
             required.resource.as_mut().unwrap().url.clone_from(&url);
-            let (header, body) = challenge.render(&url);
+            let (header, body) = (challenge.header(&url), challenge.body(&url));
             let v2 = wire::encode_payment_required(&required, X402Version::V2);
             let v1 = wire::encode_payment_required(&required, X402Version::V1);
             assert_eq!(header.unwrap(), wire::encode_header(&v2));

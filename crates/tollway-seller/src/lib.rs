@@ -21,6 +21,7 @@ mod challenge;
 mod cors;
 mod credit;
 mod denial;
+mod extension;
 mod http_facilitator;
 mod identifier;
 mod keeper;

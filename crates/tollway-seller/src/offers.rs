@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tollway_core::model::{PaymentFlow, PaymentRequired, PaymentRequirements, ResourceInfo};
 use tollway_core::{
     Amount, Currency, ErrorCode, JsonObject, Network, OfferError, Price, SchemeName, SellerScheme, Terms,
-    X402Version,
+    UnixTime, X402Version, wire,
 };
 
 use crate::challenge::Challenge;
+use crate::extension::{self, Asked, Challenges};
 use crate::identifier;
 use crate::route::Route;
 
@@ -22,6 +24,8 @@ pub struct Offers {
     pub(crate) route: Route,
     pub(crate) about: About,
     pub(crate) challenge: Challenge,
+    /// With what extensions declare, where they do.
+    challenges: Arc<Challenges>,
 }
 
 /// One way to pay, with the scheme that checks it.
@@ -118,7 +122,7 @@ impl Offers {
         let v2 = payment_required(&list, &about, X402Version::V2, "", error.clone());
         let v1 = payment_required(&list, &about, X402Version::V1, "", error);
         let challenge = Challenge::new(&v2, &v1);
-        Self { list, route, about, challenge }
+        Self { list, route, about, challenge, challenges: Arc::default() }
     }
 
     /// The terms offered, the seller's favourite first. Amounts are atomic units of their asset.
@@ -176,6 +180,37 @@ impl Offers {
     ) -> PaymentRequired {
         let error = code.map_or(PAYMENT_REQUIRED_TEXT, ErrorCode::as_str).to_owned();
         payment_required(&self.list, &self.about, version, url, Some(error))
+    }
+
+    /// `PAYMENT-REQUIRED` for the request to `url`, unless an extension has to be asked first.
+    pub(crate) fn header_at_once(&self, url: &str, now: UnixTime) -> Option<Option<HeaderValue>> {
+        let url = self.about.announced(url);
+        if self.route.extensions.is_empty() {
+            return Some(self.challenge.header(url));
+        }
+        self.challenges.get(url, now).map(Some)
+    }
+
+    /// `PAYMENT-REQUIRED` for the request to `url`, with what extensions declare.
+    pub(crate) async fn header(&self, url: &str, now: UnixTime) -> Option<HeaderValue> {
+        if let Some(header) = self.header_at_once(url, now) {
+            return header;
+        }
+        let announced = self.about.announced(url);
+        let offers: Vec<PaymentRequirements> = self.requirements().cloned().collect();
+        let asked = Asked { offers: &offers, url: announced, now };
+        let (declarations, good_until) = extension::declare(&self.route.extensions, asked).await;
+        if declarations.is_empty() {
+            return self.challenge.header(announced);
+        }
+        let mut required = self.payment_required(X402Version::V2, url, None);
+        required.extensions.extend(declarations);
+        let required = wire::encode_payment_required(&required, X402Version::V2);
+        let header = HeaderValue::from_str(&wire::encode_header(&required)).ok()?;
+        if let Some(good_until) = good_until {
+            self.challenges.keep(announced, header.clone(), good_until);
+        }
+        Some(header)
     }
 
     /// How the resource of the request to `url` is described.

@@ -16,6 +16,7 @@ use crate::builder::PaywallBuilder;
 use crate::cors::Cors;
 use crate::credit::Seal;
 use crate::denial::Denial;
+use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
 use crate::keeper::Keeper;
 use crate::offers::{Offers, PriceError, Rail, Tag};
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) debts: Debts,
     pub(crate) seal: Seal,
     pub(crate) confirmation: Option<Confirmation>,
+    pub(crate) extensions: Extensions,
     /// Started once all of this stands.
     pub(crate) keeper: OnceLock<Keeper>,
 }

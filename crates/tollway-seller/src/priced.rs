@@ -56,7 +56,8 @@ impl Priced {
 
     fn new(core: &Arc<Core>, source: Source) -> Self {
         let core = Arc::clone(core);
-        let route = Route { identifier: core.identifier, ..Route::default() };
+        let (identifier, extensions) = (core.identifier, core.extensions.clone());
+        let route = Route { identifier, extensions, ..Route::default() };
         Self { core, source, route, about: About::default(), gate: Arc::default() }
     }
 

@@ -4,6 +4,7 @@ use tollway_core::model::{PaymentFlow, PaymentRequirements};
 use tollway_core::{Amount, Money, SellerScheme};
 use tollway_ledger::OwedLimits;
 
+use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
 
 /// The terms of one route.
@@ -13,6 +14,7 @@ pub(crate) struct Route {
     pub(crate) background: Option<BackgroundLimits>,
     pub(crate) identifier: Option<IdentifierRule>,
     pub(crate) confirmations: Option<u32>,
+    pub(crate) extensions: Extensions,
 }
 
 /// How much may have been served and not yet settled, for each asset that stands for dollars.

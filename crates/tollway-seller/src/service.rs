@@ -21,7 +21,7 @@ use crate::body::{self, BodyError, PaidBody};
 use crate::denial::Denial;
 use crate::offers::Offers;
 use crate::paywall::Core;
-use crate::phase::{Charge, Presentation, Ticket, admit, read, redeem};
+use crate::phase::{Charge, Presentation, Ticket, Word, admit, read, redeem};
 use crate::priced::{BoxError, Pricing};
 use crate::stored::{self, AnswerBody};
 use crate::{answer, cache, credit, overrides, telemetry};
@@ -123,7 +123,12 @@ impl Gate {
                 let rule = format!("must be at most {MAX_URL_BYTES} bytes long");
                 answer::fault(StatusCode::URI_TOO_LONG, "url_too_long", "url", &rule)
             }
-            Pricing::Fixed(offers) if !pays(&parts.headers) => answer::unpaid(offers, &url),
+            Pricing::Fixed(offers) if !pays(&parts.headers) => {
+                match offers.header_at_once(&url, self.core.clock.now()) {
+                    Some(header) => answer::unpaid(offers, &url, header),
+                    None => return ControlFlow::Continue(url),
+                }
+            }
             _ => return ControlFlow::Continue(url),
         };
         ControlFlow::Break(self.finish(response, parts.headers.get(ORIGIN)))
@@ -176,7 +181,8 @@ impl Gate {
             }
         };
         if !pays(&parts.headers) {
-            return Entry::Denied(answer::unpaid(&offers, &url));
+            let header = offers.header(&url, self.core.clock.now()).await;
+            return Entry::Denied(answer::unpaid(&offers, &url, header));
         }
         match self.admit(parts, body, &offers, &url).await {
             Ok((ticket, body)) => {
@@ -238,7 +244,9 @@ impl Gate {
         let header = parts.headers.get(PAYMENT_CREDIT);
         let presented = header.map(|credit| stored::presented(credit, &parts.headers));
         let presentation = Presentation { fingerprint, presented };
-        let ticket = redeem::admit(core, redemption, offer, presentation).await.map_err(deny)?;
+        let ticket = redeem::admit(core, redemption, offer, Word::new(offers, url), presentation)
+            .await
+            .map_err(deny)?;
         Ok((ticket, body::full(bytes)))
     }
 
@@ -344,7 +352,8 @@ async fn pay(
             return Ok("owed");
         }
     }
-    let receipt = ticket.charge(charge).await?;
+    let mut receipt = ticket.charge(charge).await?;
+    ticket.attest(&mut receipt).await;
     answer::receipt(head.headers_mut(), &receipt);
     ticket.deliver(record(head)).await?;
     Ok("served")

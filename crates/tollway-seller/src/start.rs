@@ -93,6 +93,7 @@ impl PaywallBuilder {
             debts: Debts::default(),
             seal,
             confirmation: self.confirmation,
+            extensions: self.extensions,
             keeper: OnceLock::new(),
         });
         core.keeper.get_or_init(|| Keeper::start(&core));

@@ -8,7 +8,7 @@ use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SellerScheme, UnixT
 use tollway_ledger::{OwedLimits, StoredResponse};
 use tracing::Instrument;
 
-use super::ticket::{Admitted, Ticket};
+use super::ticket::{Admitted, Ticket, Word};
 use super::{echo, select, verify};
 use crate::denial::Denial;
 use crate::offers::{Offer, Offers};
@@ -31,6 +31,7 @@ pub struct CheckedPayment {
     identifier: Option<String>,
     /// Why it is refused unless it was under way before it expired.
     late: Option<Refusal>,
+    word: Word,
 }
 
 /// For which request a payment is presented, and how.
@@ -63,7 +64,8 @@ pub(crate) fn check(
     }
     let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
     let (scheme, flow) = (Arc::clone(&offer.scheme), offers.route.flow);
-    Ok(CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, late })
+    let word = Word::new(offers, resource_url);
+    Ok(CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, late, word })
 }
 
 /// From a checked payment to the right to be served: the reservation, then the facilitator.
@@ -88,13 +90,23 @@ async fn reserve_and_ask(
         return Err(denial(refusal.clone()));
     }
     let (hold, is_again) = reserve(core, &payment, presentation).await?;
-    let CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, .. } = payment;
+    let CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, word, .. } = payment;
     let has_identifier = identifier.is_some();
     let presented = presentation.presented.filter(|_| core.stored.is_for(has_identifier));
     let fingerprint = presentation.fingerprint;
-    let credit = None;
-    let admitted =
-        Admitted { scheme, request, checked, hold, owed_limits, presented, fingerprint, credit, span };
+    let admitted = Admitted {
+        scheme,
+        request,
+        checked,
+        hold,
+        owed_limits,
+        presented,
+        fingerprint,
+        served: fingerprint,
+        credit: None,
+        word,
+        span,
+    };
     let mut ticket = Ticket::new(Arc::clone(core), admitted);
     let was_served = ticket.was_served();
     let asked = ask(core, &mut ticket, is_again, flow).await;

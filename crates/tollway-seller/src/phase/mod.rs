@@ -13,4 +13,5 @@ mod verify;
 pub use admit::CheckedPayment;
 pub(crate) use admit::Presentation;
 pub(crate) use settle::{Confirmation, Question};
+pub(crate) use ticket::Word;
 pub use ticket::{Charge, Receipt, Ticket};

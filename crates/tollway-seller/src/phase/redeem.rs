@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::admit::Presentation;
 use super::select::same_account;
-use super::ticket::{Admitted, Ticket};
+use super::ticket::{Admitted, Ticket, Word};
 use crate::credit::{Redemption, malformed, refused};
 use crate::denial::Denial;
 use crate::offers::{Offer, Offers};
@@ -38,6 +38,7 @@ pub(crate) async fn admit(
     core: &Arc<Core>,
     redemption: Redemption,
     offer: &Offer,
+    word: Word,
     presentation: Presentation,
 ) -> Result<Ticket, Denial> {
     redemption.check_payer(presentation.fingerprint)?;
@@ -71,7 +72,9 @@ pub(crate) async fn admit(
         owed_limits: None,
         presented,
         fingerprint: credit.request,
+        served: presentation.fingerprint,
         credit: Some(credit),
+        word,
         span,
     };
     Ok(Ticket::settled(Arc::clone(core), admitted, settled))

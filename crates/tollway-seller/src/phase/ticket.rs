@@ -11,6 +11,8 @@ use super::settle::{Question, Settlement};
 use crate::background::{self, LEAST_VALIDITY_SECONDS};
 use crate::credit::LIFETIME_SECONDS;
 use crate::denial::Denial;
+use crate::extension::{self, Extensions, Paid};
+use crate::offers::Offers;
 use crate::paywall::Core;
 use crate::reservation::{Hold, MARGIN_SECONDS};
 use crate::telemetry::{self, Timer};
@@ -41,9 +43,25 @@ pub(crate) struct Admitted {
     pub(crate) presented: Option<[u8; 32]>,
     /// The request that the reservation is bound to.
     pub(crate) fingerprint: Fingerprint,
+    /// The request that is served: with a credit it may be another one.
+    pub(crate) served: Fingerprint,
     /// The credit that is redeemed, if one is.
     pub(crate) credit: Option<Credit>,
+    pub(crate) word: Word,
     pub(crate) span: tracing::Span,
+}
+
+/// Who adds to the settlement response, and what the resource is called there.
+#[derive(Clone, Debug)]
+pub(crate) struct Word {
+    pub(crate) extensions: Extensions,
+    pub(crate) url: String,
+}
+
+impl Word {
+    pub(crate) fn new(offers: &Offers, url: &str) -> Self {
+        Self { extensions: offers.route.extensions.clone(), url: offers.about.announced(url).to_owned() }
+    }
 }
 
 /// How much of the offer to charge.
@@ -150,7 +168,8 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub async fn settle(mut self, charge: Charge) -> Result<Receipt, Denial> {
-        let receipt = self.charge(charge).await?;
+        let mut receipt = self.charge(charge).await?;
+        self.attest(&mut receipt).await;
         self.deliver(None).await?;
         Ok(receipt)
     }
@@ -198,6 +217,23 @@ impl Ticket {
             }
         }
         Ok(Receipt { settlement: self.settled.clone(), version: self.version() })
+    }
+
+    /// Adds what extensions say of a payment that was served.
+    pub(crate) async fn attest(&self, receipt: &mut Receipt) {
+        let Admitted { request, checked, served, credit, word, .. } = &self.admitted;
+        let Some(settlement) = &mut receipt.settlement else { return };
+        let paid = Paid {
+            request,
+            settlement,
+            payer: &checked.payer,
+            url: &word.url,
+            amount: credit.as_ref().map_or(request.requirements.amount, |credit| credit.amount),
+            fingerprint: *served,
+            now: self.core.clock.now(),
+        };
+        let words = extension::attest(&word.extensions, paid).await;
+        settlement.extensions.extend(words);
     }
 
     /// Writes down that the answer leaves, with the answer if it is kept. Only then may it.
