@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, Bytes, U256, address, keccak256};
 use serde_json::{Value, json};
 
-use crate::{accounts::ACCOUNTS, config::Config, hostile, state::State};
+use crate::{accounts::ACCOUNTS, auth_capture, config::Config, hostile, state::State};
 
 /// The devnet's USDC.
 pub const USDC: Address = address!("0x05Dc000000000000000000000000000000000001");
@@ -58,6 +58,7 @@ pub fn accounts(config: &Config) -> Vec<GenesisAccount> {
         contract(EURC, EURC_CODE, token_storage(config)),
         contract(MULTICALL3, MULTICALL3_CODE, BTreeMap::new()),
     ];
+    accounts.extend(auth_capture::CONTRACTS.map(|(address, code)| contract(address, code, BTreeMap::new())));
     accounts.extend(hostile::TOKENS.map(|token| contract(token.address, token.code, token_storage(config))));
     accounts.extend(ACCOUNTS.iter().map(|account| GenesisAccount {
         address: account.address,

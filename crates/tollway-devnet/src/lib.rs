@@ -44,6 +44,7 @@
 //! * Many blocks may share one second: time never runs ahead of the wall clock.
 
 mod accounts;
+pub mod auth_capture;
 mod chain;
 mod config;
 mod error;

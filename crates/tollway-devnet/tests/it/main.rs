@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 #![expect(clippy::print_stderr, reason = "whoever runs the tests should know what was skipped")]
 
+mod auth_capture;
+mod auth_capture_model;
 mod blocks;
 mod calls;
 mod control;
