@@ -14,11 +14,21 @@ use crate::{accounts::ACCOUNTS, auth_capture, config::Config, hostile, state::St
 pub const USDC: Address = address!("0x05Dc000000000000000000000000000000000001");
 /// The devnet's EURC.
 pub const EURC: Address = address!("0x0Ec0000000000000000000000000000000000002");
+/// A dollar that knows permits (EIP-2612) and no authorizations (EIP-3009). Its EIP-712 domain is "Permit USD", "1".
+pub const PERMIT_USD: Address = address!("0x0Ee4000000000000000000000000000000000003");
+/// A dollar that knows no signature of any kind.
+pub const PLAIN_USD: Address = address!("0x0Ba5000000000000000000000000000000000004");
 /// Multicall3, where every chain has it.
 pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
+/// Permit2, where every chain has it; the part that takes signatures for single transfers.
+pub const PERMIT2: Address = address!("0x000000000022D473030F116dDEE9F6B43aC78BA3");
+/// Who spends by Permit2 for scheme `exact`, where every chain has it.
+pub const EXACT_PROXY: Address = address!("0x402085c248EeA27D92E8b30b2C58ed07f9E20001");
+/// Who spends by Permit2 for scheme `upto`, where every chain has it.
+pub const UPTO_PROXY: Address = address!("0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002");
 
 /// The tokens that the genesis and the faucet hand out.
-pub const TOKENS: [Address; 2] = [USDC, EURC];
+pub const TOKENS: [Address; 4] = [USDC, EURC, PERMIT_USD, PLAIN_USD];
 
 /// The tokens' storage slot of `owner` (low 160 bits) and `paused` (the byte above).
 pub const TOKEN_OWNER_SLOT: u64 = 0;
@@ -29,7 +39,12 @@ pub const TOKEN_SUPPLY_SLOT: u64 = 6;
 
 const USDC_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/DevUsdc.bin");
 const EURC_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/DevEurc.bin");
+const PERMIT_USD_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/DevPermitUsd.bin");
+const PLAIN_USD_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/DevPlainUsd.bin");
 const MULTICALL3_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/Multicall3.bin");
+const PERMIT2_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/Permit2.bin");
+const EXACT_PROXY_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/ExactPermit2Proxy.bin");
+const UPTO_PROXY_CODE: &[u8] = include_bytes!("../../../contracts/artifacts/UptoPermit2Proxy.bin");
 
 /// One account as it stands before the first block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +71,12 @@ pub fn accounts(config: &Config) -> Vec<GenesisAccount> {
     let mut accounts = vec![
         contract(USDC, USDC_CODE, token_storage(config)),
         contract(EURC, EURC_CODE, token_storage(config)),
+        contract(PERMIT_USD, PERMIT_USD_CODE, token_storage(config)),
+        contract(PLAIN_USD, PLAIN_USD_CODE, token_storage(config)),
         contract(MULTICALL3, MULTICALL3_CODE, BTreeMap::new()),
+        contract(PERMIT2, PERMIT2_CODE, BTreeMap::new()),
+        contract(EXACT_PROXY, EXACT_PROXY_CODE, BTreeMap::new()),
+        contract(UPTO_PROXY, UPTO_PROXY_CODE, BTreeMap::new()),
     ];
     accounts.extend(auth_capture::CONTRACTS.map(|(address, code)| contract(address, code, BTreeMap::new())));
     accounts.extend(hostile::TOKENS.map(|token| contract(token.address, token.code, token_storage(config))));

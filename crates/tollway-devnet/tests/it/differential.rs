@@ -3,32 +3,18 @@
 //! Runs when `TOLLWAY_ANVIL` is the path of an anvil. Where the two are known to differ, the script says so
 //! by comparing less: values, then shapes (keys and kinds of values), then only success or failure.
 
-use std::{
-    collections::BTreeSet,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall;
 use serde_json::{Value, json};
-use tollway_devnet::{
-    Config,
-    genesis::{self, USDC},
+use tollway_devnet::genesis::{self, USDC};
+
+use crate::{
+    anvil::anvil,
+    fixture::{PAYEE, PAYER, Rpc, SENDER, Token, authorization, devnet, raw, signed, transfer},
 };
-
-use crate::fixture::{PAYEE, PAYER, Rpc, SENDER, Token, authorization, devnet, raw, signed, transfer};
-
-struct Anvil(Child);
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Both nodes, at the same genesis.
 struct Pair {
@@ -82,9 +68,7 @@ async fn the_same_script_gets_the_same_answers() {
     let Some((_anvil, theirs)) = anvil().await else { return };
     let (_devnet, ours) = devnet().await;
     let nodes = Pair { ours, theirs };
-    for (method, params) in genesis::anvil_calls(&Config::default()) {
-        nodes.do_both(method, params).await;
-    }
+    nodes.ours.rebuild_genesis().await;
     reads(&nodes).await;
     calls(&nodes).await;
     let hash = payments(&nodes).await;
@@ -231,25 +215,6 @@ async fn controls(nodes: &Pair) {
     assert_eq!(nodes.theirs.ok("evm_revert", json!([theirs])).await, json!(true));
     nodes.same("eth_blockNumber", json!([])).await;
     nodes.same("eth_getBalance", json!([PAYEE, "latest"])).await;
-}
-
-async fn anvil() -> Option<(Anvil, Rpc)> {
-    let Ok(program) = std::env::var("TOLLWAY_ANVIL") else {
-        eprintln!("skipped: TOLLWAY_ANVIL is not set");
-        return None;
-    };
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new(program);
-    command.args(["--silent", "--port", &port.to_string()]).stdout(Stdio::null());
-    let anvil = Anvil(command.spawn().unwrap());
-    let rpc = Rpc::new(format!("http://127.0.0.1:{port}"));
-    for _ in 0..200 {
-        if rpc.http.get(&rpc.url).send().await.is_ok() {
-            return Some((anvil, rpc));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("anvil does not answer");
 }
 
 fn remove(value: &mut Value, ignored: &[&str]) {

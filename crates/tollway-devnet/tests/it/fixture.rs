@@ -1,13 +1,19 @@
 //! A node to talk to in raw JSON, accounts that sign, and the token's interface.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, crypto::secp256k1::sign_message};
 use alloy_eips::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
 use alloy_sol_types::{Eip712Domain, SolCall, SolStruct, eip712_domain, sol};
 use serde_json::{Value, json};
-use tollway_devnet::{ACCOUNTS, Config, DevAccount, Handle, genesis::USDC};
+use tollway_devnet::{
+    ACCOUNTS, Config, DevAccount, Handle,
+    genesis::{self, USDC},
+};
 
 sol! {
     interface Token {
@@ -18,6 +24,7 @@ sol! {
         function authorizationState(address authorizer, bytes32 nonce) returns (bool);
         function DOMAIN_SEPARATOR() returns (bytes32);
         function transfer(address to, uint256 value) returns (bool);
+        function approve(address spender, uint256 value) returns (bool);
         function mint(address to, uint256 amount) returns (bool);
         function blacklist(address account);
         function pause();
@@ -121,6 +128,50 @@ impl Rpc {
         let nonce = self.nonce(SENDER.address).await;
         let tx = TxEip1559 { gas_limit: 300_000, input: data.abi_encode().into(), ..transfer(nonce, to, 0) };
         self.ok("eth_sendRawTransaction", json!([raw(&SENDER, tx)])).await
+    }
+
+    /// Sends a call from any account and returns the receipt.
+    pub(crate) async fn send_from(&self, from: &DevAccount, to: Address, data: impl SolCall) -> Value {
+        let nonce = self.nonce(from.address).await;
+        let tx =
+            TxEip1559 { gas_limit: 2_000_000, input: data.abi_encode().into(), ..transfer(nonce, to, 0) };
+        let hash = self.ok("eth_sendRawTransaction", json!([raw(from, tx)])).await;
+        self.receipt(&hash).await
+    }
+
+    /// The receipt of a transaction that was just sent. An anvil makes its block only after it has answered.
+    pub(crate) async fn receipt(&self, hash: &Value) -> Value {
+        for _ in 0..500 {
+            let receipt = self.ok("eth_getTransactionReceipt", json!([hash])).await;
+            if !receipt.is_null() {
+                return receipt;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{hash} is in no block");
+    }
+
+    /// What a call to any contract answers.
+    pub(crate) async fn ask<C: SolCall>(&self, to: Address, call: C) -> C::Return {
+        let data = Bytes::from(call.abi_encode());
+        let output = self.ok("eth_call", json!([{ "to": to, "data": data }, "latest"])).await;
+        C::abi_decode_returns(&hex::decode(output.as_str().unwrap()).unwrap()).unwrap()
+    }
+
+    /// The data with which a call from an account reverts.
+    pub(crate) async fn revert(&self, from: Address, to: Address, call: impl SolCall) -> Bytes {
+        let data = Bytes::from(call.abi_encode());
+        let params = json!([{ "from": from, "to": to, "data": data }, "latest"]);
+        let error = self.call("eth_call", params).await.unwrap_err();
+        assert_eq!(error["code"], 3, "{error}");
+        serde_json::from_value(error["data"].clone()).unwrap()
+    }
+
+    /// Brings the node to the devnet's genesis by the calls that are meant for that.
+    pub(crate) async fn rebuild_genesis(&self) {
+        for (method, params) in genesis::anvil_calls(&Config::default()) {
+            self.ok(method, params).await;
+        }
     }
 
     /// Whether the token took a call from the sender.

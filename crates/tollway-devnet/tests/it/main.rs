@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 #![expect(clippy::print_stderr, reason = "whoever runs the tests should know what was skipped")]
 
+mod anvil;
 mod auth_capture;
 mod auth_capture_model;
 mod blocks;
@@ -15,7 +16,9 @@ mod fixture;
 mod hostile;
 mod in_process;
 mod multicall;
+mod permit2;
 mod pool;
 mod provider;
+mod proxies;
 mod socket;
 mod token;
