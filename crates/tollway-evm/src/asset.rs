@@ -39,7 +39,8 @@ pub struct Asset {
     pub symbol: String,
     /// Its contract.
     pub address: Address,
-    /// EIP-712 domain name.
+    /// EIP-712 domain name. Empty for a token that has no domain, where nothing but Permit2 moves it: then no signature
+    /// can approve it either (EIP-2612).
     pub name: String,
     /// EIP-712 domain version.
     pub version: String,
@@ -97,7 +98,13 @@ impl AssetTable {
             is_usd: row.1 != "EURC",
             transfer_method: TransferMethod::Eip3009,
         };
-        Self { assets: KNOWN.iter().map(asset).collect() }
+        let by_permit2 = |(row, decimals): &(Row, u8)| Asset {
+            decimals: *decimals,
+            transfer_method: TransferMethod::Permit2,
+            ..asset(row)
+        };
+        let all = KNOWN.iter().map(asset).chain(KNOWN_BY_PERMIT2.iter().map(by_permit2));
+        Self { assets: all.collect() }
     }
 
     /// Adds an asset, replacing one with the same network and address. It comes last: an earlier dollar stays
@@ -173,7 +180,8 @@ impl AssetTable {
     }
 }
 
-/// Chain id, symbol, contract, EIP-712 name, EIP-712 version. All have six decimals and move by EIP-3009.
+/// Chain id, symbol, contract, EIP-712 name, EIP-712 version. Unless something else is said, all have six decimals and move
+/// by EIP-3009.
 type Row = (u64, &'static str, Address, &'static str, &'static str);
 
 const KNOWN: &[Row] = &[
@@ -222,6 +230,16 @@ const KNOWN: &[Row] = &[
     (2201, "USDT0", address!("78Cf24370174180738C5B8E352B6D14c83a6c9A9"), "USDT0", "1"),
     (42220, "USDT", address!("48065fbBE25f71C9282ddf5e1cD6D6A887483D5e"), "Tether USD", "1"),
     (42220, "USAT", address!("D2ab3C9A02DBBAB236BfEC45D1d755DF4267F771"), "Tether America USD", "1"),
+];
+
+/// Tokens without EIP-3009, and their decimals, as the published packages list them. All with a domain have EIP-2612.
+const KNOWN_BY_PERMIT2: &[(Row, u8)] = &[
+    ((4326, "MegaUSD", address!("FAfDdbb3FC7688494971a79cc65DCa3EF82079E7"), "MegaUSD", "1"), 18),
+    ((31612, "mUSD", address!("dD468A1DDc392dcdbEf6db6e34E89AA338F9F186"), "Mezo USD", "1"), 18),
+    ((31611, "mUSD", address!("118917a40FAF1CD7a13dB0Ef56C86De7973Ac503"), "Mezo USD", "1"), 18),
+    ((723487, "SBC", address!("33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb"), "Stable Coin", "1"), 6),
+    ((72344, "SBC", address!("33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb"), "Stable Coin", "1"), 6),
+    ((38833, "USDC", address!("A5b8BF902b2844dA17d4506cc827F7F1681735E7"), "", ""), 6),
 ];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! EIP-712: the domain of a token, and the digest of an EIP-3009 authorization.
+//! EIP-712: the domain of a token or another contract, and the digest of what is signed under it.
 
 use alloy_primitives::{Address, B256, U256, b256, keccak256};
 use alloy_sol_types::{SolStruct, sol};
@@ -23,7 +23,11 @@ sol! {
 /// fields that every token of EIP-3009 has.
 const DOMAIN_TYPE_HASH: B256 = b256!("8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa9a75d522b39400f");
 
-/// The EIP-712 domain of a token: a signature under one is worth nothing under another.
+/// keccak256 of `EIP712Domain(string name,uint256 chainId,address verifyingContract)`: the fields of a contract that
+/// has no version, such as Permit2.
+const UNVERSIONED_TYPE_HASH: B256 = b256!("8cad95687ba82c2ce50e74f7b754645e5117c3a5bec8151c0726d5857980a866");
+
+/// The EIP-712 domain of a contract: a signature under one is worth nothing under another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
     separator: B256,
@@ -48,6 +52,22 @@ impl Domain {
             U256::from(chain_id).into(),
             contract.into_word(),
         ];
+        Some(Self { separator: keccak256(words.map(|word| word.0).as_flattened()) })
+    }
+
+    /// The domain of `name` without a version at `contract`; `None` unless `network` is an EVM network.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_evm::{eip712::Domain, permit2::PERMIT2};
+    /// let domain = Domain::unversioned(&Network::evm(1), PERMIT2, "Permit2").unwrap();
+    /// let on_chain = "0x866a5aba21966af95d6c7ab78eb2b2fc913915c28be3b9aa07cc04ff903e3f28";
+    /// assert_eq!(domain.separator().to_string(), on_chain);
+    /// ```
+    pub fn unversioned(network: &Network, contract: Address, name: &str) -> Option<Self> {
+        let chain_id = network.evm_chain_id()?;
+        let words =
+            [UNVERSIONED_TYPE_HASH, keccak256(name), U256::from(chain_id).into(), contract.into_word()];
         Some(Self { separator: keccak256(words.map(|word| word.0).as_flattened()) })
     }
 

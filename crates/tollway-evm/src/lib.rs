@@ -1,6 +1,7 @@
 //! x402 on EVM chains: who signs, what is checked, how money moves and how that is proved.
 //!
 //! - [`exact`]: scheme `exact` by EIP-3009, one file a step.
+//! - [`permit2`]: scheme `exact` for tokens without EIP-3009, and scheme `upto`.
 //! - [`AssetTable`]: which token a price means, and the domain it signs under.
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
 //! - [`credit`]: the signature that redeems a seller's credit.
@@ -20,6 +21,8 @@ pub mod eip712;
 pub mod exact;
 #[cfg(feature = "rpc")]
 mod multicall;
+pub mod permit2;
+mod pricing;
 mod recent;
 pub mod signature;
 mod signer;

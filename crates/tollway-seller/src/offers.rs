@@ -256,7 +256,10 @@ fn offers_of_tag(rails: &[Rail], tag: &Tag) -> Result<Vec<Offer>, PriceError> {
             Ok(requirements) if requirements.amount == Amount::ZERO => return Err(PriceError::Zero),
             Ok(requirements) => {
                 let scheme = Arc::clone(&rail.scheme);
-                offers.push(Offer { requirements, scheme, takes_v1: rail.takes_v1 });
+                // v1 clients sign an authorization of EIP-3009, whatever the offer says.
+                let by_token =
+                    matches!(requirements.extra_str("assetTransferMethod"), None | Some("eip3009"));
+                offers.push(Offer { requirements, scheme, takes_v1: rail.takes_v1 && by_token });
             }
             Err(error) => {
                 let is_missing = matches!(error, OfferError::UnknownAsset { .. });

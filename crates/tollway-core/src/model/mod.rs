@@ -62,6 +62,9 @@ impl SchemeName {
     /// A fixed amount, transferred once.
     pub const EXACT: Self = Self(std::borrow::Cow::Borrowed("exact"));
 
+    /// At most a fixed amount, transferred once.
+    pub const UPTO: Self = Self(std::borrow::Cow::Borrowed("upto"));
+
     /// A scheme by its name on the wire.
     ///
     /// ```

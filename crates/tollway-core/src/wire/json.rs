@@ -215,6 +215,7 @@ impl Fields {
     pub(crate) fn scheme(&mut self, name: &str) -> Result<SchemeName, WireError> {
         match self.string(name)? {
             text if text == SchemeName::EXACT.as_str() => Ok(SchemeName::EXACT),
+            text if text == SchemeName::UPTO.as_str() => Ok(SchemeName::UPTO),
             text if !text.is_empty() && text.len() <= 64 => Ok(SchemeName::new(text)),
             _ => {
                 let error = self.error(name, "must be a scheme name of 1 to 64 bytes");

@@ -1,4 +1,5 @@
-//! Scheme `exact` by EIP-3009: the payer signs `transferWithAuthorization`, the facilitator sends it.
+//! Scheme `exact` by EIP-3009: the payer signs `transferWithAuthorization`, the facilitator sends it. Offers of tokens
+//! without it are paid by [`crate::permit2`]; which one it is, the offer says.
 //!
 //! | step | file | who |
 //! |---|---|---|
@@ -148,7 +149,7 @@ fn nonce_field(fields: &mut Fields) -> Result<B256, Refusal> {
         .ok_or_else(|| fields.error("nonce", "must be 0x and 64 hex digits").into())
 }
 
-const ADDRESS_RULE: &str = "must be an EVM address: 0x and 40 hex digits";
+pub(crate) const ADDRESS_RULE: &str = "must be an EVM address: 0x and 40 hex digits";
 
 /// An address in any case: the checksum of EIP-55 is for people.
 pub(crate) fn parse_address(text: &str) -> Option<Address> {

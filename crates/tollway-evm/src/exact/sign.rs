@@ -11,6 +11,7 @@ use tollway_core::{
 
 use super::verify::domain;
 use super::{ADDRESS_RULE, Authorization, parse_address};
+use crate::permit2::{METHOD, METHOD_FIELD, Proxy, sign_permit};
 use crate::{AssetTable, Signer};
 
 /// How far v1 backdates `validAfter`: its token checks ran on clocks that lagged.
@@ -54,14 +55,18 @@ impl ExactBuyer {
         version: X402Version,
         now: UnixTime,
     ) -> Result<JsonObject, SignError> {
+        if offer.extra_str(METHOD_FIELD) == Some(METHOD) {
+            return sign_permit(self.signer.as_ref(), version, offer, Proxy::Exact, now).await;
+        }
         let (_, domain) = domain(offer).map_err(SignError::Offer)?;
         let to = parse_address(&offer.pay_to).ok_or_else(|| {
             let code = ErrorCode::INVALID_PAYMENT_REQUIREMENTS;
             SignError::Offer(Refusal::new(code, "payTo", ADDRESS_RULE))
         })?;
-        if !matches!(offer.extra_str("assetTransferMethod"), None | Some("eip3009")) {
+        if !matches!(offer.extra_str(METHOD_FIELD), None | Some("eip3009")) {
             let code = ErrorCode::UNSUPPORTED_ASSET_TRANSFER_METHOD;
-            let refusal = Refusal::new(code, "extra.assetTransferMethod", "must be \"eip3009\"");
+            let rule = "must be \"eip3009\" or \"permit2\"";
+            let refusal = Refusal::new(code, "extra.assetTransferMethod", rule);
             return Err(SignError::Offer(refusal));
         }
         let mut nonce = B256::ZERO;

@@ -43,6 +43,23 @@ async fn a_price_is_offered_on_every_accepted_network_in_order() {
 }
 
 #[tokio::test]
+async fn what_v1_cannot_sign_is_offered_to_v2_alone() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = paywall(&facilitator).await;
+    let extra: JsonObject = [("assetTransferMethod".to_owned(), "permit2".into())].into_iter().collect();
+    let asset = "0x5FbDB2315678afecb367f032d93F642f64180aa3".to_owned();
+    let by_permit2 = Price::Asset { amount: Amount::from(7u64), asset, extra };
+    let priced = paywall.price("$0.01").unwrap().also(by_permit2).unwrap();
+    let offers = priced.offers().unwrap();
+    let amounts = |version| {
+        let required = offers.payment_required(version, "https://api.example.com/data", None);
+        required.accepts.iter().map(|offer| offer.amount.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(amounts(X402Version::V2), ["10000", "7"]);
+    assert_eq!(amounts(X402Version::V1), ["10000"]);
+}
+
+#[tokio::test]
 async fn a_dynamic_price_is_asked_again_for_the_paid_request() {
     let facilitator = Arc::new(ScriptedFacilitator::default());
     let paywall = paywall(&facilitator).await;

@@ -1,0 +1,4 @@
+//! What the crate promises to the world outside of it.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod golden_permit2;
