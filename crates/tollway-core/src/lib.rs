@@ -2,7 +2,7 @@
 //!
 //! - [`model`]: the objects, free of protocol version and transport.
 //! - [`wire`]: both protocol versions to and from that model; the only place that knows how they differ.
-//! - [`Amount`], [`Money`], [`Network`], [`ErrorCode`]: the words they are made of.
+//! - [`Amount`], [`Money`], [`Decimal`], [`Network`], [`ErrorCode`]: the words they are made of.
 //! - [`Credit`]: what a seller owes for a payment that bought nothing.
 //! - [`Facilitator`], [`SellerScheme`], [`BuyerScheme`], [`SettlementWitness`], [`Clock`]: the seams.
 //!
@@ -11,6 +11,7 @@
 mod amount;
 mod clock;
 mod credit;
+mod decimal;
 mod error_code;
 mod facilitator;
 mod fingerprint;
@@ -25,6 +26,7 @@ mod witness;
 pub use amount::{Amount, AmountError};
 pub use clock::{Clock, ManualClock, SystemClock, UnixTime};
 pub use credit::{Credit, MAX_CREDIT_BYTES, PAYMENT_CREDIT};
+pub use decimal::{Decimal, DecimalError};
 pub use error_code::ErrorCode;
 pub use facilitator::{BoxFuture, Facilitator, FacilitatorError};
 pub use fingerprint::{Fingerprint, canonical_url};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ruint::aliases::U256;
 
-use crate::Amount;
+use crate::{Amount, Decimal};
 
 /// A sum of money before it is tied to an asset.
 ///
@@ -95,6 +95,33 @@ impl Money {
             .map(Amount::from_atomic)
             .ok_or_else(|| MoneyError::TooLarge(self.to_string()))
     }
+
+    /// The number of atomic units of a token with `decimals` decimals that are worth `factor` times the sum, where one
+    /// token is worth `rate`. Rounded up to the next atomic unit: who asks it never gets less than the sum.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`] when the numbers do not fit 256 bits.
+    ///
+    /// ```
+    /// use tollway_core::{Decimal, Money};
+    /// let (price, rate): (Money, Decimal) = ("$0.01".parse()?, "1.0832".parse()?);
+    /// // 0.01 / 1.0832 = 0.009231905…
+    /// assert_eq!(price.to_atomic_at(6, Decimal::ONE, rate)?.to_string(), "9232");
+    /// assert_eq!(price.to_atomic_at(6, "1.01".parse()?, Decimal::ONE)?.to_string(), "10100");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_atomic_at(&self, decimals: u8, factor: Decimal, rate: Decimal) -> Result<Amount, MoneyError> {
+        let (up, down) = (decimals.checked_add(rate.scale()), self.scale.checked_add(factor.scale()));
+        let amount = up.zip(down).and_then(|(up, down)| {
+            let power = |exponent: u8| U256::from(10u8).checked_pow(U256::from(exponent));
+            let worth = self.digits.checked_mul(factor.digits())?;
+            let worth = worth.checked_mul(power(up.saturating_sub(down))?)?;
+            let unit = rate.digits().checked_mul(power(down.saturating_sub(up))?)?;
+            let (whole, rest) = worth.div_rem(unit);
+            if rest.is_zero() { Some(whole) } else { whole.checked_add(U256::from(1u8)) }
+        });
+        amount.map(Amount::from_atomic).ok_or_else(|| MoneyError::TooLarge(self.to_string()))
+    }
 }
 
 impl FromStr for Money {
@@ -151,9 +178,11 @@ impl fmt::Display for Money {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{prop_assert_eq, proptest};
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use ruint::aliases::U256;
 
     use super::{Amount, Currency, Money, MoneyError};
+    use crate::Decimal;
 
     fn atomic(text: &str, decimals: u8) -> Result<Amount, MoneyError> {
         text.parse::<Money>()?.to_atomic(decimals)
@@ -195,5 +224,41 @@ mod tests {
             let money: Money = text.parse().unwrap();
             prop_assert_eq!(money.to_string().parse::<Money>().unwrap(), money);
         }
+
+        /// In integers: amount * rate * 10^scales is at least price * factor * 10^scales, and one unit less is not.
+        #[test]
+        fn an_amount_at_a_rate_is_the_least_that_is_worth_the_price(
+            millionths in 1u64..1_000_000_000_000,
+            factor_thousandths in 500u32..2_000,
+            rate_digits in 1u64..1_000_000_000_000,
+            decimals in 0u8..19,
+        ) {
+            let split = |number: u64, scale: u32| format!(
+                "{}.{:0width$}", number / 10u64.pow(scale), number % 10u64.pow(scale), width = scale as usize
+            );
+            let price: Money = format!("${}", split(millionths, 6)).parse().unwrap();
+            let factor: Decimal = split(factor_thousandths.into(), 3).parse().unwrap();
+            let rate: Decimal = split(rate_digits, 9).parse().unwrap();
+            let amount = price.to_atomic_at(decimals, factor, rate).unwrap().atomic();
+            let ten = |exponent: u8| U256::from(10u8).pow(U256::from(exponent));
+            let asked = U256::from(millionths) * U256::from(factor_thousandths) * ten(decimals) * ten(9);
+            let worth = |amount: U256| amount * U256::from(rate_digits) * ten(6 + 3);
+            prop_assert!(worth(amount) >= asked);
+            prop_assert!(amount > U256::ZERO && worth(amount - U256::from(1u8)) < asked);
+        }
+
+        #[test]
+        fn a_rate_of_one_changes_no_exact_price(millionths in 1u64..1_000_000_000_000) {
+            let price: Money = Amount::from(millionths).to_decimal(6).parse().unwrap();
+            prop_assert_eq!(price.to_atomic_at(6, Decimal::ONE, Decimal::ONE), price.to_atomic(6));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_at_a_rate_is_an_error() {
+        let price: Money = "9".repeat(70).parse().unwrap();
+        let rate = "0.000000000000000001".parse().unwrap();
+        assert!(matches!(price.to_atomic_at(18, Decimal::ONE, rate), Err(MoneyError::TooLarge(_))));
+        assert!(matches!(price.to_atomic_at(255, Decimal::ONE, rate), Err(MoneyError::TooLarge(_))));
     }
 }

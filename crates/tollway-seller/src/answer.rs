@@ -25,6 +25,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The 402 to a request without a payment, with `header` as `PAYMENT-REQUIRED`.
 pub(crate) fn unpaid(offers: &Offers, url: &str, header: Option<HeaderValue>) -> Response<PaidBody> {
+    if offers.list.is_empty() {
+        return withdrawn();
+    }
     let body = offers.challenge.body(offers.about.announced(url));
     let mut response = json(StatusCode::PAYMENT_REQUIRED, body);
     if let Some(header) = header {
@@ -120,7 +123,19 @@ pub(crate) fn credit(headers: &mut HeaderMap, text: &str) {
     }
 }
 
+/// The answer while nothing can be paid with: neither free nor at a price that nobody knows.
+fn withdrawn() -> Response<PaidBody> {
+    let rule = "every asset that this resource is paid in is withdrawn for now: ask again later";
+    let mut response = fault(StatusCode::SERVICE_UNAVAILABLE, "no_asset_offered", "", rule);
+    response.headers_mut().insert(RETRY_AFTER, LATER_SECONDS);
+    response
+}
+
 fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&str>) -> Response<PaidBody> {
+    // One that was paid already is told so in any case.
+    if offers.list.is_empty() && transaction.is_none() {
+        return withdrawn();
+    }
     let object = |version| {
         let required = offers.payment_required(version, url, Some(&refusal.code));
         wire::encode_payment_required(&required, version)

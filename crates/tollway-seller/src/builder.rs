@@ -9,6 +9,7 @@ use tollway_core::{Clock, Facilitator, Money, SchemeName, SellerScheme, Settleme
 use tollway_evm::AssetTable;
 use tollway_ledger::Ledger;
 
+use crate::coin::Coin;
 use crate::cors::Cors;
 use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
@@ -25,6 +26,8 @@ pub(crate) const MAX_TIMEOUT_SECONDS: u64 = 300;
 pub struct PaywallBuilder {
     pub(crate) public_base_url: String,
     pub(crate) accepts: Vec<Accept>,
+    /// Coins without a network.
+    pub(crate) homeless: Vec<Coin>,
     pub(crate) schemes: Vec<Arc<dyn SellerScheme>>,
     pub(crate) assets: AssetTable,
     pub(crate) facilitator: Option<Arc<dyn Facilitator>>,
@@ -51,6 +54,7 @@ pub(crate) struct Accept {
     pub(crate) scheme: SchemeName,
     pub(crate) network: String,
     pub(crate) pay_to: String,
+    pub(crate) coins: Vec<Coin>,
 }
 
 impl PaywallBuilder {
@@ -58,6 +62,7 @@ impl PaywallBuilder {
         Self {
             public_base_url,
             accepts: Vec::new(),
+            homeless: Vec::new(),
             schemes: Vec::new(),
             assets: AssetTable::known(),
             facilitator: None,
@@ -121,7 +126,38 @@ impl PaywallBuilder {
         network: impl Into<String>,
         pay_to: impl Into<String>,
     ) -> Self {
-        self.accepts.push(Accept { scheme, network: network.into(), pay_to: pay_to.into() });
+        let (network, pay_to) = (network.into(), pay_to.into());
+        self.accepts.push(Accept { scheme, network, pay_to, coins: Vec::new() });
+        self
+    }
+
+    /// Says what prices in dollars are taken in on the network that was accepted last: each of these assets is offered, the
+    /// favourite first. Without it that is the network's usual dollar alone. An asset may have a factor, and a [`Guard`]
+    /// that watches its price; see [`Coin`].
+    ///
+    /// [`Guard`]: crate::Guard
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::{Coin, FileSource, Guard};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("rates.json");
+    /// std::fs::write(&path, r#"{"EURC": 1.0832}"#)?;
+    /// let euro = Guard::new(FileSource::new(&path, "/EURC")).band("0.95", "1.35");
+    /// let paywall = builder().coins([Coin::new("USDC"), Coin::new("EURC").guard(euro)]).start().await?;
+    /// let asked = asked(paywall.price("$0.01")?).await;
+    /// let amounts: Vec<_> = asked.accepts.iter().map(|offer| offer.amount.to_string()).collect();
+    /// assert_eq!(amounts, ["10000", "9232"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn coins<C: Into<Coin>>(mut self, coins: impl IntoIterator<Item = C>) -> Self {
+        let Self { accepts, homeless, .. } = &mut self;
+        accepts
+            .last_mut()
+            .map_or(homeless, |accept| &mut accept.coins)
+            .extend(coins.into_iter().map(Into::into));
         self
     }
 

@@ -86,7 +86,8 @@ impl Seal {
         Ok(Redemption { credit, sealed: sealed.to_owned(), valid_before, signature })
     }
 
-    fn mac(&self, text: &str) -> Option<Hmac<Sha256>> {
+    /// What proves a text to be this seller's.
+    pub(crate) fn mac(&self, text: &str) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         mac.update(text.as_bytes());
         Some(mac)

@@ -1,5 +1,5 @@
-//! What a paywall does beside serving: staying a member of its ledger, settling what is owed, forgetting what is over. It
-//! ends with the paywall.
+//! What a paywall does beside serving: staying a member of its ledger, settling what is owed, forgetting what is over,
+//! asking for prices. It ends with the paywall.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use crate::background;
 use crate::membership::{HEARTBEAT, bounded};
 use crate::paywall::Core;
+use crate::watch::Watches;
 
 /// How often debts that are due are looked for.
 const OWED_EVERY: Duration = Duration::from_secs(2);
@@ -26,7 +27,9 @@ impl Keeper {
         let settle = each(OWED_EVERY, core, |core| async move { background::take_due(&core).await });
         let beat = each(HEARTBEAT, core, |core| async move { core.reservations.membership.renew().await });
         let sweep = each(SWEEP_EVERY, core, |core| async move { sweep(&core).await });
-        Self(vec![tokio::spawn(beat), tokio::spawn(settle), tokio::spawn(sweep)])
+        let mut tasks = vec![tokio::spawn(beat), tokio::spawn(settle), tokio::spawn(sweep)];
+        tasks.extend(Watches::tasks(core).into_iter().map(tokio::spawn));
+        Self(tasks)
     }
 }
 

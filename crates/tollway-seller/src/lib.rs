@@ -4,6 +4,7 @@
 //! - [`Priced`]: a tower layer for one route; works on axum's `MethodRouter::layer` and on any tower service.
 //! - [`CheckedPayment`], [`Ticket`], [`Receipt`], [`Denial`]: the state machine without HTTP, for other transports.
 //! - [`HttpFacilitator`]: a facilitator somewhere else.
+//! - [`Coin`], [`Guard`], [`PriceSource`]: which assets dollars are taken in, for how much, and while what holds.
 //!
 //! What was promised, served and is owed is written into a ledger before it has effect: `reservation` (one payment, one
 //! request), `stored` (answers for who asks again), `background` (debts), `credit` (what was paid for and not served).
@@ -18,37 +19,52 @@ mod body;
 mod builder;
 mod cache;
 mod challenge;
+mod coin;
 mod cors;
 mod credit;
 mod denial;
 mod extension;
+mod file_source;
+mod guard;
 mod http_facilitator;
+mod http_source;
 mod identifier;
+mod json_quote;
 mod keeper;
+mod live;
 mod membership;
 mod offers;
 mod overrides;
 mod paywall;
 mod phase;
+mod price_source;
 mod priced;
+mod quoted;
 mod reservation;
 mod route;
 mod service;
 mod start;
 mod stored;
 mod telemetry;
+mod watch;
 
 pub use body::PaidBody;
 pub use builder::PaywallBuilder;
+pub use coin::Coin;
 pub use cors::Cors;
 pub use denial::Denial;
+pub use file_source::FileSource;
+pub use guard::{Guard, Withdrawal};
 pub use http_facilitator::{FacilitatorUrlError, HttpFacilitator};
+pub use http_source::{HttpSource, SourceUrlError};
 pub use identifier::IdentifierRule;
 pub use offers::{Offers, PriceError};
 pub use paywall::Paywall;
 pub use phase::{Charge, CheckedPayment, Receipt, Ticket};
+pub use price_source::{PriceSource, Quote, SourceError};
 pub use priced::{BoxError, IntoPrice, Priced};
 pub use route::BackgroundLimits;
 pub use service::{Payment, PaywallService};
 pub use start::StartError;
 pub use stored::StoredResponses;
+pub use watch::WatchedAsset;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tollway_core::model::{PaymentFlow, PaymentRequired, PaymentRequirements, ResourceInfo};
 use tollway_core::{
-    Amount, Currency, ErrorCode, JsonObject, Network, OfferError, Price, SchemeName, SellerScheme, Terms,
-    UnixTime, X402Version, wire,
+    Amount, Currency, ErrorCode, JsonObject, Network, OfferError, Price, Refusal, SchemeName, SellerScheme,
+    Terms, UnixTime, X402Version, wire,
 };
 
 use crate::challenge::Challenge;
+use crate::coin::{RailCoin, Watched};
 use crate::extension::{self, Asked, Challenges};
 use crate::identifier;
+use crate::paywall::Core;
 use crate::route::Route;
+use crate::watch::Snapshot;
 
 /// What an unpaid request is told.
 const PAYMENT_REQUIRED_TEXT: &str = "Payment required";
@@ -20,7 +23,10 @@ const PAYMENT_REQUIRED_TEXT: &str = "Payment required";
 /// The ways to pay for a resource, and how it is described.
 #[derive(Clone, Debug)]
 pub struct Offers {
+    /// What is shown: an offer in an asset that is withdrawn is not.
     pub(crate) list: Vec<Offer>,
+    /// Every offer of the route, as it was made of its price.
+    pub(crate) all: Vec<Offer>,
     pub(crate) route: Route,
     pub(crate) about: About,
     pub(crate) challenge: Challenge,
@@ -35,6 +41,12 @@ pub(crate) struct Offer {
     pub(crate) scheme: Arc<dyn SellerScheme>,
     /// Whether the facilitator settles it for v1 buyers too.
     pub(crate) takes_v1: bool,
+    /// Whether its asset is what dollars mean on its network by themselves.
+    pub(crate) is_usual: bool,
+    /// What is watched of its asset, if anything is.
+    pub(crate) watched: Option<Watched>,
+    /// Why a payment of it is refused that was not under way before.
+    pub(crate) stale: Option<Refusal>,
 }
 
 /// How a resource is described to buyers.
@@ -60,6 +72,10 @@ pub(crate) struct Rail {
     pub(crate) scheme: Arc<dyn SellerScheme>,
     pub(crate) terms: Terms,
     pub(crate) takes_v1: bool,
+    /// What dollars mean here, where the seller says so.
+    pub(crate) coins: Vec<RailCoin>,
+    /// What they mean by themselves.
+    pub(crate) usual: Option<String>,
 }
 
 /// A price, for every accepted network or for one.
@@ -105,9 +121,15 @@ pub enum PriceError {
 }
 
 impl Offers {
-    /// Assembles what is asked of a request from offers made by [`offers_of_tags`].
-    pub(crate) fn assemble(mut list: Vec<Offer>, route: Route, mut about: About) -> Self {
-        for extra in list.iter_mut().map(|offer| &mut offer.requirements.extra) {
+    /// Assembles what is asked of a request, as of `snapshot`, from offers made by [`offers_of_tags`].
+    pub(crate) fn assemble(
+        core: &Core,
+        snapshot: &Snapshot,
+        mut all: Vec<Offer>,
+        route: Route,
+        mut about: About,
+    ) -> Self {
+        for extra in all.iter_mut().map(|offer| &mut offer.requirements.extra) {
             if route.flow != PaymentFlow::Authorization {
                 extra.insert("paymentFlow".to_owned(), route.flow.as_str().into());
             }
@@ -118,11 +140,13 @@ impl Offers {
         if let Some(rule) = route.identifier {
             about.extensions.insert(identifier::NAME.to_owned(), identifier::declaration(rule).into());
         }
+        let standing = core.standing(snapshot);
+        let list: Vec<Offer> = all.iter().filter_map(|offer| standing.shown(offer)).collect();
         let error = Some(PAYMENT_REQUIRED_TEXT.to_owned());
         let v2 = payment_required(&list, &about, X402Version::V2, "", error.clone());
         let v1 = payment_required(&list, &about, X402Version::V1, "", error);
         let challenge = Challenge::new(&v2, &v1);
-        Self { list, route, about, challenge, challenges: Arc::default() }
+        Self { list, all, route, about, challenge, challenges: Arc::default() }
     }
 
     /// The terms offered, the seller's favourite first. Amounts are atomic units of their asset.
@@ -252,15 +276,11 @@ fn offers_of_tag(rails: &[Rail], tag: &Tag) -> Result<Vec<Offer>, PriceError> {
     let mut missed = None;
     let mut offers = Vec::new();
     for rail in rails {
-        match rail.scheme.offer(&tag.price, &rail.terms) {
-            Ok(requirements) if requirements.amount == Amount::ZERO => return Err(PriceError::Zero),
-            Ok(requirements) => {
-                let scheme = Arc::clone(&rail.scheme);
-                // v1 clients sign an authorization of EIP-3009, whatever the offer says.
-                let by_token =
-                    matches!(requirements.extra_str("assetTransferMethod"), None | Some("eip3009"));
-                offers.push(Offer { requirements, scheme, takes_v1: rail.takes_v1 && by_token });
+        match rail.offers(&tag.price) {
+            Ok(list) if list.iter().any(|offer| offer.requirements.amount == Amount::ZERO) => {
+                return Err(PriceError::Zero);
             }
+            Ok(list) => offers.extend(list),
             Err(error) => {
                 let is_missing = matches!(error, OfferError::UnknownAsset { .. });
                 let error = PriceError::Offer { network: rail.terms.network.clone(), error };
@@ -305,12 +325,32 @@ fn payment_required(
     let is_v1 = version == X402Version::V1;
     // Published v1 clients know `exact` only, and drop a whole 402 over an offer they cannot read.
     let shown = |offer: &&Offer| !is_v1 || (offer.takes_v1 && offer.requirements.scheme == SchemeName::EXACT);
+    let mut shown: Vec<&Offer> = list.iter().filter(shown).collect();
+    if is_v1 {
+        usual_first(&mut shown);
+    }
     PaymentRequired {
         version,
         error,
         resource: Some(resource(about, url)),
-        accepts: list.iter().filter(shown).map(|offer| offer.requirements.clone()).collect(),
+        accepts: shown.into_iter().map(|offer| offer.requirements.clone()).collect(),
         extensions: about.extensions.clone(),
         other: JsonObject::new(),
+    }
+}
+
+/// On each network the asset that dollars mean there comes first: it is the one that published v1 clients know.
+fn usual_first(list: &mut Vec<&Offer>) {
+    for first in 0..list.len() {
+        let network = &list[first].requirements.network;
+        let is_there = |offer: &&Offer| offer.requirements.network == *network;
+        if list[..first].iter().any(is_there) {
+            continue;
+        }
+        let usual = list[first..].iter().position(|offer| is_there(offer) && offer.is_usual);
+        if let Some(offset) = usual.filter(|offset| *offset > 0) {
+            let offer = list.remove(first + offset);
+            list.insert(first, offer);
+        }
     }
 }

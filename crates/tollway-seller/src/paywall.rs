@@ -22,8 +22,10 @@ use crate::keeper::Keeper;
 use crate::offers::{Offers, PriceError, Rail, Tag};
 use crate::phase::{CheckedPayment, Confirmation, Presentation, Ticket, admit};
 use crate::priced::{BoxError, IntoPrice, Priced};
+use crate::quoted::Standing;
 use crate::reservation::Reservations;
 use crate::stored::StoredResponses;
+use crate::watch::{Snapshot, WatchedAsset, Watches};
 
 /// A started paywall. Clones share its reservations: one authorization buys one thing across all of them.
 ///
@@ -64,6 +66,7 @@ pub(crate) struct Core {
     pub(crate) seal: Seal,
     pub(crate) confirmation: Option<Confirmation>,
     pub(crate) extensions: Extensions,
+    pub(crate) watches: Watches,
     /// Started once all of this stands.
     pub(crate) keeper: OnceLock<Keeper>,
 }
@@ -234,6 +237,22 @@ impl Paywall {
         self.core.reservations.reservation_count().await
     }
 
+    /// Every asset with a guard, and whether it is offered now.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::{Coin, FileSource, Guard, Withdrawal};
+    /// let guard = Guard::new(FileSource::new("/nowhere/rates.json", "/USDC"));
+    /// let paywall = builder().coins([Coin::new("USDC").guard(guard)]).start().await?;
+    /// assert_eq!(paywall.assets()[0].standing, Err(Withdrawal::Unreadable));
+    /// # Ok(()) }
+    /// ```
+    pub fn assets(&self) -> Vec<WatchedAsset> {
+        self.core.watches.assets(self.core.clock.now())
+    }
+
     fn tag_on(&self, network: &str, price: impl IntoPrice) -> Result<Tag, PriceError> {
         self.core.tag_on(network, price)
     }
@@ -243,6 +262,11 @@ impl Core {
     pub(crate) fn tag_on(&self, network: &str, price: impl IntoPrice) -> Result<Tag, PriceError> {
         let parsed: Network = network.parse().map_err(|_| PriceError::NotAccepted(network.to_owned()))?;
         Ok(Tag { network: Some(parsed), price: price.into_price()? })
+    }
+
+    /// What offers are held against, as of `snapshot`.
+    pub(crate) const fn standing<'a>(&'a self, snapshot: &'a Snapshot) -> Standing<'a> {
+        Standing { watches: &self.watches, snapshot, seal: &self.seal }
     }
 
     /// The resource's URL and the request's fingerprint; none if the URL is no URL.

@@ -8,6 +8,7 @@ use tollway_core::{BoxFuture, JsonObject, Money, Price};
 
 use crate::base_url::json_safe;
 use crate::identifier::IdentifierRule;
+use crate::live::LiveOffers;
 use crate::offers::{About, Offer, Offers, PriceError, Tag, offers_of_tags};
 use crate::paywall::Core;
 use crate::route::{BackgroundLimits, Route};
@@ -255,7 +256,9 @@ impl Priced {
     pub fn offers(&self) -> Option<Offers> {
         match &self.source {
             Source::Fixed(offers) => {
-                Some(Offers::assemble(offers.clone(), self.route.clone(), self.about.clone()))
+                let snapshot = self.core.watches.snapshot(self.core.clock.now());
+                let (route, about) = (self.route.clone(), self.about.clone());
+                Some(Offers::assemble(&self.core, &snapshot, offers.clone(), route, about))
             }
             Source::Dynamic(_) => None,
         }
@@ -280,9 +283,12 @@ impl Priced {
     fn gate(&self) -> Gate {
         let pricing = match &self.source {
             Source::Fixed(offers) => {
-                let offers = Offers::assemble(offers.clone(), self.route.clone(), self.about.clone());
-                warn_of_size(&offers);
-                Pricing::Fixed(Arc::new(offers))
+                let (list, route, about) = (offers.clone(), self.route.clone(), self.about.clone());
+                let live = LiveOffers::new(&self.core, list, route, about);
+                let now = live.now(&self.core);
+                warn_of_size(&now);
+                let is_watched = offers.iter().any(|offer| offer.watched.is_some());
+                if is_watched { Pricing::Live(Box::new(live)) } else { Pricing::Fixed(now) }
             }
             Source::Dynamic(price) => {
                 let (route, about) = (Box::new(self.route.clone()), Box::new(self.about.clone()));
@@ -322,6 +328,7 @@ impl std::fmt::Debug for Priced {
 /// Where a request's offers come from.
 pub(crate) enum Pricing {
     Fixed(Arc<Offers>),
+    Live(Box<LiveOffers>),
     Dynamic { price: PriceFn, route: Box<Route>, about: Box<About> },
 }
 
@@ -330,6 +337,7 @@ impl Pricing {
     pub(crate) async fn offers(&self, core: &Core, parts: &Parts) -> Result<Option<Arc<Offers>>, BoxError> {
         let (price, route, about) = match self {
             Self::Fixed(offers) => return Ok(Some(Arc::clone(offers))),
+            Self::Live(live) => return Ok(Some(live.now(core))),
             Self::Dynamic { price, route, about } => (price, route, about),
         };
         let Some(prices) = tokio::time::timeout(core.limits.price_timeout, price(parts)).await?? else {
@@ -337,7 +345,9 @@ impl Pricing {
         };
         let tags: Vec<Tag> = prices.into_iter().map(|price| Tag { network: None, price }).collect();
         let list = offers_of_tags(&core.rails, &tags)?;
-        Ok(Some(Arc::new(Offers::assemble(list, Route::clone(route), About::clone(about)))))
+        let snapshot = core.watches.snapshot(core.clock.now());
+        let (route, about) = (Route::clone(route), About::clone(about));
+        Ok(Some(Arc::new(Offers::assemble(core, &snapshot, list, route, about))))
     }
 }
 
@@ -345,6 +355,7 @@ impl std::fmt::Debug for Pricing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fixed(offers) => f.debug_tuple("Fixed").field(offers).finish(),
+            Self::Live(live) => f.debug_tuple("Live").field(live).finish(),
             Self::Dynamic { route, .. } => {
                 f.debug_struct("Dynamic").field("route", route).finish_non_exhaustive()
             }

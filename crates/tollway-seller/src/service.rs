@@ -123,15 +123,23 @@ impl Gate {
                 let rule = format!("must be at most {MAX_URL_BYTES} bytes long");
                 answer::fault(StatusCode::URI_TOO_LONG, "url_too_long", "url", &rule)
             }
-            Pricing::Fixed(offers) if !pays(&parts.headers) => {
-                match offers.header_at_once(&url, self.core.clock.now()) {
-                    Some(header) => answer::unpaid(offers, &url, header),
-                    None => return ControlFlow::Continue(url),
-                }
-            }
+            Pricing::Fixed(offers) if !pays(&parts.headers) => match self.unpaid(offers, &url) {
+                Some(response) => response,
+                None => return ControlFlow::Continue(url),
+            },
+            Pricing::Live(live) if !pays(&parts.headers) => match self.unpaid(&live.now(&self.core), &url) {
+                Some(response) => response,
+                None => return ControlFlow::Continue(url),
+            },
             _ => return ControlFlow::Continue(url),
         };
         ControlFlow::Break(self.finish(response, parts.headers.get(ORIGIN)))
+    }
+
+    /// The 402, unless an extension has to be asked first.
+    fn unpaid(&self, offers: &Offers, url: &str) -> Option<Response<PaidBody>> {
+        let header = offers.header_at_once(url, self.core.clock.now())?;
+        Some(answer::unpaid(offers, url, header))
     }
 
     async fn serve<S, B, R>(

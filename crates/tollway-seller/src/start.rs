@@ -15,12 +15,14 @@ use tollway_ledger::{Ledger, MemoryLedger};
 use crate::background::Debts;
 use crate::base_url::PublicBase;
 use crate::builder::{Accept, MAX_TIMEOUT_SECONDS, PaywallBuilder};
+use crate::coin;
 use crate::credit::{SECRET_NAME, Seal};
 use crate::keeper::Keeper;
 use crate::membership::{Membership, bounded};
 use crate::offers::Rail;
 use crate::paywall::{Core, Paywall};
 use crate::reservation::Reservations;
+use crate::watch::Watches;
 
 /// Between two attempts to reach the facilitator at the start.
 const START_RETRY_WAIT: Duration = Duration::from_millis(250);
@@ -61,7 +63,8 @@ impl PaywallBuilder {
     pub async fn start(self) -> Result<Paywall, StartError> {
         let mut faults = Vec::new();
         let base = self.base(&mut faults);
-        let mut rails = self.rails(&mut faults);
+        let mut watches = Watches::default();
+        let mut rails = self.rails(&mut watches, &mut faults);
         match &self.facilitator {
             None => faults.push("facilitator: is required: set it with facilitator()".to_owned()),
             Some(facilitator) => match ask_supported(facilitator.as_ref(), self.start_deadline).await {
@@ -78,6 +81,7 @@ impl PaywallBuilder {
         else {
             return Err(StartError { faults });
         };
+        watches.open(self.clock.as_ref()).await;
         let core = Arc::new(Core {
             base,
             rails,
@@ -94,6 +98,7 @@ impl PaywallBuilder {
             seal,
             confirmation: self.confirmation,
             extensions: self.extensions,
+            watches,
             keeper: OnceLock::new(),
         });
         core.keeper.get_or_init(|| Keeper::start(&core));
@@ -125,9 +130,12 @@ impl PaywallBuilder {
             .ok()
     }
 
-    fn rails(&self, faults: &mut Vec<String>) -> Vec<Rail> {
+    fn rails(&self, watches: &mut Watches, faults: &mut Vec<String>) -> Vec<Rail> {
         if self.accepts.is_empty() {
             faults.push("nothing is accepted: add a network with accept()".to_owned());
+        }
+        if !self.homeless.is_empty() {
+            faults.push("coins: must follow the accept() of their network".to_owned());
         }
         let needed = [
             ("max_timeout_seconds", self.max_timeout_seconds == 0),
@@ -136,7 +144,7 @@ impl PaywallBuilder {
         ];
         let zero = needed.iter().filter(|(_, is_zero)| *is_zero);
         faults.extend(zero.map(|(name, _)| format!("{name}: must be more than 0")));
-        let rails = self.accepts.iter().map(|accept| self.rail(accept));
+        let rails = self.accepts.iter().map(|accept| self.rail(accept, watches));
         let rails: Vec<Rail> =
             rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect();
         if let Some(confirmation) = &self.confirmation {
@@ -149,7 +157,7 @@ impl PaywallBuilder {
         rails
     }
 
-    fn rail(&self, accept: &Accept) -> Result<Rail, String> {
+    fn rail(&self, accept: &Accept, watches: &mut Watches) -> Result<Rail, String> {
         let named = format!("accept({:?}, {:?})", accept.network, accept.pay_to);
         let network: Network =
             accept.network.parse().map_err(|error| match Network::from_v1_name(&accept.network) {
@@ -169,7 +177,10 @@ impl PaywallBuilder {
         };
         let terms = Terms { network, pay_to: accept.pay_to.clone(), max_timeout_seconds };
         probe(scheme.as_ref(), &terms).map_err(|fault| format!("{named}: {fault}"))?;
-        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false })
+        let coins = coin::on_rail(&accept.coins, scheme.as_ref(), &terms, watches);
+        let coins = coins.map_err(|fault| format!("{named}: {fault}"))?;
+        let usual = coin::usual(scheme.as_ref(), &terms);
+        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false, coins, usual })
     }
 }
 

@@ -2,10 +2,11 @@
 //! word of a stranger's is in any of it.
 
 use tokio::time::Instant;
-use tollway_core::Checked;
 use tollway_core::model::PaymentRequirements;
+use tollway_core::{Checked, Network};
 
 use crate::denial::Denial;
+use crate::guard::Withdrawal;
 
 /// The span of one payment. Its keys are what an operator searches by.
 pub(crate) fn span(checked: &Checked, offer: &PaymentRequirements) -> tracing::Span {
@@ -26,6 +27,18 @@ pub(crate) fn request(outcome: &'static str) {
 /// Counts what is owed, and what became of it.
 pub(crate) fn owed(result: &'static str) {
     metrics::counter!("tollway_seller_owed_total", "result" => result).increment(1);
+}
+
+/// Says whether an asset is offered, and counts when it is withdrawn.
+pub(crate) fn asset(network: &Network, symbol: &str, withdrawal: Option<Withdrawal>) {
+    let labels = [("network", network.to_string()), ("asset", symbol.to_owned())];
+    let is_offered = if withdrawal.is_some() { 0 } else { 1 };
+    metrics::gauge!("tollway_seller_asset_offered", &labels).set(is_offered);
+    if let Some(reason) = withdrawal {
+        let [network, asset] = labels;
+        let labels = [network, asset, ("reason", reason.as_str().to_owned())];
+        metrics::counter!("tollway_seller_asset_withdrawals_total", &labels).increment(1);
+    }
 }
 
 /// The name of a denial as an outcome. Codes may be a facilitator's own words, and are no labels.

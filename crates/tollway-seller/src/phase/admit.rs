@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tollway_core::model::{FacilitatorRequest, PaymentFlow, PaymentPayload};
+use tollway_core::model::{Accepted, FacilitatorRequest, PaymentFlow, PaymentPayload};
 use tollway_core::wire::WireError;
 use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SellerScheme, UnixTime};
-use tollway_ledger::{OwedLimits, StoredResponse};
+use tollway_ledger::{Fate, OwedLimits, StoredResponse};
 use tracing::Instrument;
 
 use super::ticket::{Admitted, Ticket, Word};
@@ -31,6 +31,8 @@ pub struct CheckedPayment {
     identifier: Option<String>,
     /// Why it is refused unless it was under way before it expired.
     late: Option<Refusal>,
+    /// Why it is refused unless it was under way before its offer was withdrawn.
+    stale: Option<Refusal>,
     word: Word,
 }
 
@@ -50,7 +52,15 @@ pub(crate) fn check(
     resource_url: &str,
 ) -> Result<CheckedPayment, Denial> {
     echo::check(&offers.about.extensions, &payment.extensions)?;
-    let candidates = select::select(&payment, &offers.list)?;
+    // As it is now, whenever the offers were made.
+    let now = core.clock.now();
+    let snapshot = core.watches.snapshot(now);
+    let theirs = match &payment.accepted {
+        Accepted::Offer(theirs) => Some(theirs.as_ref()),
+        Accepted::Kind { .. } => None,
+    };
+    let list = core.standing(&snapshot).answered(&offers.all, theirs, now);
+    let candidates = select::select(&payment, &list)?;
     echo::check_resource(offers.about.announced(resource_url), payment.resource.as_ref())?;
     let identifier = match offers.route.identifier {
         Some(rule) => identifier::read(rule, &payment)?,
@@ -65,7 +75,8 @@ pub(crate) fn check(
     let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
     let (scheme, flow) = (Arc::clone(&offer.scheme), offers.route.flow);
     let word = Word::new(offers, resource_url);
-    Ok(CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, late, word })
+    let stale = offer.stale.clone();
+    Ok(CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, late, stale, word })
 }
 
 /// From a checked payment to the right to be served: the reservation, then the facilitator.
@@ -90,6 +101,13 @@ async fn reserve_and_ask(
         return Err(denial(refusal.clone()));
     }
     let (hold, is_again) = reserve(core, &payment, presentation).await?;
+    if let Some(refusal) = &payment.stale
+        && !(is_again && is_under_way(&hold.fate()))
+    {
+        // Nothing has moved, and nothing is on its way: it waits for nobody.
+        hold.close().await;
+        return Err(denial(refusal.clone()));
+    }
     let CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, word, .. } = payment;
     let has_identifier = identifier.is_some();
     let presented = presentation.presented.filter(|_| core.stored.is_for(has_identifier));
@@ -119,6 +137,11 @@ async fn reserve_and_ask(
         Ok(()) if was_served => Err(ticket.settle_debt().await),
         Ok(()) => Ok(ticket),
     }
+}
+
+/// Whether money may be on its way, or is owed to us.
+const fn is_under_way(fate: &Fate) -> bool {
+    matches!(fate, Fate::Pending(_) | Fate::Unpaid)
 }
 
 /// The facilitator's word, and its money where that comes first.

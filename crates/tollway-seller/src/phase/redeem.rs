@@ -29,7 +29,9 @@ pub(crate) fn select<'a>(redemption: &Redemption, offers: &'a Offers) -> Result<
             && same(&ours.pay_to, &credit.pay_to)
             && ours.amount <= credit.amount
     };
-    let covered = offers.list.iter().find(covers);
+    // What is withdrawn is covered too: it has been paid already. But what floats has no price then.
+    let is_fixed = |offer: &&Offer| offer.watched.as_ref().is_none_or(|watched| watched.floating.is_none());
+    let covered = offers.list.iter().chain(offers.all.iter().filter(is_fixed)).find(covers);
     covered.ok_or_else(|| Denial::Refused(refused("must cover an offer of this resource")))
 }
 
