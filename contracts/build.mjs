@@ -1,6 +1,6 @@
 // Compiles every contract under src/ with the pinned compiler and writes artifacts/<Name>.json for people and tools,
-// and artifacts/<Name>.bin, the bare code that is embedded: the runtime code, or of a contract that is only ever run by
-// its constructor the creation code.
+// and artifacts/<Name>.bin, the bare code that is embedded: the runtime code of what a genesis holds, and the creation
+// code of what is deployed by tests or only ever run by its constructor.
 // With --check it writes nothing and fails if a committed artifact is not what the sources compile to.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -19,6 +19,9 @@ const settings = {
 
 // Run on every chain there is, some of which are behind: for the oldest EVM that still has all they use.
 const DEPLOYLESS = { "TransferProbe.sol": { ...settings, evmVersion: "paris" } };
+
+// On no chain from the start, and made with arguments.
+const DEPLOYED = new Set(["Accounts.sol", "Delegations.sol", "HostileAccounts.sol"]);
 
 const files = readdirSync(join(root, "src")).filter((file) => file.endsWith(".sol")).sort();
 const sources = Object.fromEntries(
@@ -46,11 +49,11 @@ function compile(sources, settings) {
 }
 
 function emitAll(file, contracts, settings) {
-  const [kind, part] = file in DEPLOYLESS ? ["creation", "bytecode"] : ["runtime", "deployedBytecode"];
+  const [kind, part] = file in DEPLOYLESS || DEPLOYED.has(file) ? ["creation", "bytecode"] : ["runtime", "deployedBytecode"];
   for (const [name, contract] of Object.entries(contracts)) {
     const code = contract.evm[part].object;
-    // Interfaces and abstract contracts have no code of their own.
-    if (code === "") continue;
+    // Interfaces and abstract contracts have no code of their own; libraries are inlined.
+    if (code === "" || contract.abi.length === 0) continue;
     const compiler = { version: solc.version(), settings };
     const artifact = { contract: name, compiler, abi: contract.abi, [kind]: `0x${code}` };
     emit(`${name}.json`, Buffer.from(`${JSON.stringify(artifact, null, 2)}\n`));

@@ -47,6 +47,7 @@ mod accounts;
 pub mod auth_capture;
 mod chain;
 mod config;
+pub mod deploy;
 mod error;
 mod evm;
 mod failure;

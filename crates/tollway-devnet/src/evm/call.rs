@@ -81,17 +81,27 @@ pub(crate) fn simulate(
 ) -> Result<ExecutionResult, Failure> {
     let env = message(call, request, gas)?;
     let mut cfg = rules(call.chain_id);
+    let mut block = call.block.clone();
     // A call is no transaction: it needs no nonce, no key, no cap, and pays for gas only if it says so.
     cfg.disable_nonce_check = true;
     cfg.disable_eip3607 = true;
     cfg.disable_block_gas_limit = true;
     cfg.tx_gas_limit_cap = Some(u64::MAX);
-    cfg.disable_base_fee = env.gas_price == 0;
-    let outcome = machine(cfg, call.block.clone(), call.state.clone()).transact(env);
+    if is_free(&env) {
+        cfg.disable_base_fee = true;
+        block.basefee = 0;
+    }
+    let outcome = machine(cfg, block, call.state.clone()).transact(env);
     outcome.map(|outcome| outcome.result).map_err(|error| match error {
         EVMError::Transaction(problem) => Failure::invalid_transaction(&problem),
         other => Failure::server(other.to_string()),
     })
+}
+
+/// Whether a message names no price for its gas. Then nodes show it a block in which gas costs nothing, so that what it
+/// pays is never below what the block asks for.
+fn is_free(env: &TxEnv) -> bool {
+    env.gas_price == 0 && env.gas_priority_fee.unwrap_or_default() == 0
 }
 
 fn message(call: &Call, request: &TransactionRequest, gas: u64) -> Result<TxEnv, Failure> {
@@ -101,7 +111,8 @@ fn message(call: &Call, request: &TransactionRequest, gas: u64) -> Result<TxEnv,
         .map_err(|_| Failure::invalid_params("transaction", "data and input differ"))?
         .cloned()
         .unwrap_or_default();
-    if request.gas_price.is_some() && request.max_fee_per_gas.is_some() {
+    let named = request.max_fee_per_gas.or(request.max_priority_fee_per_gas);
+    if request.gas_price.is_some() && named.is_some() {
         let problem = "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified";
         return Err(Failure::invalid_params("transaction", problem));
     }
@@ -117,7 +128,7 @@ fn message(call: &Call, request: &TransactionRequest, gas: u64) -> Result<TxEnv,
         nonce: request.nonce.unwrap_or_else(|| call.state.nonce(caller)),
         chain_id: Some(request.chain_id.unwrap_or(call.chain_id)),
         access_list: request.access_list.clone().unwrap_or_default(),
-        gas_priority_fee: request.max_fee_per_gas.and(request.max_priority_fee_per_gas),
+        gas_priority_fee: named.map(|_| request.max_priority_fee_per_gas.unwrap_or_default()),
         authorization_list: authorizations.into_iter().map(Either::Left).collect(),
         ..TxEnv::default()
     };

@@ -122,6 +122,43 @@ async fn a_message_that_names_its_fees_must_be_able_to_pay_them() {
 }
 
 #[tokio::test]
+async fn a_message_that_names_no_fee_sees_a_block_without_one() {
+    let (_devnet, rpc) = devnet().await;
+    let target = Address::repeat_byte(0x79);
+    // Returns the base fee and the price of gas.
+    rpc.ok("anvil_setCode", json!([target, "0x486000523a60205260406000f3"])).await;
+    let seen = async |fees: Value| {
+        let mut message = json!({ "from": SENDER.address, "to": target });
+        message.as_object_mut().unwrap().extend(fees.as_object().unwrap().clone());
+        let words: Bytes = serde_json::from_value(rpc.ok("eth_call", json!([message])).await).unwrap();
+        (U256::from_be_slice(&words[..32]), U256::from_be_slice(&words[32..]))
+    };
+    let (fee, price) = (U256::from(1_000_000_000), U256::from(3_000_000_000_u64));
+    for free in [json!({}), json!({ "gasPrice": "0x0" }), json!({ "maxFeePerGas": "0x0" })] {
+        assert_eq!(seen(free).await, (U256::ZERO, U256::ZERO));
+    }
+    assert_eq!(seen(json!({ "gasPrice": price })).await, (fee, price));
+    assert_eq!(seen(json!({ "maxFeePerGas": price })).await, (fee, fee));
+    let tip = U256::from(7);
+    assert_eq!(seen(json!({ "maxFeePerGas": price, "maxPriorityFeePerGas": tip })).await, (fee, fee + tip));
+    let refused = [
+        (json!({ "maxPriorityFeePerGas": "0x1" }), "max priority fee per gas higher than max fee per gas"),
+        (json!({ "gasPrice": "0x1" }), "max fee per gas less than block base fee"),
+        (
+            json!({ "gasPrice": price, "maxPriorityFeePerGas": "0x1" }),
+            "invalid params: transaction: both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified",
+        ),
+    ];
+    for (fees, words) in refused {
+        let mut message = json!({ "from": SENDER.address, "to": target });
+        message.as_object_mut().unwrap().extend(fees.as_object().unwrap().clone());
+        for method in ["eth_call", "eth_estimateGas"] {
+            assert_eq!(rpc.err(method, json!([message])).await.1, words, "{method}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_estimate_leaves_room_for_the_64th_that_calls_hold_back() {
     let (_devnet, rpc) = devnet().await;
     let target = Address::repeat_byte(0x78);

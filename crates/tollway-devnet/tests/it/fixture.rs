@@ -5,13 +5,16 @@ use std::{
     time::Duration,
 };
 
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, crypto::secp256k1::sign_message};
-use alloy_eips::Encodable2718;
+use alloy_consensus::{
+    SignableTransaction, TxEip1559, TxEip7702, TxEnvelope, crypto::secp256k1::sign_message,
+};
+use alloy_eips::{Encodable2718, eip7702::Authorization};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
 use alloy_sol_types::{Eip712Domain, SolCall, SolStruct, eip712_domain, sol};
 use serde_json::{Value, json};
 use tollway_devnet::{
     ACCOUNTS, Config, DevAccount, Handle,
+    deploy::Creation,
     genesis::{self, USDC},
 };
 
@@ -136,6 +139,41 @@ impl Rpc {
         let tx =
             TxEip1559 { gas_limit: 2_000_000, input: data.abi_encode().into(), ..transfer(nonce, to, 0) };
         let hash = self.ok("eth_sendRawTransaction", json!([raw(from, tx)])).await;
+        self.receipt(&hash).await
+    }
+
+    /// Creates a contract and returns where it is.
+    pub(crate) async fn deploy(&self, creation: &Creation, arguments: Vec<u8>) -> Address {
+        let nonce = self.nonce(SENDER.address).await;
+        let input = creation.with(&arguments);
+        let tx = TxEip1559 { gas_limit: 3_000_000, to: TxKind::Create, input, ..transfer(nonce, PAYEE, 0) };
+        let hash = self.ok("eth_sendRawTransaction", json!([raw(&SENDER, tx)])).await;
+        let receipt = self.receipt(&hash).await;
+        assert_eq!(receipt["status"], "0x1", "{}", creation.name);
+        serde_json::from_value(receipt["contractAddress"].clone()).unwrap()
+    }
+
+    /// Lets an account with a key have the code at `code`, by a set-code transaction of the sender's.
+    pub(crate) async fn set_code_of(&self, account: &DevAccount, code: Address) -> Value {
+        let authorization = Authorization {
+            chain_id: U256::from(31_337),
+            address: code,
+            nonce: self.nonce(account.address).await,
+        };
+        let signature = sign(account, authorization.signature_hash());
+        let tx = TxEip7702 {
+            chain_id: 31_337,
+            nonce: self.nonce(SENDER.address).await,
+            gas_limit: 100_000,
+            max_fee_per_gas: 10_000_000_000,
+            max_priority_fee_per_gas: 1_000_000_000,
+            to: PAYEE,
+            authorization_list: vec![authorization.into_signed(signature)],
+            ..TxEip7702::default()
+        };
+        let signature = sign(&SENDER, tx.signature_hash());
+        let raw: Bytes = TxEnvelope::from(tx.into_signed(signature)).encoded_2718().into();
+        let hash = self.ok("eth_sendRawTransaction", json!([raw])).await;
         self.receipt(&hash).await
     }
 

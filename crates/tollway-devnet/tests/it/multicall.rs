@@ -76,5 +76,11 @@ async fn the_getters_tell_about_the_block() {
     );
     assert_eq!(read(&rpc, getChainIdCall {}).await, U256::from(31_337));
     assert_eq!(read(&rpc, getCurrentBlockGasLimitCall {}).await, U256::from(30_000_000));
-    assert!(read(&rpc, getBasefeeCall {}).await > U256::ZERO);
+    // Who names no fee is shown a block without one.
+    assert_eq!(read(&rpc, getBasefeeCall {}).await, U256::ZERO);
+    let data = Bytes::from(getBasefeeCall {}.abi_encode());
+    let paid =
+        json!({ "from": SENDER.address, "to": MULTICALL3, "data": data, "maxFeePerGas": "0x2540be400" });
+    let fee = rpc.ok("eth_call", json!([paid])).await;
+    assert!(serde_json::from_value::<U256>(fee).unwrap() > U256::from(500_000_000));
 }

@@ -1,9 +1,9 @@
 //! The two proxies that x402 payments by Permit2 go through: what a payer signed as the witness holds, and a facilitator
-//! cannot do anything else with it.
+//! cannot do anything else with it. And the dollars that are paid in no other way.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, Revert, SolCall, SolError, SolEvent, SolStruct, eip712_domain, sol};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollway_devnet::{
     DevAccount,
     genesis::{EXACT_PROXY, PERMIT_USD, PERMIT2, PLAIN_USD, UPTO_PROXY, USDC},
@@ -23,6 +23,12 @@ sol! {
     interface SplitPermit {
         function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s);
     }
+
+    function transferFrom(address from, address to, uint256 value) returns (bool);
+    error PermitExpired(uint256 deadline);
+    error InvalidPermitSigner(address signer, address owner);
+    error InsufficientBalance(uint256 balance, uint256 needed);
+    error InsufficientAllowance(uint256 allowance, uint256 needed);
 
     event Settled();
     event SettledWithPermit();
@@ -349,5 +355,53 @@ async fn an_upto_payment_may_bring_its_permit_and_only_the_facilitator_sends_it(
         let (paid, receipt) = pays(&rpc, &SENDER, UPTO_PROXY, call, PERMIT_USD).await;
         assert_eq!(paid, U256::from(250));
         assert_eq!(events(&receipt).last(), Some(&SettledWithPermit::SIGNATURE_HASH));
+    }
+}
+
+#[tokio::test]
+async fn the_dollar_with_permits_takes_those_of_the_holders_key_in_time_and_once() {
+    for rpc in nodes().await.rpcs {
+        let (_, good) = eip2612(AMOUNT, 0);
+        let altered: [fn(&mut SplitPermit::permitCall); 4] = [
+            |call| call.value += U256::from(1),
+            |call| call.spender = PAYEE,
+            |call| call.owner = SENDER.address,
+            |call| call.deadline -= U256::from(1),
+        ];
+        for alter in altered {
+            let mut call = good.clone();
+            alter(&mut call);
+            let error = rpc.revert(SENDER.address, PERMIT_USD, call).await;
+            assert_eq!(error[..4], InvalidPermitSigner::SELECTOR);
+        }
+        // The genesis of an anvil is as old as its time can be.
+        rpc.ok("evm_mine", json!([])).await;
+        let deadline = U256::from(5);
+        let late = SplitPermit::permitCall { deadline, ..good.clone() };
+        let expired = PermitExpired { deadline }.abi_encode();
+        assert_eq!(rpc.revert(SENDER.address, PERMIT_USD, late).await, expired);
+        assert_eq!(rpc.send_from(&SENDER, PERMIT_USD, good.clone()).await["status"], "0x1");
+        assert_eq!(rpc.ask(PERMIT_USD, Token::noncesCall(PAYER.address)).await, U256::from(1));
+        let again = rpc.revert(SENDER.address, PERMIT_USD, good).await;
+        assert_eq!(again[..4], InvalidPermitSigner::SELECTOR);
+    }
+}
+
+#[tokio::test]
+async fn the_plain_dollar_moves_by_its_holder_or_by_an_allowance() {
+    for rpc in nodes().await.rpcs {
+        let all = balance(&rpc, PLAIN_USD, PAYER.address).await;
+        let too_much = Token::transferCall { to: PAYEE, value: all + U256::from(1) };
+        let short = InsufficientBalance { balance: all, needed: all + U256::from(1) }.abi_encode();
+        assert_eq!(rpc.revert(PAYER.address, PLAIN_USD, too_much).await, short);
+        let pull = transferFromCall { from: PAYER.address, to: PAYEE, value: U256::from(4) };
+        let none = InsufficientAllowance { allowance: U256::ZERO, needed: U256::from(4) }.abi_encode();
+        assert_eq!(rpc.revert(SENDER.address, PLAIN_USD, pull.clone()).await, none);
+        let approve = Token::approveCall { spender: SENDER.address, value: U256::from(5) };
+        rpc.send_from(&PAYER, PLAIN_USD, approve).await;
+        let (paid, _) = pays(&rpc, &SENDER, PLAIN_USD, pull.clone(), PLAIN_USD).await;
+        assert_eq!(paid, U256::from(4));
+        let left = InsufficientAllowance { allowance: U256::from(1), needed: U256::from(4) }.abi_encode();
+        assert_eq!(rpc.revert(SENDER.address, PLAIN_USD, pull).await, left);
     }
 }
