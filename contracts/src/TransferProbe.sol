@@ -8,7 +8,8 @@ pragma solidity 0.8.37;
 /// So it must stay below 24,576 bytes (EIP-170), costs 200 gas a byte, and must not begin with 0xEF (EIP-3541).
 ///
 /// A payment is 253 bytes: asset, payer, payee (20 bytes each), value, validAfter, validBefore, nonce (32 each), v (1),
-/// r, s (32 each). The answer is a version byte and then for each payment, in order, a status byte and the payer's
+/// r, s (32 each). With v = 0 the signature is by no key of the payer's, so that only code of the payer's could accept it.
+/// The answer is a version byte and then for each payment, in order, a status byte and the payer's
 /// balance before (32 bytes); a reverted one adds a length byte and that many bytes of reason. A transfer that is
 /// known not to pay is not run, so that those behind it meet the state which the real transactions would. When gas
 /// runs low the answer ends early, with the payments that were seen.
@@ -36,6 +37,7 @@ contract TransferProbe {
     uint256 private constant REVERTS_WITH_TEXT = 7;
     uint256 private constant REVERTS_WITH_DATA = 8;
     uint256 private constant DELIVERS_ANOTHER_AMOUNT = 9;
+    uint256 private constant SIGNATURE_IS_NOBODYS = 10;
 
     uint256 private constant BALANCE_OF = 0x70a08231;
     uint256 private constant AUTHORIZATION_STATE = 0xe94a0102;
@@ -114,6 +116,8 @@ contract TransferProbe {
                 mstore(add(end, 1), 0)
                 mstore8(end, PAYER_HAS_CODE)
                 if extcodesize(payer) { leave }
+                mstore8(end, SIGNATURE_IS_NOBODYS)
+                if iszero(byte(0, mload(add(at, 188)))) { leave }
                 mstore8(end, ASSET_HAS_NO_CODE)
                 if iszero(extcodesize(asset)) { leave }
                 mstore8(end, ASSET_TELLS_NO_STATE)

@@ -9,6 +9,10 @@ use crate::model::{FacilitatorRequest, SettleResponse, SupportedResponse, Verify
 /// A future that is boxed so that traits with it can be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// In [`VerifyResponse::extra`]: `true` says that the payer has code, which may say yes now and no in a block. Who hears
+/// it settles before anything is served.
+pub const PAYER_HAS_CODE: &str = "payerHasCode";
+
 /// Verifies payments and settles them on chain (specification v2, section 7).
 ///
 /// `settle` is idempotent by authorization: asking again about the same payment tells its fate, it never

@@ -28,7 +28,7 @@ pub use clock::{Clock, ManualClock, SystemClock, UnixTime};
 pub use credit::{Credit, MAX_CREDIT_BYTES, PAYMENT_CREDIT};
 pub use decimal::{Decimal, DecimalError};
 pub use error_code::ErrorCode;
-pub use facilitator::{BoxFuture, Facilitator, FacilitatorError};
+pub use facilitator::{BoxFuture, Facilitator, FacilitatorError, PAYER_HAS_CODE};
 pub use fingerprint::{Fingerprint, canonical_url};
 pub use loopback::is_loopback;
 pub use model::{JsonObject, SchemeName, X402Version};

@@ -2,7 +2,8 @@
 
 use crate::facilitator::BoxFuture;
 use crate::model::{
-    JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, SchemeName, VerifyResponse,
+    JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, SchemeName, SupportedKind,
+    VerifyResponse,
 };
 use crate::{Amount, ErrorCode, Money, MoneyError, Network, UnixTime};
 
@@ -116,6 +117,9 @@ pub struct Checked {
     pub amount: Amount,
     /// When it expires.
     pub valid_before: UnixTime,
+    /// Whether only the payer's code can say that the payer signed: then nothing is served before it is settled,
+    /// because code may say yes now and no in a block.
+    pub settles_first: bool,
 }
 
 /// A price: money still to be resolved to an asset, or an exact amount of one.
@@ -207,7 +211,31 @@ pub trait SellerScheme: Send + Sync + std::fmt::Debug {
     /// ```
     fn offer(&self, price: &Price, terms: &Terms) -> Result<PaymentRequirements, OfferError>;
 
-    /// Holds a payment against the seller's own offer: every rule that needs no chain, signature included.
+    /// The offer with what the facilitator says of `kind`, which is of this scheme on the offer's network, where a buyer
+    /// needs to know it. As it is, if it has nothing to add.
+    ///
+    /// # Errors
+    /// [`OfferError`] naming what the facilitator does not say.
+    ///
+    /// ```
+    /// use tollway_core::model::{PaymentRequirements, SupportedKind};
+    /// use tollway_core::{OfferError, SellerScheme};
+    /// fn complete(
+    ///     scheme: &dyn SellerScheme, offer: PaymentRequirements, kind: &SupportedKind,
+    /// ) -> Result<PaymentRequirements, OfferError> {
+    ///     scheme.enhance(offer, kind)
+    /// }
+    /// ```
+    fn enhance(
+        &self,
+        offer: PaymentRequirements,
+        kind: &SupportedKind,
+    ) -> Result<PaymentRequirements, OfferError> {
+        let _ = kind;
+        Ok(offer)
+    }
+
+    /// Holds a payment against the seller's own offer: every rule that needs no chain, a key's signature included.
     /// What `payment.accepted` repeats of the offer is the buyer's word; the payment is held to `offer`.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::Duration;
 use alloy_json_rpc::{RpcError, RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_rpc_client::{RpcClient, Waiter};
+use alloy_rpc_types_eth::simulate::{SimBlock, SimCallResult, SimulatePayload, SimulatedBlock};
 use alloy_rpc_types_eth::{
     Block, BlockNumberOrTag, Filter, Log, TransactionInput, TransactionReceipt, TransactionRequest,
 };
@@ -138,6 +139,15 @@ impl ChainError {
             Self::Rpc { error, .. } => error.0.as_error_resp().map(|error| error.message.as_ref()),
             _ => None,
         }
+    }
+
+    /// Whether the node does not know the method (JSON-RPC 2.0, section 5.1).
+    pub(crate) fn is_missing_method(&self) -> bool {
+        let response = match self {
+            Self::Rpc { error, .. } => error.0.as_error_resp(),
+            _ => None,
+        };
+        response.is_some_and(|response| response.code == -32_601)
     }
 
     /// One word for it, for who counts.
@@ -307,6 +317,50 @@ impl Chain {
             ..TransactionRequest::default()
         })
         .await
+    }
+
+    /// The same at the price that a transaction would have: without one a node runs a call on a block whose base fee is
+    /// zero.
+    pub(crate) async fn call_at(
+        &self,
+        sender: Address,
+        call: &Call,
+        gas: u64,
+        (max_fee_per_gas, max_priority_fee_per_gas): (u128, u128),
+    ) -> Result<CallOutcome, ChainError> {
+        self.eth_call(TransactionRequest {
+            max_fee_per_gas: Some(max_fee_per_gas),
+            max_priority_fee_per_gas: Some(max_priority_fee_per_gas),
+            ..transaction_request(sender, call, Some(gas))
+        })
+        .await
+    }
+
+    /// Runs calls as the transactions of the next block, one after the other, from one account, with all that a block
+    /// checks (`eth_simulateV1`): nonces, fees, the base fee.
+    pub(crate) async fn simulate_block(
+        &self,
+        sender: Address,
+        calls: &[(Call, u64)],
+        (max_fee_per_gas, max_priority_fee_per_gas): (u128, u128),
+    ) -> Result<Vec<SimCallResult>, ChainError> {
+        let calls = calls.iter().map(|(call, gas)| TransactionRequest {
+            max_fee_per_gas: Some(max_fee_per_gas),
+            max_priority_fee_per_gas: Some(max_priority_fee_per_gas),
+            ..transaction_request(sender, call, Some(*gas))
+        });
+        let block = SimBlock::default().extend_calls(calls);
+        let payload = SimulatePayload::default().extend(block).with_validation();
+        let blocks: Vec<SimulatedBlock<Value>> =
+            self.request("eth_simulateV1", (payload, BlockNumberOrTag::Latest)).await?;
+        Ok(blocks.into_iter().flat_map(|block| block.calls).collect())
+    }
+
+    /// What a transaction offers for gas, so that it is included soon: at most, and as a tip.
+    pub(crate) async fn suggested_fees(&self) -> Result<(u128, u128), ChainError> {
+        let (head, tip) = tokio::join!(self.head(), self.priority_fee());
+        let (base_fee, tip) = (head?.base_fee, tip?);
+        Ok((base_fee.saturating_mul(2).saturating_add(tip), tip))
     }
 
     async fn eth_call(&self, request: TransactionRequest) -> Result<CallOutcome, ChainError> {

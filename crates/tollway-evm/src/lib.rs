@@ -6,7 +6,8 @@
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
 //! - [`credit`]: the signature that redeems a seller's credit.
 //! - [`Signer`], [`LocalSigner`]: whose key.
-//! - With feature `rpc`: [`Chain`] and [`Transaction`], for those who settle.
+//! - With feature `rpc`, for those who settle: [`Payment`], whatever authorizes it; [`simulate`]; [`Chain`] and
+//!   [`Transaction`].
 //!
 //! What does not live here: state, retries, nonces and policy. Those belong to the facilitator's engine and
 //! the buyer's wallet.
@@ -21,11 +22,17 @@ pub mod eip712;
 pub mod exact;
 #[cfg(feature = "rpc")]
 mod multicall;
+#[cfg(feature = "rpc")]
+mod payment;
 pub mod permit2;
 mod pricing;
 mod recent;
 pub mod signature;
 mod signer;
+#[cfg(feature = "rpc")]
+mod simulate;
+#[cfg(feature = "rpc")]
+mod state;
 #[cfg(feature = "rpc")]
 pub mod telemetry;
 #[cfg(feature = "rpc")]
@@ -39,6 +46,12 @@ pub use chain::{Chain, ChainError, Head, NodeError};
 pub use deployment::asset_faults;
 #[cfg(feature = "rpc")]
 pub use multicall::{Call, MULTICALL3, batch};
+#[cfg(feature = "rpc")]
+pub use payment::{Payment, Settleable, Trouble};
 pub use signer::{LocalSigner, Signer, SignerError};
+#[cfg(feature = "rpc")]
+pub use simulate::{Funds, Verdict, simulate};
+#[cfg(feature = "rpc")]
+pub use state::{are_used, find_uses};
 #[cfg(feature = "rpc")]
 pub use transaction::{SignedTransaction, Transaction};

@@ -4,6 +4,7 @@ use alloy_primitives::{Address, Bytes, address};
 use alloy_sol_types::{SolCall, sol};
 
 use crate::chain::{CallOutcome, Chain, ChainError};
+use crate::signature::Deployment;
 
 /// Where Multicall3 lives on every chain that has it.
 pub const MULTICALL3: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
@@ -47,6 +48,16 @@ pub fn batch(calls: impl IntoIterator<Item = Call>) -> Call {
         callData: call.data,
     });
     let data = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode();
+    Call { to: MULTICALL3, data: data.into() }
+}
+
+/// The same call after an account is deployed (ERC-6492), if it is to be. Both go through Multicall3, so that the factory
+/// is never called by who pays the gas; and the deployment may fail, because anybody may have done it before.
+pub(crate) fn after_deployment(deployment: Option<&Deployment>, call: Call) -> Call {
+    let Some(Deployment { factory, data }) = deployment else { return call };
+    let deploy = Multicall3::Call3 { target: *factory, allowFailure: true, callData: data.clone() };
+    let then = Multicall3::Call3 { target: call.to, allowFailure: false, callData: call.data };
+    let data = Multicall3::aggregate3Call { calls: vec![deploy, then] }.abi_encode();
     Call { to: MULTICALL3, data: data.into() }
 }
 

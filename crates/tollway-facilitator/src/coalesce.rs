@@ -10,9 +10,9 @@ use metrics::histogram;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::timeout;
-use tollway_core::{ErrorCode, FacilitatorError, Refusal};
-use tollway_evm::Chain;
-use tollway_evm::exact::{ExactPayment, MAX_PAYMENTS_PER_CALL};
+use tollway_core::{FacilitatorError, Refusal};
+use tollway_evm::exact::MAX_PAYMENTS_PER_CALL;
+use tollway_evm::{Chain, Funds, Payment, Trouble};
 
 use crate::phase::simulate::simulate;
 use crate::tasks::Tasks;
@@ -22,9 +22,9 @@ use crate::verified::{AuthorizationId, id};
 /// How long a caller waits for its turn and the answer.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// What the payer has of the asset, if the transfer would move exactly its value now; a refusal if not; or no answer,
+/// What the payer has, if the transfer would move exactly its value now; a refusal if not; or no answer,
 /// which says nothing about the payment.
-pub(crate) type Simulated = Result<Result<U256, Refusal>, FacilitatorError>;
+pub(crate) type Simulated = Result<Result<Funds, Refusal>, FacilitatorError>;
 
 /// The simulations of one network.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Job {
     id: AuthorizationId,
-    payment: ExactPayment,
+    payment: Payment,
     callers: Vec<oneshot::Sender<Simulated>>,
 }
 
@@ -60,7 +60,7 @@ impl Coalescer {
     }
 
     /// Whether the transfer would move exactly its value now.
-    pub(crate) async fn simulate(&self, payment: &ExactPayment) -> Simulated {
+    pub(crate) async fn simulate(&self, payment: &Payment) -> Simulated {
         let answer = {
             let mut waiting = self.waiting.lock();
             if waiting.callers >= self.most {
@@ -103,7 +103,7 @@ impl Coalescer {
 }
 
 impl Waiting {
-    fn add(&mut self, payment: &ExactPayment) -> oneshot::Receiver<Simulated> {
+    fn add(&mut self, payment: &Payment) -> oneshot::Receiver<Simulated> {
         let (caller, answer) = oneshot::channel();
         self.callers += 1;
         let id = id(payment);
@@ -153,7 +153,7 @@ fn count(jobs: usize) -> u64 {
 async fn together(chain: &Chain, sender: Address, jobs: &[Job]) -> Vec<Simulated> {
     #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a call has few payments")]
     histogram!(SIMULATION_SIZE, "network" => chain.network().as_str().to_owned()).record(jobs.len() as f64);
-    let payments: Vec<&ExactPayment> = jobs.iter().map(|job| &job.payment).collect();
+    let payments: Vec<&Payment> = jobs.iter().map(|job| &job.payment).collect();
     let verdicts = match simulate(chain, sender, &payments).await {
         Ok(verdicts) => verdicts,
         Err(error) => return jobs.iter().map(|_| Err(error.clone())).collect(),
@@ -161,18 +161,18 @@ async fn together(chain: &Chain, sender: Address, jobs: &[Job]) -> Vec<Simulated
     let mut moved: HashMap<(Address, Address), (U256, U256)> = HashMap::new();
     let mut simulated = Vec::with_capacity(jobs.len());
     for (payment, verdict) in payments.into_iter().zip(verdicts) {
-        let (asset, authorization) = (payment.asset, &payment.authorization);
+        let (asset, payer, value) = (payment.asset(), payment.payer(), payment.value());
         let verdict = verdict.and_then(|funds| {
-            let (paid, received) = moved.get(&(asset, authorization.from)).copied().unwrap_or_default();
-            let balance = funds.payer_balance.saturating_add(paid).saturating_sub(received);
-            for (account, paid) in [(authorization.from, true), (authorization.to, false)] {
+            let (paid, received) = moved.get(&(asset, payer)).copied().unwrap_or_default();
+            let available = funds.available.saturating_add(paid).saturating_sub(received);
+            for (account, paid) in [(payer, true), (payment.payee(), false)] {
                 let (out, into) = moved.entry((asset, account)).or_default();
                 let sum = if paid { out } else { into };
-                *sum = sum.saturating_add(authorization.value);
+                *sum = sum.saturating_add(value);
             }
-            match authorization.value <= balance {
-                true => Ok(balance),
-                false => Err(short(payment)),
+            match value <= available {
+                true => Ok(Funds { available, ..funds }),
+                false => Err(payment.refusal(Trouble::Funds, "must be covered by the payer's balance")),
             }
         });
         simulated.push(Ok(verdict));
@@ -180,23 +180,17 @@ async fn together(chain: &Chain, sender: Address, jobs: &[Job]) -> Vec<Simulated
     simulated
 }
 
-fn short(payment: &ExactPayment) -> Refusal {
-    let code = ErrorCode::INVALID_EXACT_EVM_INSUFFICIENT_BALANCE;
-    let rule = "must be covered by the payer's balance";
-    let refusal = Refusal::new(code, "payload.authorization.value", rule);
-    refusal.by(payment.authorization.from.to_checksum(None))
-}
-
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, B256, Signature, U256};
     use tollway_core::Network;
+    use tollway_evm::Payment;
     use tollway_evm::exact::{Authorization, ExactPayment, MAX_PAYMENTS_PER_CALL};
 
     use super::Waiting;
 
-    fn payment(nonce: usize, value: u64) -> ExactPayment {
-        ExactPayment {
+    fn payment(nonce: usize, value: u64) -> Payment {
+        Payment::from(ExactPayment {
             authorization: Authorization {
                 from: Address::repeat_byte(1),
                 to: Address::repeat_byte(2),
@@ -205,10 +199,10 @@ mod tests {
                 valid_before: U256::MAX,
                 nonce: B256::from(U256::from(nonce)),
             },
-            signature: Signature::test_signature(),
+            signature: Signature::test_signature().into(),
             asset: Address::repeat_byte(3),
             network: Network::evm(1),
-        }
+        })
     }
 
     #[test]
@@ -222,7 +216,7 @@ mod tests {
         assert_eq!(first.iter().map(|job| job.callers.len()).collect::<Vec<_>>(), [3, 1]);
         let second = waiting.take();
         assert_eq!(second.len(), 1);
-        assert_eq!(second[0].payment.authorization.value, U256::from(2));
+        assert_eq!(second[0].payment.value(), U256::from(2));
         assert_eq!((waiting.callers, waiting.numbers.len(), waiting.take().len()), (0, 0, 0));
         drop(answers);
     }

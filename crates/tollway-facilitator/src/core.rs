@@ -67,7 +67,7 @@ impl Core {
 
     /// A payment that was found good has cost gas and moved nothing.
     pub(crate) fn score_reverted(&self, row: &Row) {
-        let (network, payer) = (&row.payment.network, row.payment.authorization.from);
+        let (network, payer) = (row.payment.network(), row.payment.payer());
         tracing::warn!(%network, %payer, "a payment moved nothing and cost gas");
         self.score.reverted(payer);
     }

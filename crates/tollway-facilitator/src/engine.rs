@@ -10,9 +10,10 @@ use tollway_core::model::{
     FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use tollway_core::{
-    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, SchemeName, SystemClock,
+    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, PAYER_HAS_CODE, SystemClock,
     X402Version,
 };
+use tollway_evm::Payment;
 use tollway_ledger::{Ledger, LedgerError, MemoryLedger, Settlement, SettlementId, SettlementQuery};
 
 use crate::core::Core;
@@ -155,7 +156,13 @@ impl Engine {
         async move {
             let answer = match judged {
                 Ok(Ok(candidate)) => verify::verify(core, candidate).await.map(|verdict| match verdict {
-                    Ok(payment) => VerifyResponse::valid(payment.authorization.from.to_checksum(None)),
+                    Ok(good) => {
+                        let mut answer = VerifyResponse::valid(good.payer.to_checksum(None));
+                        if good.payer_has_code {
+                            answer.extra.insert(PAYER_HAS_CODE.to_owned(), true.into());
+                        }
+                        answer
+                    }
                     Err(refusal) => refusal.into(),
                 }),
                 Ok(Err(refusal)) => Ok(refusal.into()),
@@ -355,12 +362,12 @@ impl Facilitator for Engine {
         let mut signers = Vec::new();
         for network in &self.inner.core.networks {
             for version in [X402Version::V2, X402Version::V1] {
-                response.kinds.push(SupportedKind {
+                response.kinds.extend(Payment::SCHEMES.map(|scheme| SupportedKind {
                     version,
-                    scheme: SchemeName::EXACT,
+                    scheme,
                     network: network.network().clone(),
                     extra: JsonObject::new(),
-                });
+                }));
             }
             signers.extend(network.lanes.iter().map(|lane| lane.address().to_checksum(None)));
         }

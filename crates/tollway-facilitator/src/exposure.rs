@@ -9,8 +9,8 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tollway_core::{ErrorCode, Refusal};
-use tollway_evm::exact::ExactPayment;
+use tollway_core::Refusal;
+use tollway_evm::{Payment, Trouble};
 
 /// How long a verdict holds its value against the payer's balance, unless the payment is settled or fails before.
 const HOLD: Duration = Duration::from_secs(30);
@@ -38,10 +38,13 @@ struct Held {
 #[derive(Debug)]
 struct Account {
     payer: Arc<Payer>,
-    holds: HashMap<B256, Hold>,
+    holds: HashMap<Place, Hold>,
     sum: U256,
     settling: U256,
 }
+
+/// Which of a payer's payments: the contract that keeps account of its nonce, and the nonce.
+type Place = (Address, B256);
 
 /// Whose balance: chain, asset, account.
 type Payer = (u64, Address, Address);
@@ -58,43 +61,42 @@ struct Verdict {
     number: NonZeroU64,
     end: Instant,
     payer: Arc<Payer>,
-    nonce: B256,
+    nonce: Place,
 }
 
 impl Exposure {
     /// Holds a payment that was found good, if `balance` covers it together with all else that its payer has in flight.
-    pub(crate) fn hold(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
+    pub(crate) fn hold(&self, payment: &Payment, balance: U256) -> Result<(), Refusal> {
         let now = Instant::now();
         let mut held = self.held.lock();
         held.forget_until(now);
-        let (payer, nonce) = (payer(payment), payment.authorization.nonce);
+        let (payer, nonce) = (payer(payment), place(payment));
         covers(held.others(&payer, &nonce).0, payment, balance)?;
         let known = held.by_payer.get(&payer).and_then(|account| account.holds.get(&nonce));
         if known.is_some_and(Hold::is_settling) {
             return Ok(());
         }
-        held.insert(payer, nonce, payment.authorization.value, Some(now + HOLD));
+        held.insert(payer, nonce, payment.value(), Some(now + HOLD));
         Ok(())
     }
 
     /// The payment is being settled from now on, if `balance` covers it together with those that are being settled.
-    pub(crate) fn settle(&self, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
-        let (payer, authorization) = (payer(payment), &payment.authorization);
+    pub(crate) fn settle(&self, payment: &Payment, balance: U256) -> Result<(), Refusal> {
+        let (payer, place) = (payer(payment), place(payment));
         let mut held = self.held.lock();
-        covers(held.others(&payer, &authorization.nonce).1, payment, balance)?;
-        held.insert(payer, authorization.nonce, authorization.value, None);
+        covers(held.others(&payer, &place).1, payment, balance)?;
+        held.insert(payer, place, payment.value(), None);
         Ok(())
     }
 
     /// The payment is being settled, whatever its payer has.
-    pub(crate) fn settling(&self, payment: &ExactPayment) {
-        let authorization = &payment.authorization;
-        self.held.lock().insert(payer(payment), authorization.nonce, authorization.value, None);
+    pub(crate) fn settling(&self, payment: &Payment) {
+        self.held.lock().insert(payer(payment), place(payment), payment.value(), None);
     }
 
     /// It is no longer: the balance on chain tells now.
-    pub(crate) fn release(&self, payment: &ExactPayment) {
-        self.held.lock().remove(&payer(payment), &payment.authorization.nonce);
+    pub(crate) fn release(&self, payment: &Payment) {
+        self.held.lock().remove(&payer(payment), &place(payment));
     }
 }
 
@@ -106,7 +108,7 @@ impl Hold {
 
 impl Held {
     /// What the payer's other payments come to: in all, and those that are being settled.
-    fn others(&self, payer: &Payer, nonce: &B256) -> (U256, U256) {
+    fn others(&self, payer: &Payer, nonce: &Place) -> (U256, U256) {
         let Some(account) = self.by_payer.get(payer) else { return Default::default() };
         let own = account.holds.get(nonce);
         let less = |sum: U256, counts: bool| {
@@ -116,7 +118,7 @@ impl Held {
         (less(account.sum, true), less(account.settling, own.is_some_and(Hold::is_settling)))
     }
 
-    fn insert(&mut self, payer: Payer, nonce: B256, value: U256, end: Option<Instant>) {
+    fn insert(&mut self, payer: Payer, nonce: Place, value: U256, end: Option<Instant>) {
         self.remove(&payer, &nonce);
         let account = self.by_payer.entry(payer).or_insert_with(|| Account::new(payer));
         account.sum = account.sum.saturating_add(value);
@@ -140,7 +142,7 @@ impl Held {
         }
     }
 
-    fn remove(&mut self, payer: &Payer, nonce: &B256) {
+    fn remove(&mut self, payer: &Payer, nonce: &Place) {
         let Some(account) = self.by_payer.get_mut(payer) else { return };
         if let Some(hold) = account.holds.remove(nonce) {
             account.sum = account.sum.saturating_sub(hold.value);
@@ -187,29 +189,36 @@ impl Verdict {
     }
 }
 
-fn covers(others: U256, payment: &ExactPayment, balance: U256) -> Result<(), Refusal> {
-    if others.saturating_add(payment.authorization.value) <= balance {
+fn covers(others: U256, payment: &Payment, balance: U256) -> Result<(), Refusal> {
+    if others.saturating_add(payment.value()) <= balance {
         return Ok(());
     }
-    let code = ErrorCode::INVALID_EXACT_EVM_INSUFFICIENT_BALANCE;
     let rule = "must be covered by the payer's balance, together with its payments that are being settled";
-    let refusal = Refusal::new(code, "payload.authorization.value", rule);
-    Err(refusal.by(payment.authorization.from.to_checksum(None)))
+    Err(payment.refusal(Trouble::Funds, rule))
 }
 
-fn payer(payment: &ExactPayment) -> Payer {
-    (payment.network.evm_chain_id().unwrap_or_default(), payment.asset, payment.authorization.from)
+fn payer(payment: &Payment) -> Payer {
+    (payment.network().evm_chain_id().unwrap_or_default(), payment.asset(), payment.payer())
+}
+
+fn place(payment: &Payment) -> Place {
+    (payment.nonce_space(), payment.nonce())
 }
 
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, B256, Signature, U256};
     use tollway_core::Network;
+    use tollway_evm::Payment;
     use tollway_evm::exact::{Authorization, ExactPayment};
 
     use super::{Exposure, HOLD, MOST};
 
-    fn payment(nonce: usize, value: u64) -> ExactPayment {
+    fn payment(nonce: usize, value: u64) -> Payment {
+        exact(nonce, value).into()
+    }
+
+    fn exact(nonce: usize, value: u64) -> ExactPayment {
         ExactPayment {
             authorization: Authorization {
                 from: Address::repeat_byte(1),
@@ -219,7 +228,7 @@ mod tests {
                 valid_before: U256::MAX,
                 nonce: B256::from(U256::from(nonce)),
             },
-            signature: Signature::test_signature(),
+            signature: Signature::test_signature().into(),
             asset: Address::repeat_byte(3),
             network: Network::evm(1),
         }
@@ -233,7 +242,7 @@ mod tests {
         exposure.hold(&payment(0, 6), balance).unwrap();
         assert!(exposure.hold(&payment(1, 6), balance).is_err());
         exposure.hold(&payment(2, 4), balance).unwrap();
-        let other = ExactPayment { asset: Address::repeat_byte(9), ..payment(3, 6) };
+        let other = ExactPayment { asset: Address::repeat_byte(9), ..exact(3, 6) }.into();
         exposure.hold(&other, balance).unwrap();
         tokio::time::advance(HOLD).await;
         exposure.hold(&payment(1, 6), balance).unwrap();

@@ -2,6 +2,7 @@
 //! the part of it that somebody in this process acts on or waits for. Nobody is told of what is not written down.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tollway_core::{Amount, AuthorizationKey, Clock, Refusal, UnixTime};
+use tollway_evm::Payment;
 use tollway_evm::SignedTransaction;
-use tollway_evm::exact::ExactPayment;
 use tollway_ledger::{
     Advance, Inserted, LaneLease, Ledger, LedgerError, Member, NewDelivery, NewSettlement, NewTransaction,
     Role, Sent, SentResult, Settlement, SettlementId, SettlementState, TransactionChange,
@@ -20,7 +21,6 @@ use tollway_ledger::{
 
 use crate::exposure::Exposure;
 use crate::phase::simulate::SimulatedAt;
-use crate::record;
 use crate::telemetry::{LEDGER_SECONDS, OUTCOMES, PENDING};
 use crate::webhook::OutcomeEndpoints;
 
@@ -44,13 +44,14 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) key: AuthorizationKey,
-    pub(crate) payment: ExactPayment,
+    pub(crate) payment: Payment,
     pub(crate) confirmations: u32,
     pub(crate) caller: Option<String>,
     pub(crate) began: Instant,
     created_at: UnixTime,
     /// For this settlement. None of what was verified before, or taken over.
     simulated_at: OnceLock<SimulatedAt>,
+    is_alone: AtomicBool,
     /// What the ledger lets us write with. None until it is written down.
     attempt: OnceLock<u64>,
     progress: watch::Sender<Progress>,
@@ -154,12 +155,12 @@ impl Journal {
     }
 
     /// One actor per authorization in this process.
-    pub(crate) fn begin(&self, payment: &ExactPayment, caller: Option<&str>, confirmations: u32) -> Begun {
+    pub(crate) fn begin(&self, payment: &Payment, caller: Option<&str>, confirmations: u32) -> Begun {
         let key = payment.key();
         let mut rows = self.rows.lock();
         if let Some(row) = rows.get(&key) {
             // The payer controls what is signed under a nonce; the fate of one is not the fate of the other.
-            return match row.payment.authorization == payment.authorization {
+            return match row.payment.digest() == payment.digest() {
                 true => Begun::Existing(Arc::clone(row)),
                 false => Begun::Other,
             };
@@ -181,7 +182,8 @@ impl Journal {
 
     /// A row of the ledger that is now this process's to drive; none if it is driven already, or cannot be read.
     pub(crate) fn adopt(&self, settlement: &Settlement) -> Option<Arc<Row>> {
-        let Some(payment) = record::decode(&settlement.payment) else {
+        let record = serde_json::from_str(&settlement.payment).ok();
+        let Some(payment) = record.as_ref().and_then(Payment::decode) else {
             tracing::error!(settlement = %settlement.id, "a payment in the ledger cannot be read");
             return None;
         };
@@ -214,7 +216,7 @@ impl Journal {
     }
 
     /// The row under the payment's key, whatever was signed.
-    pub(crate) fn row(&self, payment: &ExactPayment) -> Option<Arc<Row>> {
+    pub(crate) fn row(&self, payment: &Payment) -> Option<Arc<Row>> {
         self.rows.lock().get(&payment.key()).map(Arc::clone)
     }
 
@@ -235,18 +237,18 @@ impl Journal {
 
     /// Accepts a payment: from here on it survives this process. As `member`'s, or this process's own.
     pub(crate) async fn accept(&self, row: &Row, member: Member) -> Result<Accepted, LedgerError> {
-        let authorization = &row.payment.authorization;
+        let payment = &row.payment;
         let new = NewSettlement {
             key: row.key.clone(),
-            digest: record::digest(&row.payment),
-            payment: record::encode(&row.payment),
-            network: row.payment.network.clone(),
-            asset: row.payment.asset.to_checksum(None),
-            payer: authorization.from.to_checksum(None),
-            pay_to: authorization.to.to_checksum(None),
-            amount: Amount::from_atomic(authorization.value),
+            digest: payment.digest(),
+            payment: payment.encode().to_string(),
+            network: payment.network().clone(),
+            asset: payment.asset().to_checksum(None),
+            payer: payment.payer().to_checksum(None),
+            pay_to: payment.payee().to_checksum(None),
+            amount: Amount::from_atomic(payment.value()),
             caller: row.caller.clone(),
-            valid_before: authorization.expires(),
+            valid_before: payment.expires(),
             confirmations: row.confirmations,
             member,
             now: self.clock.now(),
@@ -389,15 +391,15 @@ impl Journal {
     /// The age of the oldest payment of a network that this process drives.
     pub(crate) fn oldest(&self, network: &tollway_core::Network) -> Duration {
         let rows = self.rows.lock();
-        let ages = rows.values().filter(|row| &row.payment.network == network).map(|row| row.began.elapsed());
+        let ages =
+            rows.values().filter(|row| row.payment.network() == network).map(|row| row.began.elapsed());
         ages.max().unwrap_or_default()
     }
 }
 
 fn log_end(row: &Row, state: &SettlementState) {
-    let (network, settlement) = (&row.payment.network, SettlementId::of(&row.key));
-    let payer = row.payment.authorization.from;
-    let amount = row.payment.authorization.value;
+    let (network, settlement) = (row.payment.network(), SettlementId::of(&row.key));
+    let (payer, amount) = (row.payment.payer(), row.payment.value());
     let (word, reason) = match state {
         SettlementState::Settled { transaction, .. } => {
             tracing::info!(%network, %settlement, %payer, %amount, %transaction, "settled");
@@ -452,7 +454,7 @@ impl From<SettlementState> for Progress {
 impl Row {
     fn new(
         key: AuthorizationKey,
-        payment: ExactPayment,
+        payment: Payment,
         caller: Option<String>,
         confirmations: u32,
         created_at: UnixTime,
@@ -465,6 +467,7 @@ impl Row {
             began: Instant::now(),
             created_at,
             simulated_at: OnceLock::new(),
+            is_alone: AtomicBool::new(false),
             attempt: OnceLock::new(),
             progress: watch::channel(Progress::Starting).0,
             transactions: Mutex::default(),
@@ -491,6 +494,21 @@ impl Row {
         self.simulated_at.get().is_some_and(|at| at.is_current(block))
     }
 
+    /// Its payer has code: it goes into no transaction with others.
+    pub(crate) fn keep_alone(&self) {
+        self.is_alone.store(true, Ordering::Release);
+    }
+
+    /// Whether it goes into no transaction with others.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone.load(Ordering::Acquire) || self.payment.is_alone()
+    }
+
+    /// Whether the two may go into one transaction.
+    pub(crate) fn may_share_with(&self, other: &Self) -> bool {
+        !self.is_alone() && !other.is_alone() && self.payment.may_share_with(&other.payment)
+    }
+
     /// What the ledger lets us write with.
     pub(crate) fn attempt(&self) -> u64 {
         self.attempt.get().copied().unwrap_or_default()
@@ -498,7 +516,7 @@ impl Row {
 
     /// As the ledger has it, so far as this process knows.
     fn settlement(&self, now: UnixTime) -> Settlement {
-        let authorization = &self.payment.authorization;
+        let payment = &self.payment;
         let state = match self.progress() {
             Progress::Sent { transaction } => SettlementState::Sent { transaction: transaction.to_string() },
             Progress::Ended(state) => state,
@@ -508,15 +526,15 @@ impl Row {
             sequence: 0,
             id: SettlementId::of(&self.key),
             key: self.key.clone(),
-            digest: record::digest(&self.payment),
+            digest: payment.digest(),
             payment: String::new(),
-            network: self.payment.network.clone(),
-            asset: self.payment.asset.to_checksum(None),
-            payer: authorization.from.to_checksum(None),
-            pay_to: authorization.to.to_checksum(None),
-            amount: Amount::from_atomic(authorization.value),
+            network: payment.network().clone(),
+            asset: payment.asset().to_checksum(None),
+            payer: payment.payer().to_checksum(None),
+            pay_to: payment.payee().to_checksum(None),
+            amount: Amount::from_atomic(payment.value()),
             caller: self.caller.clone(),
-            valid_before: authorization.expires(),
+            valid_before: payment.expires(),
             confirmations: self.confirmations,
             state,
             attempt: self.attempt(),

@@ -13,8 +13,7 @@ use alloy_rpc_types_eth::TransactionReceipt;
 use metrics::histogram;
 use tokio::time::{Instant, sleep, sleep_until};
 use tollway_core::{ErrorCode, Refusal};
-use tollway_evm::exact::{self, ExactPayment};
-use tollway_evm::{Chain, ChainError, Signer};
+use tollway_evm::{Chain, ChainError, Payment, Signer, Verdict};
 use tollway_ledger::{LaneLease, SettlementState, TransactionChange, TransactionState};
 
 use crate::core::Core;
@@ -101,7 +100,7 @@ impl Lane {
         if !self.resume().await {
             return;
         }
-        let queue = Arc::clone(&self.network.queue);
+        let (queue, lane) = (Arc::clone(&self.network.queue), self.state.address());
         let mut views = self.network.watcher.views();
         views.mark_changed();
         while !self.is_fenced && !self.core.member.is_superseded() {
@@ -123,7 +122,7 @@ impl Lane {
                     let view = Arc::clone(&views.borrow_and_update());
                     self.on_view(&view).await;
                 }
-                rows = queue.take(self.core.limits.batch), if may_take => self.settle(rows).await,
+                rows = queue.take(self.core.limits.batch, lane), if may_take => self.settle(rows).await,
                 () = self.state.asked() => {}
                 () = sleep_until(wake), if !is_idle || !may_take => {
                     if !is_idle {
@@ -496,7 +495,7 @@ impl Lane {
     async fn ready(&self, rows: &[Arc<Row>]) -> Vec<Arc<Row>> {
         let mut open = Vec::with_capacity(rows.len());
         for row in rows {
-            match exact::check_window(&row.payment, self.core.clock.now()) {
+            match row.payment.check_window(self.core.clock.now()) {
                 Ok(()) => open.push(Arc::clone(row)),
                 Err(refusal) => self.refuse(row, refusal).await,
             }
@@ -513,7 +512,7 @@ impl Lane {
             if open.is_empty() {
                 break;
             }
-            let payments: Vec<&ExactPayment> = open.iter().map(|row| &row.payment).collect();
+            let payments: Vec<&Payment> = open.iter().map(|row| &row.payment).collect();
             let verdicts = match simulate(self.chain(), self.state.address(), &payments).await {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
@@ -525,6 +524,7 @@ impl Lane {
                     return Vec::new();
                 }
             };
+            let verdicts = self.part(&mut open, verdicts);
             if verdicts.iter().all(Result::is_ok) {
                 return open;
             }
@@ -540,13 +540,33 @@ impl Lane {
         open
     }
 
+    /// Those of several whose payers have got code since they queued go back: each of them goes alone.
+    fn part(&self, open: &mut Vec<Arc<Row>>, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+        if open.len() < 2 {
+            return verdicts;
+        }
+        let has_code = |verdict: &Verdict| verdict.as_ref().is_ok_and(|funds| funds.payer_has_code);
+        let (back, stay) = std::mem::take(open)
+            .into_iter()
+            .zip(verdicts)
+            .partition::<Vec<_>, _>(|(_, verdict)| has_code(verdict));
+        for (row, _) in back {
+            row.keep_alone();
+            row.unclaim();
+            self.network.queue.put_back(row);
+        }
+        let (rows, verdicts) = stay.into_iter().unzip();
+        *open = rows;
+        verdicts
+    }
+
     /// A reserved payment that will not settle by this lane. It was unused when it was accepted: if it is used now, the
     /// money may be where it should be.
     async fn refuse(&self, row: &Arc<Row>, refusal: Refusal) {
-        let is_used = refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
+        let is_used = row.payment.is_refused_as_used(&refusal);
         let (code, message) = (refusal.code.clone(), refusal.to_string());
         if !is_used && row.transactions().is_empty() {
-            self.core.score.failed(row.payment.authorization.from);
+            self.core.score.failed(row.payment.payer());
             let failed = SettlementState::Failed { code: code.as_str().to_owned(), message };
             return self.core.journal.finish(row, failed).await;
         }

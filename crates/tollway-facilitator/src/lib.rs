@@ -48,7 +48,6 @@ mod pace;
 mod phase;
 mod queue;
 mod reconcile;
-mod record;
 mod score;
 mod settle;
 mod settlement_json;

@@ -2,11 +2,12 @@
 //! takes what is there, and what is about to be there. A lone payment is taken at once; of many that come together the
 //! first does not fill a transaction, and a lane until the next block, alone.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use alloy_primitives::{Address, U256};
 use metrics::gauge;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -73,15 +74,16 @@ impl Queue {
     }
 
     /// Up to `most` payments, those that came first; waits for one, and a moment for those that come with it.
-    pub(crate) async fn take(&self, most: usize) -> Vec<Arc<Row>> {
+    pub(crate) async fn take(&self, most: usize, lane: Address) -> Vec<Arc<Row>> {
         let mut until = None;
         let _others = PassOn(self);
         loop {
-            let woken = self.wake.notified();
-            if !self.rows.lock().is_empty() {
+            let mut woken = std::pin::pin!(self.wake.notified());
+            woken.as_mut().enable();
+            if self.rows.lock().iter().any(|row| may_send(row, lane)) {
                 let until = *until.get_or_insert_with(|| Instant::now() + LINGER);
                 if !self.is_worth_waiting(most, until) {
-                    return self.drain(most);
+                    return self.drain(most, lane);
                 }
                 // Woken by the last that arrives.
                 let _ = timeout_at(until, self.arrived.notified()).await;
@@ -97,10 +99,28 @@ impl Queue {
             && Instant::now() < until
     }
 
-    fn drain(&self, most: usize) -> Vec<Arc<Row>> {
+    /// The first that this lane may send, and what may share a transaction with it.
+    fn drain(&self, most: usize, lane: Address) -> Vec<Arc<Row>> {
         let mut rows = self.rows.lock();
-        let count = rows.len().min(most);
-        let taken: Vec<Arc<Row>> = rows.drain(..count).collect();
+        let mut taken: Vec<Arc<Row>> = Vec::new();
+        let mut left = VecDeque::new();
+        let mut movements = HashSet::new();
+        while let Some(row) = rows.pop_front() {
+            let is_company = match taken.first() {
+                None => may_send(&row, lane),
+                Some(first) => may_send(&row, lane) && row.may_share_with(first),
+            };
+            if is_company && (row.payment.is_marked() || movements.insert(movement(&row))) {
+                taken.push(row);
+            } else {
+                left.push_back(row);
+            }
+            if taken.len() >= most || taken.first().is_some_and(|first| first.is_alone()) {
+                break;
+            }
+        }
+        left.append(&mut rows);
+        *rows = left;
         drop(rows);
         self.left(taken.len());
         taken
@@ -110,7 +130,7 @@ impl Queue {
     pub(crate) fn put_back(&self, row: Arc<Row>) {
         self.taken.fetch_add(1, Ordering::AcqRel);
         self.rows.lock().push_front(row);
-        self.wake.notify_one();
+        self.wake.notify_waiters();
     }
 
     /// How many wait.
@@ -129,20 +149,31 @@ impl Queue {
     }
 }
 
+/// Whether `lane` may send it: some calls look at who sends them.
+fn may_send(row: &Row, lane: Address) -> bool {
+    row.payment.sender().is_none_or(|sender| sender == lane)
+}
+
+/// What a transfer looks like in a receipt.
+fn movement(row: &Row) -> (Address, Address, Address, U256) {
+    let payment = &row.payment;
+    (payment.asset(), payment.payer(), payment.payee(), payment.value())
+}
+
 impl Place {
     /// Queues the payment.
     pub(crate) fn put(mut self, row: Arc<Row>) {
         self.is_used = true;
         self.queue.rows.lock().push_back(row);
         self.queue.measure(self.queue.taken.load(Ordering::Acquire));
-        self.queue.wake.notify_one();
+        self.queue.wake.notify_waiters();
     }
 }
 
 impl Drop for PassOn<'_> {
     fn drop(&mut self) {
         if !self.0.rows.lock().is_empty() {
-            self.0.wake.notify_one();
+            self.0.wake.notify_waiters();
         }
     }
 }

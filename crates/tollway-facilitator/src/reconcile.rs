@@ -8,6 +8,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use tokio::time::{Instant, sleep};
 use tollway_core::{ErrorCode, FacilitatorError, Refusal, UnixTime};
+use tollway_evm::Trouble;
 use tollway_ledger::{Settlement, SettlementState};
 
 use crate::core::Core;
@@ -118,7 +119,7 @@ async fn look(
         }
         Fate::Unproved if seen.unproved >= LOOKS => {
             let message = "the authorization was used or canceled by another transaction".to_owned();
-            Step::Ended(failed(&ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED, message))
+            Step::Ended(failed(&row.payment.naming(Trouble::NonceUsed).0, message))
         }
         Fate::Unproved => {
             *seen = Looks { unproved: seen.unproved + 1, unused: 0 };
@@ -145,9 +146,10 @@ async fn settle(core: &Core, network: &EvmNetwork, row: &Arc<Row>) -> Result<Ste
         return ended_when_expired(network, row, refusal).await;
     }
     match network.coalescer.simulate(&row.payment).await? {
+        Ok(funds) if funds.payer_has_code => row.keep_alone(),
         Ok(_) => {}
         // Used since it was looked at: the next look finds by what.
-        Err(refusal) if refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED => {
+        Err(refusal) if row.payment.is_refused_as_used(&refusal) => {
             return Ok(Step::Wait);
         }
         Err(refusal) if row.transactions().is_empty() => {
@@ -181,7 +183,7 @@ async fn has_expired(network: &EvmNetwork, row: &Row) -> Result<bool, tollway_ev
     let head = network.chain.head().await?.number;
     let Some(depth) = head.checked_sub(network.profile.final_depth) else { return Ok(false) };
     let block = network.chain.block_by_number(depth).await?;
-    Ok(block.is_some_and(|block| row.payment.authorization.expires() <= UnixTime(block.timestamp)))
+    Ok(block.is_some_and(|block| row.payment.expires() <= UnixTime(block.timestamp)))
 }
 
 fn failed(code: &ErrorCode, message: String) -> SettlementState {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tollway_core::model::{FacilitatorRequest, SettleResponse};
 use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Network, Refusal};
-use tollway_evm::exact::ExactPayment;
+use tollway_evm::{Payment, Trouble};
 use tollway_ledger::{Advance, LedgerError, Member, Role, Settlement, SettlementId, SettlementState};
 
 use crate::core::Core;
@@ -16,7 +16,6 @@ use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
 use crate::phase::simulate::SimulatedAt;
 use crate::phase::{check, matching};
-use crate::record;
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -34,7 +33,7 @@ const NO_LANE: &str = "no lane was free in time";
 #[derive(Debug)]
 pub(crate) struct Candidate<'a> {
     network: &'a Arc<EvmNetwork>,
-    payment: ExactPayment,
+    payment: Payment,
     confirmations: u32,
 }
 
@@ -104,7 +103,7 @@ async fn find_row(
     let tell = |answer| Found::Answer(Box::new(answer));
     let refuse = |refusal| tell(Ok(refused(payment, refusal)));
     if let Some(row) = core.journal.row(payment) {
-        if row.payment.authorization != payment.authorization {
+        if row.payment.digest() != payment.digest() {
             return refuse(used(payment, OTHER));
         }
         return Found::Row(row);
@@ -114,7 +113,7 @@ async fn find_row(
     if let Err(refusal) = check::window(payment, &core.limits, core.clock.now()) {
         match known(core, payment).await {
             Err(error) => return tell(Err(error)),
-            Ok(Some(known)) if known.digest != record::digest(payment) => {
+            Ok(Some(known)) if known.digest != payment.digest() => {
                 return refuse(used(payment, OTHER));
             }
             Ok(Some(known)) if !may_begin_anew(&known.state) => {
@@ -124,7 +123,7 @@ async fn find_row(
             Ok(_) => return refuse(refusal),
         }
     }
-    if let Err(refusal) = core.score.check(payment.authorization.from) {
+    if let Err(refusal) = core.score.check(payment.payer()) {
         match known(core, payment).await {
             Err(error) => return tell(Err(error)),
             Ok(None) => return refuse(refusal),
@@ -154,7 +153,12 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     } else {
         row.simulated(SimulatedAt::now(network.watcher.block()));
         let judged = match network.coalescer.simulate(payment).await {
-            Ok(Ok(balance)) => core.journal.exposure.settle(payment, balance),
+            Ok(Ok(funds)) => {
+                if funds.payer_has_code {
+                    row.keep_alone();
+                }
+                core.journal.exposure.settle(payment, funds.available)
+            }
             Ok(Err(refusal)) => return start_refused(core, network, row, refusal).await,
             Err(error) => return core.journal.deny(row, denied(error)),
         };
@@ -215,12 +219,10 @@ async fn start_refused(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Ro
         Ok(known) => known,
         Err(error) => return core.journal.deny(row, denied(error)),
     };
-    let is_used = refusal.code == ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
+    let is_used = row.payment.is_refused_as_used(&refusal);
     let told = match known {
         None => Progress::Refused(refusal),
-        Some(known) if known.digest != record::digest(&row.payment) => {
-            Progress::Refused(used(&row.payment, OTHER))
-        }
+        Some(known) if known.digest != row.payment.digest() => Progress::Refused(used(&row.payment, OTHER)),
         Some(known) => match known.state {
             SettlementState::Failed { .. } | SettlementState::Abandoned { .. }
                 if known.transactions.is_empty() =>
@@ -323,7 +325,7 @@ async fn withdraw(core: &Arc<Core>, row: &Arc<Row>) {
 /// Waits for the fate of a payment that another process drives, or that has ended, until the deadline.
 async fn await_ledger(
     core: &Arc<Core>,
-    payment: &ExactPayment,
+    payment: &Payment,
     wish: &Wish<'_>,
 ) -> Result<SettleResponse, FacilitatorError> {
     let key = payment.key();
@@ -331,7 +333,7 @@ async fn await_ledger(
         let Some(known) = known(core, payment).await? else {
             return Err(FacilitatorError::Busy("the payment is not accepted: ask again".to_owned()));
         };
-        if known.digest != record::digest(payment) {
+        if known.digest != payment.digest() {
             return Ok(refused(payment, used(payment, OTHER)));
         }
         let is_over = !known.state.is_open();
@@ -362,7 +364,7 @@ async fn await_ledger(
 }
 
 /// What the ledger knows of the payment.
-async fn known(core: &Core, payment: &ExactPayment) -> Result<Option<Settlement>, FacilitatorError> {
+async fn known(core: &Core, payment: &Payment) -> Result<Option<Settlement>, FacilitatorError> {
     timed("settlement_get", core.journal.ledger().settlement_get(&payment.key()))
         .await
         .map_err(|error| FacilitatorError::Busy(error.to_string()))
@@ -385,14 +387,12 @@ fn denied(error: FacilitatorError) -> Progress {
 }
 
 /// The nonce is taken.
-pub(crate) fn used(payment: &ExactPayment, rule: &str) -> Refusal {
-    let code = ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED;
-    let refusal = Refusal::new(code, "payload.authorization.nonce", rule);
-    refusal.by(payment.authorization.from.to_checksum(None))
+pub(crate) fn used(payment: &Payment, rule: &str) -> Refusal {
+    payment.refusal(Trouble::NonceUsed, rule)
 }
 
-fn refused(payment: &ExactPayment, refusal: Refusal) -> SettleResponse {
-    refused_on(&payment.network, refusal)
+fn refused(payment: &Payment, refusal: Refusal) -> SettleResponse {
+    refused_on(payment.network(), refusal)
 }
 
 fn refused_on(network: &Network, refusal: Refusal) -> SettleResponse {
@@ -404,11 +404,11 @@ fn refused_on(network: &Network, refusal: Refusal) -> SettleResponse {
 
 fn respond(
     key: &AuthorizationKey,
-    payment: &ExactPayment,
+    payment: &Payment,
     state: &SettlementState,
 ) -> Result<SettleResponse, FacilitatorError> {
-    let network = payment.network.clone();
-    let payer = payment.authorization.from.to_checksum(None);
+    let network = payment.network().clone();
+    let payer = payment.payer().to_checksum(None);
     let mut response = match state {
         SettlementState::Settled { transaction, log_index, .. } => {
             let mut response = SettleResponse::settled(network, payer, transaction.as_str());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tollway_core::UnixTime;
-use tollway_evm::{Transaction, exact};
+use tollway_evm::{Transaction, are_used};
 
 use crate::flight::{Flight, Signs};
 use crate::gas::Fees;
@@ -83,7 +83,7 @@ impl Lane {
         let head = self.chain().head().await.ok()?;
         let hashes: Vec<_> = flight.versions.iter().map(|version| version.signed.hash).collect();
         let is_known = self.chain().transactions_known(&hashes).await.ok()?.contains(&true);
-        let is_expired = |row: &Arc<Row>| row.payment.authorization.expires() <= UnixTime(head.timestamp);
+        let is_expired = |row: &Arc<Row>| row.payment.expires() <= UnixTime(head.timestamp);
         let is_waiting = account <= nonce;
         let flight = self.open.get_mut(&nonce)?;
         let all_expired = !flight.rows.is_empty() && flight.rows.iter().all(is_expired);
@@ -129,8 +129,8 @@ impl Lane {
 
     async fn are_unused(&self, rows: &[Arc<Row>]) -> bool {
         let payments: Vec<_> = rows.iter().map(|row| &row.payment).collect();
-        let used = exact::is_used(self.chain(), &payments).await;
-        used.is_ok_and(|used| used.iter().all(|used| !used))
+        let used = are_used(self.chain(), &payments).await;
+        used.is_ok_and(|used| used.iter().all(|used| *used == Some(false)))
     }
 
     /// Offers more for what waits too long: the same nonce and the same call.

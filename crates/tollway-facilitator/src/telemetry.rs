@@ -10,7 +10,7 @@ use metrics::{Unit, counter, histogram};
 use tokio::time::Instant;
 use tollway_core::model::{Outcome, SettleResponse, VerifyResponse};
 use tollway_core::{ErrorCode, FacilitatorError, Network};
-use tollway_evm::exact::ExactPayment;
+use tollway_evm::Payment;
 use tollway_evm::telemetry::{RPC_CALLS, RPC_ERRORS, RPC_SECONDS};
 use tollway_ledger::SettlementId;
 use tracing::Span;
@@ -166,13 +166,13 @@ pub(crate) const fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Puts the names of a payment into the span of the request that brought it. Its signature has no place there.
-pub(crate) fn identify(payment: &ExactPayment) {
+pub(crate) fn identify(payment: &Payment) {
     let span = Span::current();
     if !span.is_disabled() {
         let key = payment.key();
         span.record("payment", key.as_str());
         span.record("settlement", display(SettlementId::of(&key)));
-        span.record("payer", payment.authorization.from.to_checksum(None));
+        span.record("payer", payment.payer().to_checksum(None));
     }
 }
 

@@ -7,20 +7,20 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tollway_evm::exact::{Authorization, ExactPayment};
+use tollway_evm::Payment;
 
 /// How long a verdict is good for.
 const AGE: Duration = Duration::from_secs(10);
 /// How many are remembered; the oldest make room.
 const MOST: usize = 16_384;
 
-/// What makes an authorization unique on one network: asset, payer, nonce. The same as its key says in words, at a
+/// What makes an authorization unique on one network: the contract that keeps its nonce, payer, nonce. The same as its key says in words, at a
 /// third of the size and without formatting.
 pub(crate) type AuthorizationId = (Address, Address, B256);
 
 /// The id of `payment` among those of its network.
-pub(crate) const fn id(payment: &ExactPayment) -> AuthorizationId {
-    (payment.asset, payment.authorization.from, payment.authorization.nonce)
+pub(crate) fn id(payment: &Payment) -> AuthorizationId {
+    (payment.nonce_space(), payment.payer(), payment.nonce())
 }
 
 /// A bounded memory of good verdicts.
@@ -31,15 +31,15 @@ pub(crate) struct Verified {
 
 #[derive(Debug, Default)]
 struct Memory {
-    by_id: HashMap<AuthorizationId, (Instant, Authorization)>,
+    by_id: HashMap<AuthorizationId, (Instant, [u8; 32])>,
     oldest: VecDeque<AuthorizationId>,
 }
 
 impl Verified {
     /// Remembers that `payment` would settle.
-    pub(crate) fn insert(&self, payment: &ExactPayment) {
+    pub(crate) fn insert(&self, payment: &Payment) {
         let mut memory = self.memory.lock();
-        let entry = (Instant::now(), payment.authorization.clone());
+        let entry = (Instant::now(), payment.digest());
         if memory.by_id.insert(id(payment), entry).is_none() {
             memory.oldest.push_back(id(payment));
         }
@@ -51,12 +51,12 @@ impl Verified {
     }
 
     /// Whether this very authorization was found good a moment ago.
-    pub(crate) fn contains(&self, payment: &ExactPayment) -> bool {
+    pub(crate) fn contains(&self, payment: &Payment) -> bool {
         let memory = self.memory.lock();
         memory
             .by_id
             .get(&id(payment))
-            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == payment.authorization)
+            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == payment.digest())
     }
 }
 
@@ -64,12 +64,13 @@ impl Verified {
 mod tests {
     use alloy_primitives::{Address, B256, Signature, U256};
     use tollway_core::Network;
+    use tollway_evm::Payment;
     use tollway_evm::exact::{Authorization, ExactPayment};
 
     use super::{MOST, Verified};
 
-    fn payment(nonce: usize, value: u64) -> ExactPayment {
-        ExactPayment {
+    fn payment(nonce: usize, value: u64) -> Payment {
+        Payment::from(ExactPayment {
             authorization: Authorization {
                 from: Address::repeat_byte(1),
                 to: Address::repeat_byte(2),
@@ -78,10 +79,10 @@ mod tests {
                 valid_before: U256::MAX,
                 nonce: B256::from(U256::from(nonce)),
             },
-            signature: Signature::test_signature(),
+            signature: Signature::test_signature().into(),
             asset: Address::repeat_byte(3),
             network: Network::evm(1),
-        }
+        })
     }
 
     #[test]

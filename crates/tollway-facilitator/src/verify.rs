@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::Address;
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::{FacilitatorError, Refusal};
-use tollway_evm::exact::ExactPayment;
+use tollway_evm::Payment;
 
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
@@ -16,7 +17,15 @@ use crate::settle::used;
 #[derive(Debug)]
 pub(crate) struct Candidate<'a> {
     network: &'a Arc<EvmNetwork>,
-    payment: ExactPayment,
+    payment: Payment,
+}
+
+/// A payment that would settle now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Good {
+    pub(crate) payer: Address,
+    /// Whoever sells does well to settle it before anything is served.
+    pub(crate) payer_has_code: bool,
 }
 
 /// The rules that can be told without the chain.
@@ -24,24 +33,28 @@ pub(crate) fn judge<'a>(core: &'a Core, request: &FacilitatorRequest) -> Result<
     let network = matching::find(&core.networks, request)?;
     let payment = check::check(request, &core.limits, core.clock.now())?;
     network.profile.confirmations(&request.requirements)?;
-    core.score.check(payment.authorization.from)?;
+    core.score.check(payment.payer())?;
     if core.journal.drives(&payment.key()) {
         return Err(used(&payment, "must be unused: this authorization is being settled"));
     }
     Ok(Box::new(Candidate { network, payment }))
 }
 
-/// The payment, if it would settle now.
+/// Whether it would settle now.
 pub(crate) async fn verify(
     core: &Core,
     candidate: Box<Candidate<'_>>,
-) -> Result<Result<ExactPayment, Refusal>, FacilitatorError> {
+) -> Result<Result<Good, Refusal>, FacilitatorError> {
     candidate.network.can_pay().await?;
     let verdict = candidate.network.coalescer.simulate(&candidate.payment).await?;
     let Candidate { network, payment } = *candidate;
-    let verdict = verdict.and_then(|balance| core.journal.exposure.hold(&payment, balance));
-    if verdict.is_ok() {
+    let verdict = verdict.and_then(|funds| {
+        core.journal.exposure.hold(&payment, funds.available)?;
+        Ok(Good { payer: payment.payer(), payer_has_code: funds.payer_has_code })
+    });
+    // What code may say is asked every time.
+    if verdict.as_ref().is_ok_and(|good| !good.payer_has_code) {
         network.verified.insert(&payment);
     }
-    Ok(verdict.map(|()| payment))
+    Ok(verdict)
 }

@@ -190,7 +190,11 @@ impl Rail {
 
     /// A price as it stands. What it names may be guarded all the same.
     fn offer(&self, price: &Price) -> Result<Offer, OfferError> {
-        let requirements = self.scheme.offer(price, &self.terms)?;
+        let plain = self.scheme.offer(price, &self.terms)?;
+        let requirements = match &self.kind {
+            Some(kind) => self.scheme.enhance(plain, kind)?,
+            None => plain,
+        };
         let guarded = self.coins.iter().find(|coin| coin.asset == requirements.asset);
         let watched = guarded.and_then(|coin| coin.watch).map(|watch| Watched { watch, floating: None });
         let is_usual = self.usual.as_ref() == Some(&requirements.asset);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use tollway_core::model::{PaymentFlow, PaymentRequired, PaymentRequirements, ResourceInfo};
+use tollway_core::model::{PaymentFlow, PaymentRequired, PaymentRequirements, ResourceInfo, SupportedKind};
 use tollway_core::{
     Amount, Currency, ErrorCode, JsonObject, Network, OfferError, Price, Refusal, SchemeName, SellerScheme,
     Terms, UnixTime, X402Version, wire,
@@ -76,6 +76,8 @@ pub(crate) struct Rail {
     pub(crate) coins: Vec<RailCoin>,
     /// What they mean by themselves.
     pub(crate) usual: Option<String>,
+    /// What the facilitator says of the scheme on this network.
+    pub(crate) kind: Option<SupportedKind>,
 }
 
 /// A price, for every accepted network or for one.

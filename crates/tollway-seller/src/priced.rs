@@ -205,6 +205,22 @@ impl Priced {
         self.changed()
     }
 
+    /// Serves payers with code (contracts, EIP-7702 accounts) before they settle, like all others. Their code may say yes
+    /// when it is asked and no in a block: what is served then is not paid. Without this they settle first.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let priced = paywall().await.price("$0.001")?.trust_contract_payers();
+    /// assert_eq!(asked(priced).await.accepts[0].payment_flow(), Some(Default::default()));
+    /// # Ok(()) }
+    /// ```
+    pub fn trust_contract_payers(mut self) -> Self {
+        self.route.trusts_code = true;
+        self.changed()
+    }
+
     /// Offers another price beside the first, on every accepted network that knows its asset.
     ///
     /// # Errors

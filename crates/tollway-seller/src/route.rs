@@ -15,6 +15,8 @@ pub(crate) struct Route {
     pub(crate) identifier: Option<IdentifierRule>,
     pub(crate) confirmations: Option<u32>,
     pub(crate) extensions: Extensions,
+    /// Whether payers with code are served before they settle.
+    pub(crate) trusts_code: bool,
 }
 
 /// How much may have been served and not yet settled, for each asset that stands for dollars.

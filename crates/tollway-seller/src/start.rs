@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tollway_core::model::SupportedResponse;
+use tollway_core::model::{SupportedKind, SupportedResponse};
 use tollway_core::{
     Facilitator, FacilitatorError, Network, OfferError, Price, SellerScheme, Terms, X402Version,
 };
@@ -180,7 +180,7 @@ impl PaywallBuilder {
         let coins = coin::on_rail(&accept.coins, scheme.as_ref(), &terms, watches);
         let coins = coins.map_err(|fault| format!("{named}: {fault}"))?;
         let usual = coin::usual(scheme.as_ref(), &terms);
-        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false, coins, usual })
+        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false, coins, usual, kind: None })
     }
 }
 
@@ -224,6 +224,10 @@ fn match_supported(rails: &mut [Rail], supported: &SupportedResponse, faults: &m
     for rail in rails {
         let (scheme, network) = (rail.scheme.name(), &rail.terms.network);
         rail.takes_v1 = supported.supports(X402Version::V1, scheme, network);
+        let is_ours = |kind: &&SupportedKind| {
+            kind.version == X402Version::V2 && kind.scheme == *scheme && kind.network == *network
+        };
+        rail.kind = supported.kinds.iter().find(is_ours).cloned();
         if !supported.supports(X402Version::V2, scheme, network) {
             let list: Vec<String> = supported
                 .kinds

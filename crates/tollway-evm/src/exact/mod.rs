@@ -15,6 +15,8 @@ mod offer;
 mod prove;
 #[cfg(feature = "rpc")]
 mod settle;
+#[cfg(feature = "rpc")]
+mod settleable;
 mod sign;
 #[cfg(feature = "rpc")]
 mod simulate;
@@ -28,7 +30,9 @@ pub use prove::{TokenEvents, TransferProof, prove_transfer};
 pub use settle::{find_use, is_used, transfer_call};
 pub use sign::ExactBuyer;
 #[cfg(feature = "rpc")]
-pub use simulate::{Funds, MAX_PAYMENTS_PER_CALL, Verdict, simulate};
+pub use simulate::MAX_PAYMENTS_PER_CALL;
+#[cfg(feature = "rpc")]
+pub(crate) use simulate::{Probed, probe};
 pub use verify::{ExactPayment, MIN_REMAINING_SECONDS, check, check_at_any_time, check_window};
 #[cfg(feature = "rpc")]
 pub use witness::ReceiptWitness;

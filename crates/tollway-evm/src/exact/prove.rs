@@ -200,7 +200,7 @@ mod tests {
                 valid_before: U256::MAX,
                 nonce: B256::repeat_byte(nonce),
             },
-            signature: Signature::test_signature(),
+            signature: Signature::test_signature().into(),
             asset: ASSET,
             network: Network::evm(1),
         }

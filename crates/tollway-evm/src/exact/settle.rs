@@ -8,6 +8,7 @@ use super::prove::AuthorizationUsed;
 use super::{Authorization, ExactPayment};
 use crate::chain::{Chain, ChainError};
 use crate::multicall::{self, Call};
+use crate::signature::PayerSignature;
 
 sol! {
     /// What Tollway calls on a token: EIP-3009.
@@ -17,11 +18,16 @@ sol! {
             address from, address to, uint256 value, uint256 validAfter, uint256 validBefore,
             bytes32 nonce, uint8 v, bytes32 r, bytes32 s
         ) external;
+        function transferWithAuthorization(
+            address from, address to, uint256 value, uint256 validAfter, uint256 validBefore,
+            bytes32 nonce, bytes signature
+        ) external;
     }
 }
 
-/// The call that moves the money: `transferWithAuthorization` of the token, with `v`, `r` and `s` (EIP-3009).
-/// Whoever sends it pays the gas.
+/// The call that moves the money: `transferWithAuthorization` of the token, with `v`, `r` and `s` (EIP-3009), or with the
+/// whole signature where code is to judge it, after the account is deployed if it is not yet (ERC-6492). Whoever sends
+/// it pays the gas.
 ///
 /// ```
 /// use tollway_evm::exact;
@@ -33,8 +39,9 @@ sol! {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn transfer_call(payment: &ExactPayment) -> Call {
-    let (authorization, signature) = (&payment.authorization, &payment.signature);
-    let call = Token::transferWithAuthorizationCall {
+    let PayerSignature::Key(signature) = &payment.signature else { return transfer_call_of_code(payment) };
+    let authorization = &payment.authorization;
+    let call = Token::transferWithAuthorization_0Call {
         from: authorization.from,
         to: authorization.to,
         value: authorization.value,
@@ -46,6 +53,21 @@ pub fn transfer_call(payment: &ExactPayment) -> Call {
         s: signature.s().into(),
     };
     Call { to: payment.asset, data: call.abi_encode().into() }
+}
+
+fn transfer_call_of_code(payment: &ExactPayment) -> Call {
+    let authorization = &payment.authorization;
+    let call = Token::transferWithAuthorization_1Call {
+        from: authorization.from,
+        to: authorization.to,
+        value: authorization.value,
+        validAfter: authorization.valid_after,
+        validBefore: authorization.valid_before,
+        nonce: authorization.nonce,
+        signature: payment.signature.inner(),
+    };
+    let call = Call { to: payment.asset, data: call.abi_encode().into() };
+    multicall::after_deployment(payment.signature.deployment(), call)
 }
 
 /// Whether each authorization is used or canceled on chain (EIP-3009, `authorizationState`).
@@ -121,7 +143,7 @@ pub async fn find_use(chain: &Chain, payment: &ExactPayment) -> Result<Vec<B256>
     Ok(logs.into_iter().filter_map(|log| log.transaction_hash).collect())
 }
 
-fn state_of(payment: &ExactPayment) -> Call {
+pub(super) fn state_of(payment: &ExactPayment) -> Call {
     let Authorization { from, nonce, .. } = payment.authorization;
     let call = Token::authorizationStateCall { authorizer: from, nonce };
     Call { to: payment.asset, data: call.abi_encode().into() }

@@ -15,16 +15,17 @@ use tollway_core::{ErrorCode, Refusal};
 
 use super::ExactPayment;
 use crate::chain::{CallOutcome, Chain, ChainError};
+use crate::signature::PayerSignature;
+use crate::simulate::{Funds, Verdict};
 
-/// What is known of a payment whose transfer would move exactly its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Funds {
-    /// What the payer has of the asset before it pays, and after those that came before it in the same call.
-    pub payer_balance: U256,
+/// What the probe tells of one payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// Whether its transfer would move exactly its value.
+    Judged(Verdict),
+    /// The payer has code, which alone can judge the signature, and which the probe does not run.
+    HasCode,
 }
-
-/// Whether a transfer would move exactly its value, or which rule it breaks.
-pub type Verdict = Result<Funds, Refusal>;
 
 /// The most payments that one call simulates. The answer bounds it: 150 reverted transfers, each with all the reason
 /// that is told, still fit.
@@ -40,36 +41,12 @@ pub const MAX_PAYMENTS_PER_CALL: usize = 150;
 ///
 /// # Errors
 /// The node gave no answer, or cannot simulate; neither says anything about any payment.
-///
-/// ```
-/// # use tollway_core::ErrorCode;
-/// # use tollway_evm::{Address, Bytes, exact};
-/// # use alloy_transport::mock::{Asserter, MockTransport};
-/// # use tollway_core::Network;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let node = Asserter::new();
-/// # let mut answer = [0; 34];
-/// # answer[..2].copy_from_slice(&[1, 3]);
-/// # node.push_success(&Bytes::from(answer));
-/// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
-/// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
-/// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
-/// # let request = tollway_core::wire::decode_facilitator_request(json)?;
-/// # let payment = exact::check_at_any_time(&request.payment, &request.requirements)?;
-/// # let lane = Address::repeat_byte(1);
-/// let verdicts = exact::simulate(&chain, lane, &[&payment]).await?; // on a chain without the token
-/// let refusal = verdicts[0].as_ref().unwrap_err();
-/// assert_eq!(refusal.code, ErrorCode::ASSET_NOT_DEPLOYED_CONTRACT);
-/// # Ok(())
-/// # }
-/// ```
-pub async fn simulate(
+pub(crate) async fn probe(
     chain: &Chain,
     sender: Address,
     payments: &[&ExactPayment],
-) -> Result<Vec<Verdict>, ChainError> {
-    let calls = payments.chunks(MAX_PAYMENTS_PER_CALL).map(|chunk| simulate_chunk(chain, sender, chunk));
+) -> Result<Vec<Probed>, ChainError> {
+    let calls = payments.chunks(MAX_PAYMENTS_PER_CALL).map(|chunk| probe_chunk(chain, sender, chunk));
     Ok(try_join_all(calls).await?.into_iter().flatten().collect())
 }
 
@@ -93,11 +70,11 @@ const BASE_GAS: u64 = 1_500_000;
 const PAYMENT_GAS: u64 = 330_000;
 
 /// Asks until each payment has its verdict: a node that gives less gas than was asked for sees fewer at once.
-async fn simulate_chunk(
+async fn probe_chunk(
     chain: &Chain,
     sender: Address,
     payments: &[&ExactPayment],
-) -> Result<Vec<Verdict>, ChainError> {
+) -> Result<Vec<Probed>, ChainError> {
     let mut verdicts = Vec::with_capacity(payments.len());
     while let Some(rest) = payments.get(verdicts.len()..).filter(|rest| !rest.is_empty()) {
         let outcome = chain.call_creation(sender, encode(rest), gas_for(rest.len())).await?;
@@ -121,7 +98,7 @@ fn encode(payments: &[&ExactPayment]) -> Bytes {
     data.extend_from_slice(&U256::from(32).to_be_bytes::<32>());
     data.extend_from_slice(&U256::from(length).to_be_bytes::<32>());
     for payment in payments {
-        let (authorization, signature) = (&payment.authorization, &payment.signature);
+        let authorization = &payment.authorization;
         for address in [payment.asset, authorization.from, authorization.to] {
             data.extend_from_slice(address.as_slice());
         }
@@ -129,15 +106,19 @@ fn encode(payments: &[&ExactPayment]) -> Bytes {
             data.extend_from_slice(&word.to_be_bytes::<32>());
         }
         data.extend_from_slice(authorization.nonce.as_slice());
-        data.push(27 + u8::from(signature.v()));
-        data.extend_from_slice(&signature.r().to_be_bytes::<32>());
-        data.extend_from_slice(&signature.s().to_be_bytes::<32>());
+        let (v, r, s) = match &payment.signature {
+            PayerSignature::Key(signature) => (27 + u8::from(signature.v()), signature.r(), signature.s()),
+            PayerSignature::Code(_) => (0, U256::ZERO, U256::ZERO),
+        };
+        data.push(v);
+        data.extend_from_slice(&r.to_be_bytes::<32>());
+        data.extend_from_slice(&s.to_be_bytes::<32>());
     }
     data.into()
 }
 
 /// The verdicts on the first of `payments`, on all if the gas was enough. `None` for what the contract never answers.
-fn decode(payments: &[&ExactPayment], answer: &[u8]) -> Option<Vec<Verdict>> {
+fn decode(payments: &[&ExactPayment], answer: &[u8]) -> Option<Vec<Probed>> {
     let (&version, mut rest) = answer.split_first()?;
     if version != VERSION {
         return None;
@@ -152,8 +133,13 @@ fn decode(payments: &[&ExactPayment], answer: &[u8]) -> Option<Vec<Verdict>> {
         let finding = Finding::read(head[0], &mut rest)?;
         let payer_balance = U256::from_be_slice(&head[1..]);
         let payer = || payment.authorization.from.to_checksum(None);
-        verdicts
-            .push(finding.refusal().map_or(Ok(Funds { payer_balance }), |refusal| Err(refusal.by(payer()))));
+        verdicts.push(match finding {
+            Finding::PayerHasCode => Probed::HasCode,
+            finding => Probed::Judged(match finding.refusal() {
+                None => Ok(Funds { available: payer_balance, payer_has_code: false }),
+                Some(refusal) => Err(refusal.by(payer())),
+            }),
+        });
     }
     rest.is_empty().then_some(verdicts)
 }
@@ -169,6 +155,7 @@ enum Finding {
     BalanceIsShort,
     Reverts(String),
     DeliversAnotherAmount,
+    SignatureIsNobodys,
 }
 
 impl Finding {
@@ -184,6 +171,7 @@ impl Finding {
             7 => Self::Reverts(text(take_reason(behind)?)),
             8 => Self::Reverts(error_data(take_reason(behind)?)),
             9 => Self::DeliversAnotherAmount,
+            10 => Self::SignatureIsNobodys,
             _ => return None,
         })
     }
@@ -191,12 +179,10 @@ impl Finding {
     fn refusal(self) -> Option<Refusal> {
         let (code, field, rule) = match self {
             Self::Delivers => return None,
-            // A token asks the code of an account that has some whether it signed (ERC-1271), delegated accounts
-            // (EIP-7702) included. That code may say yes here and no in a block, so it is not settled for.
-            Self::PayerHasCode => (
+            Self::PayerHasCode | Self::SignatureIsNobodys => (
                 ErrorCode::INVALID_EXACT_EVM_SIGNATURE,
                 "payload.signature",
-                "must be by an account without code: contract and delegated accounts are not settled here",
+                "must be by the payer: it is not by the payer's key, and the payer has no code to ask",
             ),
             Self::AssetHasNoCode => (
                 ErrorCode::ASSET_NOT_DEPLOYED_CONTRACT,
@@ -259,8 +245,9 @@ mod tests {
     use alloy_primitives::{Address, B256, Signature, U256};
     use tollway_core::{ErrorCode, Network};
 
-    use super::{CREATION_CODE, ExactPayment, Funds, MAX_PAYMENTS_PER_CALL, decode, encode, gas_for};
+    use super::{CREATION_CODE, ExactPayment, MAX_PAYMENTS_PER_CALL, Probed, decode, encode, gas_for};
     use crate::exact::Authorization;
+    use crate::simulate::Funds;
 
     fn payment() -> ExactPayment {
         ExactPayment {
@@ -272,7 +259,7 @@ mod tests {
                 valid_before: U256::MAX,
                 nonce: B256::repeat_byte(3),
             },
-            signature: Signature::test_signature(),
+            signature: Signature::test_signature().into(),
             asset: Address::repeat_byte(4),
             network: Network::evm(1),
         }
@@ -302,7 +289,7 @@ mod tests {
     fn each_finding_has_its_code_and_the_balance_is_told() {
         let payment = payment();
         let codes = [
-            (2, ErrorCode::INVALID_EXACT_EVM_SIGNATURE),
+            (10, ErrorCode::INVALID_EXACT_EVM_SIGNATURE),
             (3, ErrorCode::ASSET_NOT_DEPLOYED_CONTRACT),
             (4, ErrorCode::INVALID_EXACT_EVM_EIP3009_NOT_SUPPORTED),
             (5, ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED),
@@ -313,11 +300,13 @@ mod tests {
         parts.push(head(1, 77));
         let verdicts = decode(&vec![&payment; parts.len()], &answer(&parts)).unwrap();
         for ((_, code), verdict) in codes.iter().zip(&verdicts) {
-            let refusal = verdict.as_ref().unwrap_err();
+            let Probed::Judged(Err(refusal)) = verdict else { panic!("{verdict:?}") };
             assert_eq!(&refusal.code, code);
             assert_eq!(refusal.payer, Some(payment.authorization.from.to_checksum(None)));
         }
-        assert_eq!(verdicts.last(), Some(&Ok(Funds { payer_balance: U256::from(77) })));
+        let funds = Funds { available: U256::from(77), payer_has_code: false };
+        assert_eq!(verdicts.last(), Some(&Probed::Judged(Ok(funds))));
+        assert_eq!(decode(&[&payment], &answer(&[head(2, 0)])).unwrap(), [Probed::HasCode]);
     }
 
     #[test]
@@ -333,8 +322,13 @@ mod tests {
             reverted(8, &[1, 2]),
         ];
         let verdicts = decode(&[&payment, &payment, &payment], &answer(&parts)).unwrap();
-        let rules: Vec<_> =
-            verdicts.iter().map(|verdict| verdict.as_ref().unwrap_err().rule.clone()).collect();
+        let rules: Vec<_> = verdicts
+            .iter()
+            .map(|verdict| match verdict {
+                Probed::Judged(Err(refusal)) => refusal.rule.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
         let expected = ["no money ", "no reason given", "error data 0x0102"];
         assert_eq!(rules, expected.map(|reason| format!("the transfer would revert: {reason}")));
     }
@@ -349,7 +343,7 @@ mod tests {
             vec![],
             vec![2],
             answer(&[head(0, 1)]),
-            answer(&[head(10, 1)]),
+            answer(&[head(11, 1)]),
             answer(&[vec![1; 32]]),
             answer(&[head(7, 1)]),
             answer(&[head(7, 1), vec![5, 65]]),

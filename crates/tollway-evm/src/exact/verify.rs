@@ -1,6 +1,6 @@
 //! Every rule that needs no chain, cheapest first, the signature last. This is where a signature is checked.
 
-use alloy_primitives::{Address, Signature, U256};
+use alloy_primitives::{Address, U256};
 use tollway_core::model::{Accepted, PaymentFlow, PaymentPayload, PaymentRequirements};
 use tollway_core::{
     Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
@@ -8,7 +8,7 @@ use tollway_core::{
 
 use super::{ADDRESS_RULE, Authorization, parse_address};
 use crate::eip712::Domain;
-use crate::{recent, signature};
+use crate::signature::PayerSignature;
 
 /// An authorization must stay valid this long, seconds: time to be included. Peers use the same.
 pub const MIN_REMAINING_SECONDS: u64 = 6;
@@ -19,7 +19,7 @@ pub struct ExactPayment {
     /// What the payer signed.
     pub authorization: Authorization,
     /// By which signature.
-    pub signature: Signature,
+    pub signature: PayerSignature,
     /// The token.
     pub asset: Address,
     /// Where.
@@ -50,12 +50,13 @@ impl ExactPayment {
             payer: self.authorization.from.to_checksum(None),
             amount: Amount::from_atomic(self.authorization.value),
             valid_before: self.authorization.expires(),
+            settles_first: !self.signature.is_by_key(),
         }
     }
 }
 
 /// Holds `payment` against `offer` at `now`: scheme, network, domain, recipient, amount, time window, and
-/// that the payer's key signed exactly this.
+/// whether the payer's key signed exactly this. If it did not, the payer's code must say so, on chain.
 ///
 /// # Errors
 /// [`Refusal`] with the code of the specification, the field and the rule.
@@ -251,16 +252,11 @@ fn check_signature(
     domain: &Domain,
     authorization: &Authorization,
     bytes: &[u8],
-) -> Result<Signature, Refusal> {
-    let refuse =
-        |rule: String| Refusal::new(ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature", rule);
-    let signature = signature::parse(bytes).map_err(|error| refuse(error.to_string()))?;
+) -> Result<PayerSignature, Refusal> {
     let digest = domain.digest(&authorization.message());
-    let signer = recent::signer(digest, &signature).map_err(|error| refuse(error.to_string()))?;
-    if signer != authorization.from {
-        return Err(refuse(format!("must be by {}", authorization.from)));
-    }
-    Ok(signature)
+    PayerSignature::read(bytes, digest, authorization.from).map_err(|error| {
+        Refusal::new(ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature", error.to_string())
+    })
 }
 
 #[cfg(test)]

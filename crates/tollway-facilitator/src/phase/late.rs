@@ -3,8 +3,7 @@
 //! while the payment was accepted here has settled it, whoever paid the gas.
 
 use tollway_core::ErrorCode;
-use tollway_evm::exact;
-use tollway_evm::{Chain, ChainError};
+use tollway_evm::{Chain, ChainError, are_used, find_uses};
 use tollway_ledger::SettlementState;
 
 use super::prove::settled_by;
@@ -42,11 +41,11 @@ impl Unused {
 /// Asks the token whether the authorization is used, and if so for the proof: in our own transactions, then in
 /// whichever used it.
 pub(crate) async fn fate(chain: &Chain, row: &Row) -> Result<Fate, ChainError> {
-    if exact::is_used(chain, &[&row.payment]).await? != [true] {
+    if are_used(chain, &[&row.payment]).await? == [Some(false)] {
         return Ok(Fate::Unused);
     }
     let mut transactions = row.transactions();
-    transactions.extend(exact::find_use(chain, &row.payment).await?);
+    transactions.extend(find_uses(chain, &row.payment).await?);
     for transaction in transactions {
         if let Some(receipt) = chain.receipt(transaction).await?
             && let Some(state) = settled_by(&row.payment, &receipt)

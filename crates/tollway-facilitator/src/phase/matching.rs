@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use tollway_core::model::{Accepted, FacilitatorRequest, PaymentRequirements};
-use tollway_core::{ErrorCode, Refusal, SchemeName};
-use tollway_evm::Asset;
+use tollway_core::{ErrorCode, Refusal};
+use tollway_evm::{Asset, Payment};
 
 use crate::evm_network::EvmNetwork;
 
@@ -15,8 +15,9 @@ pub(crate) fn find<'a>(
     request: &FacilitatorRequest,
 ) -> Result<&'a Arc<EvmNetwork>, Refusal> {
     let requirements = &request.requirements;
-    if requirements.scheme != SchemeName::EXACT {
-        let rule = format!("must be \"exact\", not {:?}", requirements.scheme.as_str());
+    if !Payment::SCHEMES.contains(&requirements.scheme) {
+        let known = Payment::SCHEMES.map(|scheme| format!("{:?}", scheme.as_str())).join(" or ");
+        let rule = format!("must be {known}, not {:?}", requirements.scheme.as_str());
         return Err(refuse(ErrorCode::UNSUPPORTED_SCHEME, "scheme", rule));
     }
     let network = networks.iter().find(|network| network.network() == &requirements.network);

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use alloy_primitives::Address;
 use alloy_rpc_types_eth::TransactionReceipt;
-use tollway_evm::exact::{ExactPayment, TokenEvents};
+use tollway_evm::Payment;
+use tollway_evm::exact::TokenEvents;
 use tollway_ledger::SettlementState;
 
 /// A receipt, its events read once for all payments in it.
@@ -20,7 +21,7 @@ impl<'a> Proofs<'a> {
     }
 
     /// What the receipt makes of `payment`, if it proves it.
-    pub(crate) fn settled(&mut self, payment: &ExactPayment) -> Option<SettlementState> {
+    pub(crate) fn settled(&mut self, payment: &Payment) -> Option<SettlementState> {
         let receipt = self.receipt;
         if !receipt.status() {
             return None;
@@ -28,9 +29,10 @@ impl<'a> Proofs<'a> {
         let read = || {
             let logs = receipt.inner.logs().iter().zip(0u64..);
             let logs = logs.map(|(log, position)| (log.log_index.unwrap_or(position), &log.inner));
-            TokenEvents::read(payment.asset, logs)
+            TokenEvents::read(payment.asset(), logs)
         };
-        let proof = self.tokens.entry(payment.asset).or_insert_with(read).prove(payment)?;
+        let events = self.tokens.entry(payment.asset()).or_insert_with(read);
+        let proof = payment.prove(events)?;
         Some(SettlementState::Settled {
             transaction: receipt.transaction_hash.to_string(),
             log_index: proof.log_index,
@@ -42,6 +44,6 @@ impl<'a> Proofs<'a> {
 }
 
 /// What a receipt makes of one payment, if it proves it.
-pub(crate) fn settled_by(payment: &ExactPayment, receipt: &TransactionReceipt) -> Option<SettlementState> {
+pub(crate) fn settled_by(payment: &Payment, receipt: &TransactionReceipt) -> Option<SettlementState> {
     Proofs::new(receipt).settled(payment)
 }

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, Bytes};
 use metrics::counter;
 use tokio::time::{Instant, sleep, timeout};
 use tollway_core::AuthorizationKey;
-use tollway_evm::{Call, Chain, ChainError, SignedTransaction, SignerError, Transaction, batch, exact};
+use tollway_evm::{Call, Chain, ChainError, SignedTransaction, SignerError, Transaction, batch};
 
 use crate::flight::{Flight, Version};
 use crate::gas::Fees;
@@ -233,15 +233,20 @@ async fn is_included(chain: &Chain, signed: &SignedTransaction) -> bool {
 /// node knows of. A token's share is asked for once a minute, not every time; and it is not trusted for less, because
 /// an estimate of a batch may let members fail.
 async fn gas_limit(lane: &Lane, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
+    if let [only] = rows
+        && only.is_alone()
+    {
+        return gas_of_code(lane, only).await;
+    }
     let is_batch = rows.len() > 1;
     // Only allowlisted assets get here: there are few.
-    let assets: BTreeSet<Address> = rows.iter().map(|row| row.payment.asset).collect();
+    let assets: BTreeSet<Address> = rows.iter().map(|row| row.payment.asset()).collect();
     let mut share = 100;
     for asset in assets {
         let estimate = async {
             // An estimate runs all of it many times over: a few tell as much as all.
-            let of_asset = rows.iter().filter(|row| row.payment.asset == asset);
-            let others = rows.iter().filter(|row| row.payment.asset != asset);
+            let of_asset = rows.iter().filter(|row| row.payment.asset() == asset);
+            let others = rows.iter().filter(|row| row.payment.asset() != asset);
             let few: Vec<_> = of_asset.chain(others).take(ESTIMATED).map(Arc::clone).collect();
             let estimated = estimate(lane, &call_for(&few)).await?;
             Ok(estimated.saturating_mul(130) / needed(few.len()))
@@ -253,6 +258,16 @@ async fn gas_limit(lane: &Lane, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
         return Err(NotSent::Rejected(format!("{limit} gas is more than one transaction may use")));
     }
     Ok(limit)
+}
+
+/// What code that is not known needs, as the node says now, and not more than its method may.
+async fn gas_of_code(lane: &Lane, row: &Row) -> Result<u64, NotSent> {
+    let estimated = estimate(lane, &row.payment.call()).await?;
+    let most = row.payment.max_gas();
+    match estimated <= most {
+        true => Ok(estimated.saturating_mul(130).div_ceil(100).min(most)),
+        false => Err(NotSent::Rejected(format!("{estimated} gas is more than such a payment may use"))),
+    }
 }
 
 /// What so many transfers are known to need, gas.
@@ -270,8 +285,8 @@ async fn estimate(lane: &Lane, call: &Call) -> Result<u64, NotSent> {
 
 fn call_for(rows: &[Arc<Row>]) -> Call {
     match rows {
-        [only] => exact::transfer_call(&only.payment),
-        many => batch(many.iter().map(|row| exact::transfer_call(&row.payment))),
+        [only] => only.payment.call(),
+        many => batch(many.iter().map(|row| row.payment.call())),
     }
 }
 

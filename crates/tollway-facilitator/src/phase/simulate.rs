@@ -9,8 +9,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use tokio::time::Instant;
 use tollway_core::FacilitatorError;
-use tollway_evm::Chain;
-use tollway_evm::exact::{self, ExactPayment, Verdict};
+use tollway_evm::{Chain, Payment, Verdict};
 
 /// How long a simulation on the block that is still the newest is good enough to sign for. Blocks may come unseen.
 const CURRENT: Duration = Duration::from_secs(1);
@@ -39,9 +38,9 @@ impl SimulatedAt {
 pub(crate) async fn simulate(
     chain: &Chain,
     sender: Address,
-    payments: &[&ExactPayment],
+    payments: &[&Payment],
 ) -> Result<Vec<Verdict>, FacilitatorError> {
-    exact::simulate(chain, sender, payments).await.map_err(|error| {
+    tollway_evm::simulate(chain, sender, payments).await.map_err(|error| {
         tracing::warn!(network = %chain.network(), %error, "node failed during a simulation");
         FacilitatorError::Busy(format!("the node of {} failed", chain.network()))
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollway_core::model::{Accepted, FacilitatorRequest, PaymentFlow, PaymentPayload};
 use tollway_core::wire::WireError;
-use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SellerScheme, UnixTime};
+use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SchemeName, SellerScheme, UnixTime};
 use tollway_ledger::{Fate, OwedLimits, StoredResponse};
 use tracing::Instrument;
 
@@ -24,7 +24,7 @@ const LATE_SECONDS: u64 = 600;
 #[must_use = "a checked payment is not yet reserved: admit it"]
 pub struct CheckedPayment {
     scheme: Arc<dyn SellerScheme>,
-    flow: PaymentFlow,
+    when: When,
     request: FacilitatorRequest,
     checked: Checked,
     owed_limits: Option<OwedLimits>,
@@ -34,6 +34,14 @@ pub struct CheckedPayment {
     /// Why it is refused unless it was under way before its offer was withdrawn.
     stale: Option<Refusal>,
     word: Word,
+}
+
+/// When the money moves.
+#[derive(Clone, Copy, Debug)]
+struct When {
+    flow: PaymentFlow,
+    /// Whether a payer's code is believed before it is settled.
+    trusts_code: bool,
 }
 
 /// For which request a payment is presented, and how.
@@ -73,10 +81,11 @@ pub(crate) fn check(
         payment.resource = Some(offers.resource(resource_url));
     }
     let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
-    let (scheme, flow) = (Arc::clone(&offer.scheme), offers.route.flow);
+    let scheme = Arc::clone(&offer.scheme);
+    let when = When { flow: offers.route.flow, trusts_code: offers.route.trusts_code };
     let word = Word::new(offers, resource_url);
     let stale = offer.stale.clone();
-    Ok(CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, late, stale, word })
+    Ok(CheckedPayment { scheme, when, request, checked, owed_limits, identifier, late, stale, word })
 }
 
 /// From a checked payment to the right to be served: the reservation, then the facilitator.
@@ -108,7 +117,7 @@ async fn reserve_and_ask(
         hold.close().await;
         return Err(denial(refusal.clone()));
     }
-    let CheckedPayment { scheme, flow, request, checked, owed_limits, identifier, word, .. } = payment;
+    let CheckedPayment { scheme, when, request, checked, owed_limits, identifier, word, .. } = payment;
     let has_identifier = identifier.is_some();
     let presented = presentation.presented.filter(|_| core.stored.is_for(has_identifier));
     let fingerprint = presentation.fingerprint;
@@ -127,7 +136,7 @@ async fn reserve_and_ask(
     };
     let mut ticket = Ticket::new(Arc::clone(core), admitted);
     let was_served = ticket.was_served();
-    let asked = ask(core, &mut ticket, is_again, flow).await;
+    let asked = ask(core, &mut ticket, is_again, when).await;
     match asked {
         Err(denial) => {
             ticket.close().await;
@@ -145,13 +154,24 @@ const fn is_under_way(fate: &Fate) -> bool {
 }
 
 /// The facilitator's word, and its money where that comes first.
-async fn ask(core: &Core, ticket: &mut Ticket, is_again: bool, flow: PaymentFlow) -> Result<(), Denial> {
+async fn ask(core: &Core, ticket: &mut Ticket, is_again: bool, when: When) -> Result<(), Denial> {
+    let mut has_code = ticket.checked().settles_first;
     if !is_again {
         // Also where it settles first: an idempotent facilitator settles a spent authorization "again", and
         // only verifying tells.
-        verify::verify(core, ticket.request(), ticket.checked()).await?;
+        has_code |= verify::verify(core, ticket.request(), ticket.checked()).await?;
     }
-    if is_again || flow != PaymentFlow::Authorization {
+    let settles_code = has_code && !when.trusts_code;
+    // What is charged is known after the handler only, and then code may say no.
+    if settles_code && ticket.request().requirements.scheme == SchemeName::UPTO {
+        let rule = "must be by an account without code: what is charged is known after it is served";
+        let refusal = Refusal::new(ErrorCode::INVALID_PERMIT2_SIGNATURE, "payload.signature", rule);
+        return Err(Denial::Refused(refusal.by(ticket.payer().to_owned())));
+    }
+    if settles_code {
+        ticket.owe_nothing();
+    }
+    if is_again || settles_code || when.flow != PaymentFlow::Authorization {
         ticket.settle_first().await?;
     }
     Ok(())

@@ -50,6 +50,7 @@ pub(crate) async fn admit(
         payer: credit.payer.clone(),
         amount: credit.amount,
         valid_before: credit.expires_at,
+        settles_first: false,
     };
     let span = telemetry::span(&checked, &offer.requirements);
     let claim = claim(core, &checked, &presentation, &credit).instrument(span.clone());

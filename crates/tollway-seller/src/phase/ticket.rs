@@ -191,6 +191,11 @@ impl Ticket {
         Receipt { settlement: self.settled.take(), version: self.version() }
     }
 
+    /// It settles before it is served, so that nothing is owed.
+    pub(crate) const fn owe_nothing(&mut self) {
+        self.admitted.owed_limits = None;
+    }
+
     /// The money first.
     pub(crate) async fn settle_first(&mut self) -> Result<(), Denial> {
         self.settled = Some(self.settlement().run().await?);

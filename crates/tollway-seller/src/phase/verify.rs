@@ -1,8 +1,9 @@
 //! Phase six: the facilitator's word that the payment would settle now. It can refuse what we allow, never
 //! allow what we refuse.
 
+use serde_json::Value;
 use tollway_core::model::FacilitatorRequest;
-use tollway_core::{Checked, ErrorCode, FacilitatorError, Refusal};
+use tollway_core::{Checked, ErrorCode, FacilitatorError, PAYER_HAS_CODE, Refusal};
 
 use super::select::same_account;
 use crate::denial::{Denial, field_and_rule};
@@ -13,7 +14,7 @@ pub(crate) async fn verify(
     core: &Core,
     request: &FacilitatorRequest,
     checked: &Checked,
-) -> Result<(), Denial> {
+) -> Result<bool, Denial> {
     let Ok(_permit) = core.verify_permits.try_acquire() else {
         let error = FacilitatorError::Busy("too many payments are being verified".to_owned());
         return Err(Denial::outage(error));
@@ -40,6 +41,6 @@ pub(crate) async fn verify(
             let detail = format!("verify names payer {payer:.64}, the signature is by {}", checked.payer);
             Err(Denial::outage(FacilitatorError::BadAnswer { status: 200, detail }))
         }
-        _ => Ok(()),
+        _ => Ok(answer.extra.get(PAYER_HAS_CODE).and_then(Value::as_bool) == Some(true)),
     }
 }

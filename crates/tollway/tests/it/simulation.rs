@@ -8,8 +8,9 @@ use tollway_core::{Clock, ErrorCode, Network, SystemClock};
 use tollway_devnet::hostile::{self, HostileToken};
 use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::eip712::Domain;
-use tollway_evm::exact::{Authorization, ExactPayment, Funds, MAX_PAYMENTS_PER_CALL, Verdict, simulate};
+use tollway_evm::exact::{Authorization, ExactPayment, MAX_PAYMENTS_PER_CALL};
 use tollway_evm::{Address, Asset, B256, Chain, Signer, U256, signature};
+use tollway_evm::{Funds, Payment, Verdict, simulate};
 
 use crate::market::{account, assets};
 use crate::node::{Kind, Node};
@@ -42,7 +43,7 @@ async fn sign(payer: usize, authorization: Authorization) -> ExactPayment {
     let known = assets(31_337);
     let preimage = Domain::of(known.find(&network, genesis::USDC).unwrap()).unwrap();
     let signature = account(payer).sign(&preimage.preimage(&authorization.message())).await.unwrap();
-    ExactPayment { authorization, signature, asset: genesis::USDC, network }
+    ExactPayment { authorization, signature: signature.into(), asset: genesis::USDC, network }
 }
 
 async fn pays(payer: usize, nonce: u64, value: u64) -> ExactPayment {
@@ -50,11 +51,12 @@ async fn pays(payer: usize, nonce: u64, value: u64) -> ExactPayment {
 }
 
 async fn verdicts(chain: &Chain, payments: &[ExactPayment]) -> Vec<Verdict> {
+    let payments: Vec<Payment> = payments.iter().cloned().map(Payment::from).collect();
     simulate(chain, LANE, &payments.iter().collect::<Vec<_>>()).await.unwrap()
 }
 
 fn funds(balance: u64) -> Verdict {
-    Ok(Funds { payer_balance: U256::from(balance) })
+    Ok(Funds { available: U256::from(balance), payer_has_code: false })
 }
 
 /// The slot of `authorizationState[payer][nonce]`, as the token has it.
@@ -144,7 +146,7 @@ async fn a_full_call_is_one_request_and_one_more_payment_makes_it_two() {
         let full = verdicts(&chain, &payments[1..]).await;
         assert!(full.len() == MAX_PAYMENTS_PER_CALL && full.iter().all(Result::is_ok));
         let last = full.last().unwrap().as_ref().unwrap();
-        assert_eq!(last.payer_balance, U256::from(WEALTH - 21), "each payer has paid 21 times before");
+        assert_eq!(last.available, U256::from(WEALTH - 21), "each payer has paid 21 times before");
         assert!(!node.rpc_is_ours() || requests.load(Ordering::SeqCst) == 1);
         assert_eq!(verdicts(&chain, &payments).await.len(), MAX_PAYMENTS_PER_CALL + 1);
         assert!(!node.rpc_is_ours() || requests.load(Ordering::SeqCst) == 3);
@@ -167,7 +169,7 @@ async fn pays_in(token: HostileToken, nonce: u64, value: u64) -> ExactPayment {
     let authorization = authorization(3, nonce, value);
     let preimage = Domain::of(&asset).unwrap().preimage(&authorization.message());
     let signature = account(3).sign(&preimage).await.unwrap();
-    ExactPayment { authorization, signature, asset: token.address, network }
+    ExactPayment { authorization, signature: signature.into(), asset: token.address, network }
 }
 
 #[tokio::test]
@@ -258,7 +260,7 @@ const SPEAKER: &str = concat!(
 async fn a_signature_of_another_key_is_refused_by_the_token() {
     for node in nodes().await {
         let payment = ExactPayment {
-            signature: signature::parse(&[&[1; 64][..], &[27]].concat()).unwrap(),
+            signature: signature::parse(&[&[1; 64][..], &[27]].concat()).unwrap().into(),
             ..pays(3, 1, 5).await
         };
         let verdict = verdicts(&node.chain(), &[payment]).await.remove(0);

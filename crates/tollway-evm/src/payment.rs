@@ -1,0 +1,307 @@
+//! A payment as a facilitator settles it, whatever the payer signed. The engine knows [`Payment`] and [`Settleable`];
+//! what one method signs, calls and proves lives with that method (`exact`, ..).
+
+use std::fmt::Debug;
+use std::ops::Deref;
+
+use alloy_primitives::{Address, B256, Log, U256};
+use alloy_sol_types::{SolCall, sol};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tollway_core::model::FacilitatorRequest;
+use tollway_core::{AuthorizationKey, ErrorCode, Network, Refusal, SchemeName, UnixTime};
+
+use crate::exact::{self, ExactPayment, TokenEvents, TransferProof};
+use crate::multicall::Call;
+
+sol! {
+    interface Erc20 {
+        function balanceOf(address account) external view returns (uint256);
+    }
+}
+
+/// A payment that can be settled by one call, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Payment {
+    /// Scheme `exact` by EIP-3009.
+    Eip3009(ExactPayment),
+}
+
+/// What a payment tells whoever settles it. Every method of payment implements it.
+pub trait Settleable: Debug + Send + Sync {
+    /// Where it settles.
+    fn network(&self) -> &Network;
+    /// The token.
+    fn asset(&self) -> Address;
+    /// Who pays.
+    fn payer(&self) -> Address;
+    /// Whom the token must name as the receiver of [`value`](Self::value).
+    fn payee(&self) -> Address;
+    /// What moves now, atomic units.
+    fn value(&self) -> U256;
+    /// When it may settle first, seconds.
+    fn valid_after(&self) -> U256;
+    /// When it is too late, as far as seconds in 64 bits reach.
+    fn expires(&self) -> UnixTime;
+    /// What makes it unique among the payer's payments in its [`nonce_space`](Self::nonce_space).
+    fn nonce(&self) -> B256;
+    /// The contract that keeps account of the nonce.
+    fn nonce_space(&self) -> Address;
+    /// Everything the payer signed, in one fixed order, without the signature.
+    fn signed_words(&self) -> Vec<B256>;
+
+    /// The call that moves the money. Whoever sends it pays the gas.
+    fn call(&self) -> Call;
+    /// The most gas its call may use.
+    fn max_gas(&self) -> u64;
+    /// Whether it goes into no transaction with others, because what runs is not only known code.
+    fn is_alone(&self) -> bool;
+    /// Who must send the call itself, if not anybody.
+    fn sender(&self) -> Option<Address> {
+        None
+    }
+
+    /// The question to [`nonce_space`](Self::nonce_space) whether the nonce is used; none if nobody on chain knows.
+    fn state_call(&self) -> Option<Call>;
+    /// Reads the answer to [`state_call`](Self::state_call).
+    fn is_used(&self, answer: &[u8]) -> Option<bool>;
+    /// Questions of which each answer must cover [`value`](Self::value).
+    fn funds_calls(&self) -> Vec<Call> {
+        let call = Erc20::balanceOfCall { account: self.payer() };
+        vec![Call { to: self.asset(), data: call.abi_encode().into() }]
+    }
+    /// The event that proves that this payment moved, among those of its token in one receipt.
+    fn prove(&self, events: &TokenEvents) -> Option<TransferProof>;
+
+    /// How the protocol names what is wrong with such a payment: its code, and the field of the payload.
+    fn naming(&self, trouble: Trouble) -> (ErrorCode, &'static str);
+    /// What the ledger keeps of it. Read back by [`Payment::decode`].
+    fn encode(&self) -> Value;
+}
+
+/// What can be wrong with a payment that is well signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// Its nonce is used.
+    NonceUsed,
+    /// The payer has less, or allows less.
+    Funds,
+    /// It has expired, or will too soon, or too late.
+    ValidBefore,
+    /// It is not valid yet.
+    ValidAfter,
+    /// Its signature is not the payer's, as the chain sees it.
+    Signature,
+    /// Its call would revert.
+    Reverts,
+    /// Its call would move something else.
+    AnotherAmount,
+}
+
+impl Payment {
+    /// Reads and checks a request: every rule that needs no chain. Without `now` it is to be settled: a payment's fate is
+    /// asked after it has expired, too.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the code of the specification, the field and the rule.
+    ///
+    /// ```
+    /// use tollway_evm::{Payment, Settleable};
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let payment = Payment::check(&request, None)?;
+    /// assert_eq!(payment.value(), tollway_evm::U256::from(20_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(request: &FacilitatorRequest, now: Option<UnixTime>) -> Result<Self, Refusal> {
+        let FacilitatorRequest { payment, requirements, .. } = request;
+        let checked = match now {
+            Some(now) => exact::check(payment, requirements, now),
+            None => exact::check_at_any_time(payment, requirements),
+        };
+        checked.map(Self::Eip3009)
+    }
+
+    /// The schemes that [`check`](Self::check) knows.
+    pub const SCHEMES: [SchemeName; 1] = [SchemeName::EXACT];
+
+    /// What makes it unique, whatever the spelling it came in.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let key = Payment::check(&request, None)?.key();
+    /// assert!(key.as_str().starts_with("eip155:31337/0x5fbdb2315678afecb367f032d93f642f64180aa3")); // payer, nonce
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn key(&self) -> AuthorizationKey {
+        let (network, space) = (self.network(), self.nonce_space());
+        AuthorizationKey::new(format!("{network}/{space:#x}/{:#x}/{:#x}", self.payer(), self.nonce()))
+    }
+
+    /// A hash of everything the payer signed: two payments under one key may be different ones.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let payment = Payment::check(&request, None)?;
+    /// assert_eq!(payment.digest(), payment.clone().digest());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for word in self.signed_words() {
+            hash.update(word);
+        }
+        hash.update(self.nonce_space());
+        hash.update(self.network().as_str());
+        hash.finalize().into()
+    }
+
+    /// The refusal of this payment for `trouble`, as `rule`.
+    ///
+    /// ```
+    /// use tollway_evm::{Payment, Trouble};
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let refusal = Payment::check(&request, None)?.refusal(Trouble::NonceUsed, "must be unused");
+    /// assert_eq!(refusal.to_string(), "payload.authorization.nonce: must be unused");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refusal(&self, trouble: Trouble, rule: impl Into<String>) -> Refusal {
+        let (code, field) = self.naming(trouble);
+        Refusal::new(code, field, rule).by(self.payer().to_checksum(None))
+    }
+
+    /// Whether `refusal` says that the nonce is used.
+    ///
+    /// ```
+    /// use tollway_evm::{Payment, Trouble};
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let payment = Payment::check(&request, None)?;
+    /// assert!(payment.is_refused_as_used(&payment.refusal(Trouble::NonceUsed, "must be unused")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_refused_as_used(&self, refusal: &Refusal) -> bool {
+        refusal.code == self.naming(Trouble::NonceUsed).0
+    }
+
+    /// The time window alone: not before it is valid, and at least [`MIN_REMAINING_SECONDS`](exact::MIN_REMAINING_SECONDS)
+    /// left.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    ///
+    /// ```
+    /// use tollway_core::UnixTime;
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let payment = Payment::check(&request, None)?; // until 1750000090
+    /// assert!(payment.check_window(UnixTime(1_750_000_084)).is_ok());
+    /// assert!(payment.check_window(UnixTime(1_750_000_085)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check_window(&self, now: UnixTime) -> Result<(), Refusal> {
+        let least = exact::MIN_REMAINING_SECONDS;
+        let expires = self.expires();
+        if expires < now.plus_seconds(least) {
+            let rule = format!("must be at least {least} seconds from now ({}), is {}", now.0, expires.0);
+            return Err(self.refusal(Trouble::ValidBefore, rule));
+        }
+        if self.valid_after() > U256::from(now.0) {
+            let rule = format!("must not be after now ({}), is {}", now.0, self.valid_after());
+            return Err(self.refusal(Trouble::ValidAfter, rule));
+        }
+        Ok(())
+    }
+
+    /// Whether the two may go into one transaction: both are judged in the same way, and neither runs code that nobody
+    /// knows.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let payment = Payment::check(&request, None)?;
+    /// assert!(payment.may_share_with(&payment));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn may_share_with(&self, other: &Self) -> bool {
+        !self.is_alone() && !other.is_alone() && self.is_probed() == other.is_probed()
+    }
+
+    /// Whether its events tell its transfer from others that look the same. Those without a mark must be the only ones of
+    /// their kind in a transaction.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(Payment::check(&request, None)?.is_marked(), "AuthorizationUsed (EIP-3009)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn is_marked(&self) -> bool {
+        self.is_probed()
+    }
+
+    /// The event that proves this payment among the logs of one receipt, given with their index in the block.
+    ///
+    /// ```
+    /// # use alloy_primitives::Log;
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let logs: [Log; 0] = []; // the token took the call and did nothing
+    /// assert_eq!(Payment::check(&request, None)?.prove_in((0..).zip(&logs)), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn prove_in<'a>(&self, logs: impl IntoIterator<Item = (u64, &'a Log)>) -> Option<TransferProof> {
+        self.prove(&TokenEvents::read(self.asset(), logs))
+    }
+
+    /// Whether the quick look at many payments together (`exact/simulate.rs`) can judge it.
+    pub(crate) const fn is_probed(&self) -> bool {
+        match self {
+            Self::Eip3009(_) => true,
+        }
+    }
+
+    /// Reads what [`Settleable::encode`] wrote.
+    ///
+    /// ```
+    /// use tollway_evm::{Payment, Settleable};
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let payment = Payment::check(&request, None)?;
+    /// assert_eq!(Payment::decode(&payment.encode()), Some(payment));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode(record: &Value) -> Option<Self> {
+        match record.get("method") {
+            None => ExactPayment::decode(record).map(Self::Eip3009),
+            Some(_) => None,
+        }
+    }
+}
+
+impl From<ExactPayment> for Payment {
+    fn from(payment: ExactPayment) -> Self {
+        Self::Eip3009(payment)
+    }
+}
+
+impl Deref for Payment {
+    type Target = dyn Settleable;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Eip3009(payment) => payment,
+        }
+    }
+}
