@@ -98,6 +98,7 @@ fn assets() -> AssetTable {
         version: "2".to_owned(),
         decimals,
         is_usd,
+        transfer_method: tollway_evm::TransferMethod::Eip3009,
     };
     AssetTable::known()
         .with(asset("USDC", USDC, 6, true))

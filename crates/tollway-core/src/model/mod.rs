@@ -61,8 +61,6 @@ pub struct SchemeName(std::borrow::Cow<'static, str>);
 impl SchemeName {
     /// A fixed amount, transferred once.
     pub const EXACT: Self = Self(std::borrow::Cow::Borrowed("exact"));
-    /// At most what was signed; how much is known when it was served.
-    pub const UPTO: Self = Self(std::borrow::Cow::Borrowed("upto"));
     /// Held first, taken or given back later.
     pub const AUTH_CAPTURE: Self = Self(std::borrow::Cow::Borrowed("auth-capture"));
 

@@ -58,6 +58,7 @@ impl PermitPayment {
             payer: self.permit.from.to_checksum(None),
             amount: Amount::from_atomic(self.permit.amount),
             valid_before: self.permit.expires(),
+            settles_first: false,
         }
     }
 }
