@@ -309,7 +309,7 @@ mod tests {
         let read = |bytes: &[u8], payer| PayerSignature::read(bytes, digest, payer);
         assert_eq!(read(&signed.as_bytes(), payer), Ok(PayerSignature::Key(signed)));
         let another = Address::repeat_byte(9);
-        assert_eq!(read(&signed.as_bytes().to_vec(), another).unwrap().inner(), signed.as_bytes());
+        assert_eq!(read(&signed.as_bytes(), another).unwrap().inner(), signed.as_bytes().to_vec());
         let mut twin = signed.as_bytes();
         twin[32..64].copy_from_slice(&(ORDER - signed.s()).to_be_bytes::<32>());
         twin[64] = if twin[64] == 27 { 28 } else { 27 };

@@ -67,9 +67,8 @@ pub(super) fn run(rows: &mut Rows) -> Result<()> {
     })?;
     rows.push(row("tollway", "part: EIP-712 digest", part, "us/payment"));
 
-    let pure = time(&samples, |sample| {
-        sample.signature.recover_address_from_prehash(&sample.digest).is_ok()
-    })?;
+    let pure =
+        time(&samples, |sample| sample.signature.recover_address_from_prehash(&sample.digest).is_ok())?;
     rows.push(row("k256 (pure Rust)", "recover", pure, "us/payment"));
     Ok(())
 }

@@ -268,10 +268,11 @@ mod tests {
     use serde_json::{Value, json};
     use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements};
     use tollway_core::{
-        Amount, BuyerScheme, ErrorCode, Price, SchemeName, SellerScheme, Terms, UnixTime, X402Version,
+        Amount, BuyerScheme, ErrorCode, Price, Refusal, SchemeName, SellerScheme, Terms, UnixTime,
+        X402Version,
     };
 
-    use super::{ExactPayment, check};
+    use super::ExactPayment;
     use crate::exact::{ExactBuyer, ExactSeller};
     use crate::{AssetTable, LocalSigner};
 
@@ -303,7 +304,20 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(signing).unwrap()
     }
 
-    fn with(field: &str, value: Value) -> Result<ExactPayment, tollway_core::Refusal> {
+    /// What no key of the payer's signed is left to the payer's code, and these payers have none.
+    fn check(
+        payment: &PaymentPayload,
+        offer: &PaymentRequirements,
+        now: UnixTime,
+    ) -> Result<ExactPayment, Refusal> {
+        let checked = super::check(payment, offer, now)?;
+        let is_by_key = checked.signature.is_by_key();
+        assert_eq!(checked.checked().settles_first, !is_by_key);
+        let refusal = Refusal::new(ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature", "by code");
+        if is_by_key { Ok(checked) } else { Err(refusal) }
+    }
+
+    fn with(field: &str, value: Value) -> Result<ExactPayment, Refusal> {
         let offer = offer();
         let mut payment = pay(X402Version::V2, &offer);
         if field == "signature" {
