@@ -34,5 +34,6 @@ mod process;
 mod scale_out;
 mod seller_promises;
 mod simulation;
+mod stablecoins;
 mod telemetry;
 mod witness;
