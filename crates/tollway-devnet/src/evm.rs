@@ -15,7 +15,7 @@ use revm::{
 };
 
 pub(crate) use self::{
-    call::{Call, simulate},
+    call::{Call, apply, simulate},
     estimate::estimate,
     transaction::{Transaction, intrinsic_gas},
 };

@@ -99,6 +99,22 @@ impl Failure {
         })
     }
 
+    /// The same where `eth_simulateV1` is asked, which has a code for each reason.
+    pub(crate) fn invalid_in_simulation(problem: &InvalidTransaction) -> Self {
+        let code = match problem {
+            InvalidTransaction::NonceTooLow { .. } => -38_010,
+            InvalidTransaction::NonceTooHigh { .. } => -38_011,
+            InvalidTransaction::CallGasCostMoreThanGasLimit { .. }
+            | InvalidTransaction::GasFloorMoreThanGasLimit { .. } => -38_013,
+            InvalidTransaction::LackOfFundForMaxFee { .. } => -38_014,
+            InvalidTransaction::CreateInitCodeSizeLimit => -38_025,
+            InvalidTransaction::GasPriceLessThanBasefee
+            | InvalidTransaction::PriorityFeeGreaterThanMaxFee => -32_602,
+            _ => -32_603,
+        };
+        Self { code, ..Self::invalid_transaction(problem) }
+    }
+
     /// The form that alloy's transports hand on.
     pub(crate) fn payload(&self) -> ErrorPayload {
         let data = self.data.as_ref().and_then(|data| to_raw_value(data).ok());

@@ -27,7 +27,7 @@ use crate::{
     state::State,
 };
 
-pub(crate) use self::{passage::Cut, sight::Sight};
+pub(crate) use self::{passage::Cut, seal::Body, sight::Sight};
 
 /// How many blocks a slow subscriber may fall behind.
 const EVENTS_BUFFERED: usize = 4_096;
@@ -176,7 +176,8 @@ impl Node {
         matches!(*self.mining.borrow(), Mining::Interval(_))
     }
 
-    fn header_after(&self, parent: &Block) -> Header {
+    /// The header of a block made now on this parent.
+    pub(crate) fn header_after(&self, parent: &Block) -> Header {
         let forecast = self.forecast.lock();
         let held = self.config.base_fee_held.then(|| parent.base_fee());
         let spiked = forecast.spike.as_ref().map(|spike| spike.calm.saturating_mul(spike.factor));

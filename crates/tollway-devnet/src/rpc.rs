@@ -28,7 +28,13 @@ pub(crate) type Answer = Result<Box<RawValue>, Failure>;
 pub(crate) fn is_heavy(method: &str) -> bool {
     matches!(
         method,
-        "eth_call" | "eth_estimateGas" | "eth_getLogs" | "anvil_mine" | "hardhat_mine" | "evm_mine"
+        "eth_call"
+            | "eth_estimateGas"
+            | "eth_simulateV1"
+            | "eth_getLogs"
+            | "anvil_mine"
+            | "hardhat_mine"
+            | "evm_mine"
     )
 }
 
@@ -74,6 +80,7 @@ fn dispatch(node: &Sight<'_>, method: &str, params: &Params<'_>) -> Answer {
 
         "eth_call" => execute::call(node, params),
         "eth_estimateGas" => execute::estimate_gas(node, params),
+        "eth_simulateV1" => execute::simulate_blocks(node, params),
         "eth_sendRawTransaction" => execute::send_raw(node, params),
 
         "eth_gasPrice" => fees::gas_price(node),

@@ -3,8 +3,12 @@
 use alloy_primitives::{TxKind, U256};
 use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest, state::StateOverride};
 use revm::{
-    ExecuteEvm,
-    context::{BlockEnv, TxEnv, either::Either, result::EVMError, result::ExecutionResult},
+    DatabaseCommit, ExecuteEvm,
+    context::{
+        BlockEnv, TxEnv,
+        either::Either,
+        result::{EVMError, ExecutionResult, InvalidTransaction, ResultAndState},
+    },
 };
 
 use super::{machine, rules};
@@ -79,23 +83,44 @@ pub(crate) fn simulate(
     request: &TransactionRequest,
     gas: u64,
 ) -> Result<ExecutionResult, Failure> {
+    let outcome = run(call, request, gas, false)?;
+    outcome.map(|outcome| outcome.result).map_err(|problem| Failure::invalid_transaction(&problem))
+}
+
+/// Runs a message with at most `gas` and keeps what it changed. One that `pays` must have the right nonce and pay for its
+/// gas like a transaction, but needs no key.
+pub(crate) fn apply(
+    call: &mut Call,
+    request: &TransactionRequest,
+    gas: u64,
+    pays: bool,
+) -> Result<ExecutionResult, Failure> {
+    let outcome = run(call, request, gas, pays)?;
+    let outcome = outcome.map_err(|problem| Failure::invalid_in_simulation(&problem))?;
+    call.state.commit(outcome.state);
+    Ok(outcome.result)
+}
+
+type Outcome = Result<ResultAndState, InvalidTransaction>;
+
+fn run(call: &Call, request: &TransactionRequest, gas: u64, pays: bool) -> Result<Outcome, Failure> {
     let env = message(call, request, gas)?;
     let mut cfg = rules(call.chain_id);
     let mut block = call.block.clone();
     // A call is no transaction: it needs no nonce, no key, no cap, and pays for gas only if it says so.
-    cfg.disable_nonce_check = true;
+    cfg.disable_nonce_check = !pays;
     cfg.disable_eip3607 = true;
     cfg.disable_block_gas_limit = true;
     cfg.tx_gas_limit_cap = Some(u64::MAX);
-    if is_free(&env) {
+    if is_free(&env) && !pays {
         cfg.disable_base_fee = true;
         block.basefee = 0;
     }
-    let outcome = machine(cfg, block, call.state.clone()).transact(env);
-    outcome.map(|outcome| outcome.result).map_err(|error| match error {
-        EVMError::Transaction(problem) => Failure::invalid_transaction(&problem),
-        other => Failure::server(other.to_string()),
-    })
+    match machine(cfg, block, call.state.clone()).transact(env) {
+        Ok(outcome) => Ok(Ok(outcome)),
+        Err(EVMError::Transaction(problem)) => Ok(Err(problem)),
+        Err(other) => Err(Failure::server(other.to_string())),
+    }
 }
 
 /// Whether a message names no price for its gas. Then nodes show it a block in which gas costs nothing, so that what it

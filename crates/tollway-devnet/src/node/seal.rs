@@ -22,10 +22,10 @@ use crate::{
 
 /// The body of a block in the making.
 #[derive(Default)]
-struct Body {
+pub(crate) struct Body {
     transactions: Vec<Arc<Transaction>>,
     receipts: Vec<Receipt>,
-    gas_used: u64,
+    pub(crate) gas_used: u64,
     logs: usize,
     /// Transactions that can never run.
     rejected: Vec<Arc<Transaction>>,
@@ -80,8 +80,7 @@ impl Node {
             (chain.head().clone(), chain.head_state().clone())
         };
         let header = self.header_after(&parent);
-        let body = self.run(&header, &mut state, self.ready(None));
-        Block::new(header, body.transactions, body.receipts)
+        self.run(&header, &mut state, self.ready(None)).into_block(header)
     }
 
     /// Runs what fits of `candidates` into a block with this header.
@@ -116,12 +115,13 @@ impl Node {
             (chain.head().clone(), chain.head_state().clone())
         };
         let header = self.header_after(&parent);
-        let body = self.run(&header, &mut state, candidates);
-        let block = Arc::new(Block::new(header, body.transactions, body.receipts));
+        let mut body = self.run(&header, &mut state, candidates);
+        let rejected = std::mem::take(&mut body.rejected);
+        let block = Arc::new(body.into_block(header));
         state.set_block_hash(block.number(), block.hash());
         self.forecast.lock().block_made();
         let mut chain = self.chain.write();
-        body.rejected.iter().for_each(|transaction| chain.pool.remove(&transaction.hash));
+        rejected.iter().for_each(|transaction| chain.pool.remove(&transaction.hash));
         for transaction in &block.transactions {
             chain.pool.forget_below(transaction.sender, transaction.nonce() + 1);
         }
@@ -151,7 +151,13 @@ impl Forecast {
 }
 
 impl Body {
-    fn add(&mut self, transaction: Arc<Transaction>, result: ExecutionResult, base_fee: Option<u64>) {
+    /// Takes in a transaction that has run.
+    pub(crate) fn add(
+        &mut self,
+        transaction: Arc<Transaction>,
+        result: ExecutionResult,
+        base_fee: Option<u64>,
+    ) {
         let gas_used = result.tx_gas_used();
         self.gas_used += gas_used;
         let created = result.created_address();
@@ -168,6 +174,10 @@ impl Body {
             created,
         });
         self.transactions.push(transaction);
+    }
+
+    pub(crate) fn into_block(self, header: Header) -> Block {
+        Block::new(header, self.transactions, self.receipts)
     }
 
     fn refuse<E: std::fmt::Display>(

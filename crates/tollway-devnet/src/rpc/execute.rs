@@ -2,14 +2,22 @@
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Bytes, U64};
-use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest, state::StateOverride};
+use alloy_rpc_types_eth::{
+    BlockOverrides, TransactionRequest,
+    simulate::{SimulatePayload, SimulatedBlock},
+    state::StateOverride,
+};
 use revm::context::result::ExecutionResult;
 
-use super::{Answer, Params, reply};
+use super::{
+    Answer, Params, reply,
+    view::{rpc_block, rpc_logs},
+};
 use crate::{
     evm::{Call, estimate, simulate},
     failure::Failure,
     node::Sight,
+    simulation::Simulation,
 };
 
 pub(super) fn call(node: &Sight<'_>, params: &Params<'_>) -> Answer {
@@ -26,6 +34,20 @@ pub(super) fn call(node: &Sight<'_>, params: &Params<'_>) -> Answer {
 pub(super) fn estimate_gas(node: &Sight<'_>, params: &Params<'_>) -> Answer {
     let (call, request) = prepare(node, params)?;
     reply(&U64::from(estimate(&call, &request)?))
+}
+
+pub(super) fn simulate_blocks(node: &Sight<'_>, params: &Params<'_>) -> Answer {
+    let payload = params.get::<SimulatePayload>(0, "simulation")?;
+    let block = params.optional(1, "block")?.unwrap_or(BlockId::Number(BlockNumberOrTag::Latest));
+    let full = payload.return_full_transactions;
+    let blocks = Simulation::new(node, block, payload.validation)?.run(payload)?;
+    let told = blocks.into_iter().map(|(block, mut calls)| {
+        for (index, call) in calls.iter_mut().enumerate() {
+            call.logs = rpc_logs(&block, index).collect();
+        }
+        SimulatedBlock { inner: rpc_block(&block, full), calls }
+    });
+    reply(&told.collect::<Vec<_>>())
 }
 
 pub(super) fn send_raw(node: &Sight<'_>, params: &Params<'_>) -> Answer {

@@ -23,5 +23,6 @@ mod permit2;
 mod pool;
 mod provider;
 mod proxies;
+mod simulation;
 mod socket;
 mod token;
