@@ -1,36 +1,24 @@
-// A foreign facilitator: @x402/core and @x402/evm on viem, behind plain HTTP. For benches.
-//
-//   node facilitator.mjs --rpc URL [--poll-ms 100] [--network eip155:31337]     with the keys in PEER_KEYS
+// A foreign facilitator: @x402/core and @x402/evm on viem, behind plain HTTP. How it is started: peer.mjs.
 //
 // The signer is put together as the package's own documentation does: one viem client per key, and each write takes
-// the next key in turn. Reads go through the first. viem asks a node for receipts every `--poll-ms`.
-// The first line of stdout is `127.0.0.1:port`. It serves POST /verify, POST /settle and GET /supported until its
-// stdin ends.
+// the next key in turn. Reads go through the first. viem asks a node for receipts every `pollMs`.
+// It serves POST /verify, POST /settle and GET /supported.
 import { createServer } from "node:http";
-import { parseArgs } from "node:util";
 import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator";
+import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/facilitator";
+import { UptoEvmScheme } from "@x402/evm/upto/facilitator";
 import { createWalletClient, http, publicActions } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
-import { foundry } from "viem/chains";
+import { chain, listening, servers, start } from "./peer.mjs";
 
-const { values: options } = parseArgs({
-  options: {
-    rpc: { type: "string" },
-    "poll-ms": { type: "string", default: "100" },
-    network: { type: "string", default: "eip155:31337" },
-  },
-});
-
-process.stdin.resume().on("end", () => process.exit(0));
-
-const clients = process.env.PEER_KEYS.split(",").map((key) =>
+const clients = start.keys.map((key) =>
   createWalletClient({
     account: privateKeyToAccount(key),
-    chain: foundry,
-    transport: http(options.rpc),
-    pollingInterval: Number(options["poll-ms"]),
+    chain,
+    transport: http(start.rpc),
+    pollingInterval: start.pollMs,
   }).extend(publicActions),
 );
 const [first] = clients;
@@ -48,7 +36,11 @@ const signer = {
   }),
   getAddresses: () => clients.map((client) => client.account.address),
 };
-const facilitator = new x402Facilitator().register(options.network, new ExactEvmScheme(signer));
+const facilitator = new x402Facilitator()
+  .register(start.network, new ExactEvmScheme(signer))
+  .register(start.network, new UptoEvmScheme(signer));
+// The older protocol knows some chains by name, and no others.
+if (start.v1Network) facilitator.registerV1(start.v1Network, new ExactEvmSchemeV1(signer));
 
 async function answer(request) {
   if (request.method === "GET" && request.url === "/supported") return facilitator.getSupported();
@@ -66,13 +58,15 @@ function send(response, status, value) {
   response.end(body);
 }
 
-const server = createServer((request, response) => {
-  answer(request).then(
-    (value) => send(response, 200, value),
-    (error) => send(response, 500, { error: error instanceof Error ? error.message : String(error) }),
-  );
+await servers(async () => {
+  const server = createServer((request, response) => {
+    answer(request).then(
+      (value) => send(response, 200, value),
+      (error) => send(response, 500, { error: error instanceof Error ? error.message : String(error) }),
+    );
+  });
+  // A benchmark's connections are kept open however long a settlement takes.
+  server.requestTimeout = 0;
+  server.keepAliveTimeout = 120_000;
+  return listening(server, 4096);
 });
-// A benchmark's connections are kept open however long a settlement takes.
-server.requestTimeout = 0;
-server.keepAliveTimeout = 120_000;
-server.listen(0, "127.0.0.1", 4096, () => console.log(`127.0.0.1:${server.address().port}`));

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 
-use crate::process::{command, must};
+use crate::process::{cargo, command, must};
 use crate::report::Verdict;
 use crate::setup::Foreign;
+use crate::test;
 
 /// What to generate.
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -16,6 +17,8 @@ pub(crate) enum Target {
     Vectors,
     /// Contract artifacts, by the pinned compiler
     Contracts,
+    /// The page about interop, by a run of the matrix
+    Interop,
 }
 
 /// Generates `target` again.
@@ -35,6 +38,16 @@ pub(crate) fn run(root: &Path, target: Target) -> Result<()> {
         Target::Contracts => {
             installed(foreign.install_solc(root)?)?;
             must(&mut command(&root.join("contracts"), "node", &["build.mjs"]))
+        }
+        Target::Interop => {
+            installed(foreign.install_node(root)?)?;
+            installed(foreign.install_python(root)?)?;
+            installed(foreign.install_mppx(root)?)?;
+            installed(foreign.build_rust(root)?)?;
+            let matrix = ["test", "--quiet", "--package", "tollway", "--test", "interop"];
+            let mut matrix = cargo(root, &matrix);
+            matrix.args(test::FEATURES).args(["--", "devnet"]);
+            must(matrix.envs(foreign.environment()).env("TOLLWAY_WRITE_INTEROP", "1"))
         }
     }
 }

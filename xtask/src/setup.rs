@@ -16,6 +16,10 @@ use crate::report::Verdict;
 pub(crate) struct Foreign {
     /// `interop/node`, with its packages installed.
     pub(crate) node: Option<PathBuf>,
+    /// `interop/mppx`, with its packages installed.
+    pub(crate) mppx: Option<PathBuf>,
+    /// The published Rust packages, in one program.
+    pub(crate) rust: Option<PathBuf>,
     /// The interpreter of `interop/python`'s environment.
     pub(crate) python: Option<PathBuf>,
     /// The anvil program out of `interop/node`'s packages.
@@ -27,15 +31,21 @@ pub(crate) struct Foreign {
 impl Foreign {
     /// The environment by which the end-to-end suite finds them.
     pub(crate) fn environment(&self) -> Vec<(&'static str, &Path)> {
-        [("TOLLWAY_NODE_DIR", &self.node), ("TOLLWAY_PYTHON", &self.python), ("TOLLWAY_ANVIL", &self.anvil)]
-            .into_iter()
-            .filter_map(|(name, path)| path.as_deref().map(|path| (name, path)))
-            .collect()
+        [
+            ("TOLLWAY_NODE_DIR", &self.node),
+            ("TOLLWAY_MPPX_DIR", &self.mppx),
+            ("TOLLWAY_RUST_PEERS", &self.rust),
+            ("TOLLWAY_PYTHON", &self.python),
+            ("TOLLWAY_ANVIL", &self.anvil),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| path.as_deref().map(|path| (name, path)))
+        .collect()
     }
 
     /// Whether the end-to-end suite lacks nothing.
     pub(crate) fn is_complete(&self) -> bool {
-        self.node.is_some() && self.python.is_some() && self.anvil.is_some()
+        [&self.node, &self.mppx, &self.rust, &self.python, &self.anvil].into_iter().all(Option::is_some)
     }
 
     /// Installs the packages of `interop/node`.
@@ -47,6 +57,27 @@ impl Foreign {
             self.node = Some(directory);
         }
         Ok(verdict)
+    }
+
+    /// Installs the packages of `interop/mppx`.
+    pub(crate) fn install_mppx(&mut self, root: &Path) -> Result<Verdict> {
+        let directory = root.join("interop/mppx");
+        let verdict = npm(&directory)?;
+        self.mppx = (verdict == Verdict::passed()).then_some(directory);
+        Ok(verdict)
+    }
+
+    /// Builds `interop/rust`, in a target directory of its own: its dependencies have other features.
+    pub(crate) fn build_rust(&mut self, root: &Path) -> Result<Verdict> {
+        let directory = root.join("interop/rust");
+        let mut build = process::cargo(&directory, &["build", "--quiet", "--locked"]);
+        let finished = process::run(build.env_remove("CARGO_TARGET_DIR"))?;
+        if !finished.success {
+            return Ok(missing(&format!("the Rust packages cannot be built: {}", finished.complaint())));
+        }
+        let program = format!("target/debug/interop-rust{}", std::env::consts::EXE_SUFFIX);
+        self.rust = Some(directory.join(program));
+        Ok(Verdict::passed())
     }
 
     /// Installs the compiler of `contracts/`.

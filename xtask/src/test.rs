@@ -12,7 +12,7 @@ use crate::setup::{self, Foreign};
 use crate::{fuzz, tidy};
 
 /// What every step that compiles the workspace turns on: one set, so that nothing is built twice.
-const FEATURES: [&str; 2] = ["--features", "tollway/failpoints"];
+pub(crate) const FEATURES: [&str; 2] = ["--features", "tollway/failpoints"];
 
 /// Runs the steps in order and stops at the first that fails.
 ///
@@ -25,6 +25,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     report.step("setup: node packages", || foreign.install_node(root));
     report.step("setup: contract compiler", || foreign.install_solc(root));
     report.step("setup: python environment", || foreign.install_python(root));
+    report.step("setup: mppx", || foreign.install_mppx(root));
+    report.step("setup: rust packages", || foreign.build_rust(root));
 
     report.step("format", || checked(&mut cargo(root, &["fmt", "--all", "--check"])));
     report.step("clippy", || {

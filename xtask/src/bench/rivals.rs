@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
 use super::child::{Child, can_pin};
 use crate::process::{cargo, exists, must, read};
@@ -148,8 +149,10 @@ impl Programs {
             Rival::PeerTypescript => {
                 let mut command = limited(Path::new("node"), start.core)?;
                 command.current_dir(&self.node_scripts);
-                command.args(["facilitator.mjs", "--rpc", &url, "--poll-ms", &poll_ms]);
-                command.env("PEER_KEYS", start.keys.join(","));
+                let poll_ms: u64 = poll_ms.parse().context("the interval is a number")?;
+                let network = "eip155:31337";
+                let start = json!({ "rpc": url, "pollMs": poll_ms, "network": network, "keys": start.keys });
+                command.args(["facilitator.mjs", &start.to_string()]);
                 command
             }
             _ => self.ours(rival, start, &url)?,
@@ -157,7 +160,8 @@ impl Programs {
         let mut child =
             Child::start(&mut command).with_context(|| format!("{} did not start", rival.name()))?;
         if let Ok(said) = serde_json::from_str::<serde_json::Value>(&child.address) {
-            let url = said["facilitatorUrl"].as_str().context("the facilitator says where it serves")?;
+            let url = said["facilitatorUrl"].as_str().or_else(|| said["urls"][0].as_str());
+            let url = url.context("the facilitator says where it serves")?;
             child.address = url.trim_start_matches("http://").to_owned();
         }
         Ok(child)

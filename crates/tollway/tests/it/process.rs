@@ -128,10 +128,3 @@ pub(crate) fn node_script(script: &str) -> Option<Command> {
     command.arg(folder.join(script)).current_dir(folder);
     Some(command)
 }
-
-/// Python on one of our scripts, with the published package.
-pub(crate) fn python_script(script: &str) -> Option<Command> {
-    let mut command = Command::new(tool("TOLLWAY_PYTHON")?);
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../interop/python/").to_owned() + script);
-    Some(command)
-}

@@ -1,0 +1,211 @@
+//! Who there is: us, and each published package in the role that it is published for, with what it lacks.
+
+use crate::cases::Case;
+
+/// What a package is, by the list that pins it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Package {
+    /// Ours.
+    Ours,
+    /// From npm, below `interop/<directory>`.
+    Npm { directory: &'static str, name: &'static str },
+    /// From PyPI.
+    Pip(&'static str),
+    /// From crates.io.
+    Crate(&'static str),
+}
+
+/// The program that plays it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Program {
+    /// None: it runs in this process.
+    Ours,
+    /// A script of `interop/node`.
+    Node(&'static str),
+    /// A script of `interop/mppx`.
+    Mppx(&'static str),
+    /// A script of `interop/python`, and what it is to use.
+    Python(&'static str, &'static str),
+    /// A role of `interop/rust`.
+    Rust(&'static str),
+}
+
+/// One of us or of them, in one role.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Unique among those of its role.
+    pub(crate) id: &'static str,
+    /// What it is called on the page.
+    pub(crate) name: &'static str,
+    pub(crate) package: Package,
+    pub(crate) program: Program,
+    /// What it cannot do at all, and why that is.
+    pub(crate) lacks: &'static [(Case, &'static str)],
+}
+
+impl Peer {
+    pub(crate) const fn is_ours(&self) -> bool {
+        matches!(self.package, Package::Ours)
+    }
+
+    /// Why it has nothing for `case`.
+    pub(crate) fn lack(&self, case: Case) -> Option<&'static str> {
+        self.lacks.iter().find(|(lacking, _)| *lacking == case).map(|(_, why)| *why)
+    }
+}
+
+const OURS: Peer =
+    Peer { id: "tollway", name: "**Tollway**", package: Package::Ours, program: Program::Ours, lacks: &[] };
+
+const fn npm(name: &'static str) -> Package {
+    Package::Npm { directory: "node", name }
+}
+
+const SERVER_V2: &str = "it sells by v2 only";
+const V2_ONLY: &str = "it speaks v2 only";
+const V1_ONLY: &str = "it speaks v1 only";
+
+pub(crate) const CLIENTS: &[Peer] = &[
+    OURS,
+    Peer {
+        id: "fetch",
+        name: "@x402/fetch",
+        package: npm("@x402/fetch"),
+        program: Program::Node("fetch.mjs"),
+        lacks: &[],
+    },
+    Peer {
+        id: "axios",
+        name: "@x402/axios",
+        package: npm("@x402/axios"),
+        program: Program::Node("axios.mjs"),
+        lacks: &[],
+    },
+    Peer {
+        id: "httpx",
+        name: "x402 (httpx)",
+        package: Package::Pip("x402"),
+        program: Program::Python("client.py", "httpx"),
+        lacks: &[],
+    },
+    Peer {
+        id: "requests",
+        name: "x402 (requests)",
+        package: Package::Pip("x402"),
+        program: Program::Python("client.py", "requests"),
+        lacks: &[],
+    },
+    Peer {
+        id: "x402-reqwest",
+        name: "x402-reqwest",
+        package: Package::Crate("x402-reqwest"),
+        program: Program::Rust("x402-reqwest"),
+        lacks: &[],
+    },
+    Peer {
+        id: "r402-client",
+        name: "r402 (client)",
+        package: Package::Crate("r402"),
+        program: Program::Rust("r402-client"),
+        lacks: &[(Case::V1, V2_ONLY)],
+    },
+    Peer {
+        id: "mppx-client",
+        name: "mppx (client)",
+        package: Package::Npm { directory: "mppx", name: "mppx" },
+        program: Program::Mppx("client.mjs"),
+        lacks: &[(Case::V1, V2_ONLY)],
+    },
+    Peer {
+        id: "x402-fetch",
+        name: "x402-fetch",
+        package: npm("x402-fetch"),
+        program: Program::Node("fetch_v1.mjs"),
+        lacks: &[(Case::Eip3009, V1_ONLY)],
+    },
+];
+
+pub(crate) const SERVERS: &[Peer] = &[
+    OURS,
+    Peer {
+        id: "express",
+        name: "@x402/express",
+        package: npm("@x402/express"),
+        program: Program::Node("express.mjs"),
+        lacks: &[(Case::V1, SERVER_V2)],
+    },
+    Peer {
+        id: "hono",
+        name: "@x402/hono",
+        package: npm("@x402/hono"),
+        program: Program::Node("hono.mjs"),
+        lacks: &[(Case::V1, SERVER_V2)],
+    },
+    Peer {
+        id: "fastapi",
+        name: "x402 (FastAPI)",
+        package: Package::Pip("x402"),
+        program: Program::Python("server.py", "fastapi"),
+        lacks: &[(Case::V1, SERVER_V2)],
+    },
+    Peer {
+        id: "flask",
+        name: "x402 (Flask)",
+        package: Package::Pip("x402"),
+        program: Program::Python("server.py", "flask"),
+        lacks: &[(Case::V1, SERVER_V2)],
+    },
+    Peer {
+        id: "x402-axum",
+        name: "x402-axum",
+        package: Package::Crate("x402-axum"),
+        program: Program::Rust("x402-axum"),
+        lacks: &[],
+    },
+    Peer {
+        id: "r402-server",
+        name: "r402 (server)",
+        package: Package::Crate("r402"),
+        program: Program::Rust("r402-server"),
+        lacks: &[(Case::V1, V2_ONLY)],
+    },
+    Peer {
+        id: "mppx-server",
+        name: "mppx (server)",
+        package: Package::Npm { directory: "mppx", name: "mppx" },
+        program: Program::Mppx("server.mjs"),
+        lacks: &[(Case::V1, V2_ONLY)],
+    },
+    Peer {
+        id: "x402-express",
+        name: "x402-express",
+        package: npm("x402-express"),
+        program: Program::Node("express_v1.mjs"),
+        lacks: &[(Case::Eip3009, V1_ONLY)],
+    },
+];
+
+pub(crate) const FACILITATORS: &[Peer] = &[
+    OURS,
+    Peer {
+        id: "core",
+        name: "@x402/core",
+        package: npm("@x402/core"),
+        program: Program::Node("facilitator.mjs"),
+        lacks: &[],
+    },
+    Peer {
+        id: "python",
+        name: "x402 (Python)",
+        package: Package::Pip("x402"),
+        program: Program::Python("facilitator.py", "facilitator"),
+        lacks: &[],
+    },
+    Peer {
+        id: "x402-facilitator-local",
+        name: "x402-facilitator-local",
+        package: Package::Crate("x402-facilitator-local"),
+        program: Program::Rust("x402-facilitator-local"),
+        lacks: &[],
+    },
+];

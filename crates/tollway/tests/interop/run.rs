@@ -1,0 +1,199 @@
+//! Tries every case of every row, and says what came of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tollway_buyer::{paid, payment_error};
+
+use crate::cases::Case;
+use crate::node::Kind;
+use crate::peers::Peer;
+use crate::stand::{ECHO, FAILS, PRICE_ATOMIC, Stand, books, our_client};
+use crate::verdicts::{Expected, Row};
+
+/// Servers that settle before the handler runs, and say so nowhere in their offers: a handler that fails is paid for.
+const CHARGES_FIRST: [&str; 1] = ["mppx-server"];
+
+/// One case of one row, tried or not.
+pub(crate) struct Cell {
+    pub(crate) row: Row,
+    pub(crate) case: Case,
+    pub(crate) expected: Expected,
+    /// What came of it; none if there was nothing to try.
+    pub(crate) came: Option<Came>,
+}
+
+/// What came of a case.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// Served once, and the money moved once.
+    Pass,
+    /// It did not, and why.
+    Fail(String),
+}
+
+/// The matrix, and what it is tried on.
+pub(crate) struct Matrix {
+    stand: Stand,
+}
+
+impl Matrix {
+    /// Starts everything; none if something is not installed.
+    pub(crate) async fn open(kind: Kind) -> Option<Self> {
+        let started = Instant::now();
+        let stand = Stand::open(kind).await?;
+        eprintln!("everybody serves after {:.1?}", started.elapsed());
+        Some(Self { stand })
+    }
+
+    /// Tries the rows that `which` wants.
+    pub(crate) async fn run(&mut self, which: impl Fn(&Row) -> bool) -> Vec<Cell> {
+        let started = Instant::now();
+        let mut cells = Vec::new();
+        let mut slowest = (Duration::ZERO, String::new());
+        for row in Row::all().into_iter().filter(which) {
+            for case in Case::ALL {
+                let expected = row.expected(case);
+                let mut came = None;
+                if row.is_sold(case) {
+                    let tried = Instant::now();
+                    came = Some(self.pay(&row, case).await);
+                    slowest = slowest.max((tried.elapsed(), name(&row, case)));
+                }
+                cells.push(Cell { row, case, expected, came });
+            }
+        }
+        let tried = cells.iter().filter(|cell| cell.came.is_some()).count();
+        eprintln!(
+            "{tried} of {} cells tried in {:.1?}; slowest: {slowest:.1?}",
+            cells.len(),
+            started.elapsed()
+        );
+        cells
+    }
+
+    /// A paid POST of every client at our seller, and of ours at every seller: what is sent again with the payment is
+    /// the whole request. And what a seller's handler fails at is not charged.
+    pub(crate) async fn run_requests(&mut self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let rows = Row::all().into_iter().filter(|row| row.facilitator.is_ours());
+        for row in rows.filter(|row| !row.only_stranger().is_empty() && row.is_sold(Case::Eip3009)) {
+            let body = "{\"a\":1}";
+            let echo = json!({ "url": self.stand.route_url(&row, ECHO), "body": body });
+            let (answer, moved) = self.request(&row, &echo).await;
+            if let Came::Fail(why) = judged(&format!("sold {ECHO}{body}"), &answer, moved) {
+                faults.push(format!("{}, POST: {why}", name(&row, Case::Eip3009)));
+            }
+            let fails = json!({ "url": self.stand.route_url(&row, FAILS) });
+            let (answer, moved) = self.request(&row, &fails).await;
+            let charged = if CHARGES_FIRST.contains(&row.server.id) { PRICE_ATOMIC } else { 0 };
+            if moved != (charged, charged) || answer["status"] == 200 {
+                faults.push(format!(
+                    "{}, failing handler: moved {moved:?}; {answer}",
+                    name(&row, Case::Eip3009)
+                ));
+            }
+        }
+        faults
+    }
+
+    async fn pay(&mut self, row: &Row, case: Case) -> Came {
+        let request = json!({ "url": self.stand.url(row, case) });
+        let (answer, moved) = self.request(row, &request).await;
+        judged(&format!("sold {}", case.route()), &answer, moved)
+    }
+
+    /// What a request was answered with, and what it moved: so much less for the payer, so much more for the payee.
+    async fn request(&mut self, row: &Row, request: &Value) -> (Value, (u64, u64)) {
+        let before = books(&self.stand.market).await;
+        let answer = if row.client.is_ours() {
+            self.we_pay(request).await
+        } else {
+            self.stand.stranger_pays(row.client, request)
+        };
+        let after = books(&self.stand.market).await;
+        (answer, (before.0.wrapping_sub(after.0), after.1.wrapping_sub(before.1)))
+    }
+
+    async fn we_pay(&self, request: &Value) -> Value {
+        let (client, url) = (our_client(&self.stand.market), request["url"].as_str().expect("a URL"));
+        let request = match request["body"].as_str() {
+            None => client.get(url),
+            Some(body) => client.post(url).header("content-type", "application/json").body(body.to_owned()),
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let why = payment_error(&error).map_or_else(|| format!("{error:?}"), ToString::to_string);
+                return json!({ "error": why });
+            }
+        };
+        let status = response.status().as_u16();
+        let paid = paid(&response).cloned();
+        let settlement = paid.as_ref().and_then(|paid| paid.settlement.as_ref());
+        let settlement = settlement.map(|settlement| {
+            json!({
+                "success": settlement.success,
+                "transaction": settlement.transaction,
+                "errorReason": settlement.error_reason.as_ref().map(ToString::to_string),
+            })
+        });
+        let suspicious = paid.and_then(|paid| paid.suspicious);
+        let body = response.text().await.unwrap_or_default();
+        json!({ "status": status, "body": body, "settlement": settlement, "suspicious": suspicious })
+    }
+}
+
+/// Every cell must be as the table says.
+pub(crate) fn assert_as_said(cells: &[Cell]) {
+    let wrong: Vec<_> = cells.iter().filter_map(surprise).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cells are not as said:\n{}",
+        wrong.len(),
+        cells.len(),
+        wrong.join("\n")
+    );
+}
+
+fn surprise(cell: &Cell) -> Option<String> {
+    let name = name(&cell.row, cell.case);
+    match (&cell.expected, &cell.came) {
+        (Expected::Pass, Some(Came::Fail(why))) => Some(format!("{name}: must pass, but: {why}")),
+        (Expected::Pass, None) => Some(format!("{name}: must pass, but there is nothing to try")),
+        (Expected::Lacks { who, why }, Some(Came::Pass)) => {
+            Some(format!("{name}: passes, though {} should lack it: {why}", peer_name(who)))
+        }
+        (Expected::Wrong { who, why }, Some(Came::Pass)) => {
+            Some(format!("{name}: passes, though {who} should be wrong: {why}"))
+        }
+        (Expected::Wrong { who, .. }, None) => {
+            Some(format!("{name}: nothing to try, so {who} is not shown wrong"))
+        }
+        _ => None,
+    }
+}
+
+const fn peer_name(peer: &Peer) -> &'static str {
+    peer.name
+}
+
+fn name(row: &Row, case: Case) -> String {
+    let Row { client, server, facilitator } = row;
+    format!("{} -> {} -> {}: {}", client.id, server.id, facilitator.id, case.heading())
+}
+
+/// Served as sold, with a receipt that says so, and the books agree: that much less here, that much more there.
+fn judged(sold: &str, answer: &Value, moved: (u64, u64)) -> Came {
+    let served = answer["status"] == 200 && answer["body"] == sold;
+    let told = answer["settlement"]["success"] == true && answer["suspicious"].is_null();
+    let expected = (PRICE_ATOMIC, PRICE_ATOMIC);
+    if served && told && moved == expected {
+        return Came::Pass;
+    }
+    let mut answer = answer.clone();
+    if let Some(headers) = answer.get_mut("headers").and_then(Value::as_object_mut) {
+        headers.retain(|name, _| name.contains("payment"));
+    }
+    Came::Fail(format!("moved {moved:?}; {answer}"))
+}

@@ -1,0 +1,216 @@
+//! Everything that runs while the matrix is tried: one chain, our facilitator and theirs, and for each facilitator our
+//! seller and theirs; our wallet, and their clients.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tollway_devnet::{ACCOUNTS, genesis};
+use tollway_facilitator::Limits;
+use tollway_seller::{HttpFacilitator, Paywall};
+
+use crate::cases::Case;
+use crate::market::{self, Market};
+use crate::node::{Kind, Node};
+use crate::partner::Partner;
+use crate::peers::{CLIENTS, FACILITATORS, Peer, SERVERS};
+use crate::verdicts::Row;
+
+/// The older protocol knows chains by names, of which this one has one.
+const CHAIN_ID: u64 = 84_532;
+const V1_NETWORK: &str = "base-sepolia";
+/// What everything costs, in atomic units.
+pub(crate) const PRICE_ATOMIC: u64 = 10_000;
+/// A route that answers with what was sent to it.
+pub(crate) const ECHO: &str = "/echo";
+/// A route whose handler fails.
+pub(crate) const FAILS: &str = "/fails";
+/// How often their facilitators ask for receipts.
+const POLL_MS: u64 = 20;
+/// Contracts that the published Rust facilitator wants to find before it starts. Those that the genesis does not have
+/// are called by nothing here.
+const WANTED: [&str; 3] = [
+    "0xdAcD51A54883eb67D95FAEb2BBfdC4a9a6BD2a3B",
+    "0x000000000022D473030F116dDEE9F6B43aC78BA3",
+    "0x402085c248EeA27D92E8b30b2C58ed07f9E20001",
+];
+/// Which of the funded accounts pays for gas at the first of their facilitators; the next have the next.
+const FIRST_STRANGER: usize = 3;
+
+/// A running stand.
+pub(crate) struct Stand {
+    pub(crate) market: Market,
+    clients: BTreeMap<&'static str, Partner>,
+    /// By server, then by facilitator.
+    shops: BTreeMap<(&'static str, &'static str), String>,
+    _servers: Vec<Partner>,
+    _facilitators: Vec<Partner>,
+    ours: Vec<JoinHandle<()>>,
+}
+
+impl Stand {
+    /// Starts everything; none if the node or a partner's program is not installed.
+    pub(crate) async fn open(kind: Kind) -> Option<Self> {
+        let market = Market::on(Node::start(kind, CHAIN_ID).await?, Limits::default()).await;
+        for address in WANTED {
+            let code =
+                market.chain.raw("eth_getCode", json!([address, "latest"])).await.expect("the node answers");
+            if code == "0x" {
+                market
+                    .chain
+                    .raw("anvil_setCode", json!([address, "0x00"]))
+                    .await
+                    .expect("the node sets code");
+            }
+        }
+        let mut facilitators = Vec::new();
+        for (index, peer) in strangers(FACILITATORS).enumerate() {
+            let key = ACCOUNTS[FIRST_STRANGER + index].secret_key.to_string();
+            let mut start = common(&market);
+            start["keys"] = json!([key]);
+            start["pollMs"] = POLL_MS.into();
+            facilitators.push((peer.id, Partner::start(peer, &start)?));
+        }
+        let mut urls = BTreeMap::from([("tollway", market.facilitator_url.clone())]);
+        for (id, partner) in &mut facilitators {
+            urls.insert(id, partner.ready().remove(0));
+        }
+        let mut clients = BTreeMap::new();
+        for peer in strangers(CLIENTS) {
+            let mut start = common(&market);
+            start["key"] = market.buyer_key().into();
+            clients.insert(peer.id, Partner::start(peer, &start)?);
+        }
+        let mut servers = Vec::new();
+        for peer in strangers(SERVERS) {
+            let mut start = common(&market);
+            start["payTo"] = market.payee.to_string().into();
+            start["facilitators"] =
+                FACILITATORS.iter().map(|facilitator| asked(peer, facilitator, &urls)).collect();
+            servers.push((peer.id, Partner::start(peer, &start)?));
+        }
+        let (mut shops, mut ours) = (BTreeMap::new(), Vec::new());
+        for facilitator in FACILITATORS {
+            let (url, server) = our_shop(&market, &urls[facilitator.id]).await;
+            shops.insert(("tollway", facilitator.id), url);
+            ours.push(server);
+        }
+        for (id, partner) in &mut servers {
+            for (facilitator, url) in FACILITATORS.iter().zip(partner.ready()) {
+                shops.insert((*id, facilitator.id), url);
+            }
+        }
+        clients.values_mut().for_each(|partner| drop(partner.ready()));
+        let servers = servers.into_iter().map(|(_, partner)| partner).collect();
+        let facilitators = facilitators.into_iter().map(|(_, partner)| partner).collect();
+        Some(Self { market, clients, shops, _servers: servers, _facilitators: facilitators, ours })
+    }
+
+    /// Where the row's server sells `case` through the row's facilitator.
+    pub(crate) fn url(&self, row: &Row, case: Case) -> String {
+        self.route_url(row, case.route())
+    }
+
+    /// Where the row's server has `route` through the row's facilitator.
+    pub(crate) fn route_url(&self, row: &Row, route: &str) -> String {
+        format!("{}{route}", self.shops[&(row.server.id, row.facilitator.id)])
+    }
+
+    /// Has a client of theirs pay.
+    pub(crate) fn stranger_pays(&mut self, client: &Peer, request: &Value) -> Value {
+        self.clients.get_mut(client.id).expect("it was started").ask(request)
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        self.ours.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn strangers(peers: &'static [Peer]) -> impl Iterator<Item = &'static Peer> {
+    peers.iter().filter(|peer| !peer.is_ours())
+}
+
+/// What every partner is told.
+fn common(market: &Market) -> Value {
+    json!({
+        "rpc": market.node.rpc_url,
+        "network": market.node.network().as_str(),
+        "v1Network": V1_NETWORK,
+        "token": {
+            "address": genesis::USDC.to_string(),
+            "name": "USDC",
+            "version": "2",
+            "decimals": 6,
+        },
+        "price": PRICE_ATOMIC.to_string(),
+        "charged": PRICE_ATOMIC.to_string(),
+    })
+}
+
+/// What a server is asked to sell through a facilitator: what both have.
+fn asked(server: &Peer, facilitator: &Peer, urls: &BTreeMap<&str, String>) -> Value {
+    let both = |case: &Case| server.lack(*case).is_none() && facilitator.lack(*case).is_none();
+    let mut routes: Vec<_> = Case::ALL.into_iter().filter(both).map(Case::route).collect();
+    if both(&Case::Eip3009) {
+        routes.extend([ECHO, FAILS]);
+    }
+    json!({ "url": urls[facilitator.id], "routes": routes })
+}
+
+/// Our seller, settling through the facilitator at `facilitator_url`.
+async fn our_shop(market: &Market, facilitator_url: &str) -> (String, JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let assets = market::assets(CHAIN_ID);
+    let paywall = market::paywall(&url, &market.node.network(), market.payee, &assets)
+        .facilitator(HttpFacilitator::new(facilitator_url).unwrap())
+        .start()
+        .await
+        .expect("the paywall starts");
+    let app = routes(&paywall);
+    (url, tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") }))
+}
+
+fn routes(paywall: &Paywall) -> Router {
+    let sold = |case: Case| get(move || async move { format!("sold {}", case.route()) });
+    let price = format!("{} USDC", usdc(PRICE_ATOMIC));
+    let priced = || paywall.price(price.as_str()).expect("the price is one");
+    let v1 =
+        Router::new().route(Case::V1.route(), sold(Case::V1).layer(priced())).layer(map_response(without_v2));
+    let echo = post(|body: String| async move { format!("sold {ECHO}{body}") });
+    let fails = get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, format!("sold {FAILS}")) });
+    Router::new()
+        .route(Case::Eip3009.route(), sold(Case::Eip3009).layer(priced()))
+        .route(ECHO, echo.layer(priced()))
+        .route(FAILS, fails.layer(priced()))
+        .merge(v1)
+}
+
+/// Both versions are in every 402 of ours. Who speaks both takes the newer: without its header the older is tried.
+async fn without_v2(mut response: Response) -> Response {
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.remove("payment-required");
+    response
+}
+
+fn usdc(atomic: u64) -> String {
+    format!("{}.{:06}", atomic / 1_000_000, atomic % 1_000_000)
+}
+
+/// Our wallet's client.
+pub(crate) fn our_client(market: &Market) -> reqwest_middleware::ClientWithMiddleware {
+    market.wallet().client().expect("the wallet has a client")
+}
+
+/// Kept beside the stand: the books of who pays and who is paid.
+pub(crate) async fn books(market: &Market) -> (u64, u64) {
+    let whole = |amount: tollway_core::Amount| amount.to_string().parse().expect("fits");
+    (whole(market.balance(market.buyer()).await), whole(market.balance(market.payee).await))
+}

@@ -1,0 +1,27 @@
+// A foreign client: @x402/axios. How it is told what to pay: peer.mjs.
+import { decodePaymentResponseHeader, wrapAxiosWithPayment, x402Client } from "@x402/axios";
+import axios from "axios";
+import { registered } from "./buyer.mjs";
+import { client, init } from "./peer.mjs";
+
+const api = wrapAxiosWithPayment(axios.create(), registered(new x402Client()));
+
+function told(asked) {
+  const { body: data, ...rest } = init(asked);
+  return { ...rest, data };
+}
+
+await client(
+  async (asked) => {
+    // A status that is no success is an answer too.
+    const { status, data, headers } = await api.request({ url: asked.url, ...told(asked) }).catch((error) => {
+      if (error.response) return error.response;
+      throw error;
+    });
+    return { status, body: typeof data === "string" ? data : JSON.stringify(data), headers: { ...headers } };
+  },
+  (headers) => {
+    const header = headers["payment-response"] ?? headers["x-payment-response"];
+    return header && decodePaymentResponseHeader(header);
+  },
+);

@@ -1,0 +1,23 @@
+// What a buyer of the published v2 packages is made of, whichever HTTP client carries it.
+import { toClientEvmSigner } from "@x402/evm";
+import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
+import { ExactEvmScheme } from "@x402/evm/exact/client";
+import { UptoEvmScheme } from "@x402/evm/upto/client";
+import { ExactEvmSchemeV1 } from "@x402/evm/v1";
+import { privateKeyToAccount } from "viem/accounts";
+import { reader, start } from "./peer.mjs";
+
+// Registers every EVM scheme on an x402Client, of whichever version of the core package.
+export function registered(client) {
+  const { network, v1Network, token, rpc } = start;
+  const signer = toClientEvmSigner(privateKeyToAccount(start.key), reader());
+  client
+    .register(network, new ExactEvmScheme(signer, { rpcUrl: rpc }))
+    .register(network, new UptoEvmScheme(signer, { rpcUrl: rpc }))
+    .register(network, new AuthCaptureEvmScheme(signer))
+    .registerV1(v1Network, new ExactEvmSchemeV1(signer));
+  // Without this the newer packages refuse every token they do not know; the older ones have no such rule.
+  const allowed = (name) => ({ network: name, asset: token.address, maxAmountPerPayment: "1000000000" });
+  client.setSpendControls?.({ allowedAssets: [allowed(network), allowed(v1Network)] });
+  return client;
+}

@@ -1,0 +1,18 @@
+// A foreign server: @x402/hono. How it is told what to sell: peer.mjs.
+import { createAdaptorServer } from "@hono/node-server";
+import { paymentMiddleware, setSettlementOverrides } from "@x402/hono";
+import { Hono } from "hono";
+import { listening, servers } from "./peer.mjs";
+import { answer, charged, resourceServer, sold } from "./seller.mjs";
+
+await servers(async (facilitator) => {
+  const app = new Hono();
+  app.use(paymentMiddleware(sold(facilitator), resourceServer(facilitator)));
+  app.all("/:route", async (context) => {
+    const overrides = charged(context.req.path);
+    if (overrides) setSettlementOverrides(context, overrides);
+    const [status, text] = answer(context.req.path, await context.req.text());
+    return context.text(text, status);
+  });
+  return listening(createAdaptorServer({ fetch: app.fetch }));
+});

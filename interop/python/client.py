@@ -1,0 +1,83 @@
+"""A foreign client: the x402 package over httpx or requests. How it is told what to pay: peer.py.
+
+    python client.py httpx|requests JSON
+"""
+
+import asyncio
+import json
+import sys
+
+import requests
+from eth_account import Account
+from peer import START, say
+from x402 import x402Client, x402ClientSync
+from x402.http.clients import wrapHttpxWithPayment, wrapRequestsWithPayment
+from x402.http.utils import decode_payment_response_header
+from x402.mechanisms.evm.exact.client import ExactEvmScheme
+from x402.mechanisms.evm.exact.v1.client import ExactEvmSchemeV1
+from x402.mechanisms.evm.signers import EthAccountSignerWithRPC
+from x402.mechanisms.evm.upto.client import UptoEvmScheme
+
+TIMEOUT_SECONDS = 60
+
+
+def registered(client):
+    """Registers every EVM scheme on a client, sync or async."""
+    signer = EthAccountSignerWithRPC(Account.from_key(START.key), START.rpc)
+    client.register(START.network, ExactEvmScheme(signer))
+    client.register(START.network, UptoEvmScheme(signer))
+    client.register_v1(START.v1Network, ExactEvmSchemeV1(signer))
+    # Without this the package refuses every token it does not know.
+    allowed = [
+        {"network": network, "asset": START.token.address, "max_amount_per_payment": "1000000000"}
+        for network in (START.network, START.v1Network)
+    ]
+    client.set_spend_controls({"allowed_assets": allowed})
+    return client
+
+
+def asked(line: str, body_name: str) -> tuple[str, str, dict]:
+    """Method, URL and the rest of what a line asks for."""
+    fields = json.loads(line)
+    if "body" not in fields:
+        return "GET", fields["url"], {}
+    return "POST", fields["url"], {body_name: fields["body"], "headers": {"content-type": "application/json"}}
+
+
+def told(response) -> dict:
+    header = response.headers.get("PAYMENT-RESPONSE") or response.headers.get("X-PAYMENT-RESPONSE")
+    settlement = decode_payment_response_header(header).model_dump(by_alias=True, exclude_none=True) if header else None
+    return {
+        "status": response.status_code,
+        "body": response.text,
+        "settlement": settlement,
+        "headers": {name.lower(): value for name, value in response.headers.items()},
+    }
+
+
+async def over_httpx() -> None:
+    async with wrapHttpxWithPayment(registered(x402Client()), timeout=TIMEOUT_SECONDS) as http:
+        for line in sys.stdin:
+            try:
+                method, url, options = asked(line, "content")
+                say(told(await http.request(method, url, **options)))
+            except Exception as error:  # whatever the package raises is the answer
+                say({"error": repr(error)})
+
+
+def over_requests() -> None:
+    session = wrapRequestsWithPayment(requests.Session(), registered(x402ClientSync()))
+    for line in sys.stdin:
+        try:
+            method, url, options = asked(line, "data")
+            say(told(session.request(method, url, timeout=TIMEOUT_SECONDS, **options)))
+        except Exception as error:  # whatever the package raises is the answer
+            say({"error": repr(error)})
+
+
+if __name__ == "__main__":
+    say({"ready": True})
+    if sys.argv[1] == "httpx":
+        asyncio.run(over_httpx())
+    else:
+        over_requests()

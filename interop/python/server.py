@@ -1,0 +1,106 @@
+"""A foreign server: the x402 package on FastAPI or Flask. How it is told what to sell: peer.py.
+
+    python server.py fastapi|flask JSON
+"""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse
+from flask import Flask, make_response, request
+from peer import START, serve_threads
+from werkzeug.serving import make_server
+from x402 import x402ResourceServer, x402ResourceServerSync
+from x402.http.facilitator_client import FacilitatorConfig, HTTPFacilitatorClient, HTTPFacilitatorClientSync
+from x402.http.middleware import fastapi as fastapi_middleware
+from x402.http.middleware import flask as flask_middleware
+from x402.http.types import PaymentOption, RouteConfig
+from x402.mechanisms.evm.exact.server import ExactEvmScheme
+from x402.mechanisms.evm.upto.server import UptoEvmScheme
+
+
+def sold(routes: list[str]) -> dict[str, RouteConfig]:
+    """The routes that the test asked for, of those that the package can sell."""
+
+    def offer(scheme: str, **extra) -> RouteConfig:
+        price = {
+            "amount": START.price,
+            "asset": START.token.address,
+            "extra": {"name": START.token.name, "version": START.token.version, **extra},
+        }
+        option = PaymentOption(scheme=scheme, pay_to=START.payTo, price=price, network=START.network)
+        return RouteConfig(accepts=[option], description="sold by a partner", mime_type="text/plain")
+
+    every = {
+        "/exact-eip3009": offer("exact"),
+        "/exact-permit2": offer("exact", assetTransferMethod="permit2"),
+        "/upto": offer("upto"),
+        "/echo": offer("exact"),
+        "/fails": offer("exact"),
+    }
+    method = {"/echo": "POST"}
+    return {f"{method.get(path, 'GET')} {path}": config for path, config in every.items() if path in routes}
+
+
+def registered(server):
+    """Registers every EVM scheme on a server, sync or async."""
+    return server.register(START.network, ExactEvmScheme()).register(START.network, UptoEvmScheme())
+
+
+def fastapi_app(facilitator) -> FastAPI:
+    client = HTTPFacilitatorClient(FacilitatorConfig(url=facilitator.url))
+    app = FastAPI()
+    app.add_middleware(
+        fastapi_middleware.PaymentMiddlewareASGI,
+        routes=sold(facilitator.routes),
+        server=registered(x402ResourceServer(client)),
+    )
+
+    @app.api_route("/{route}", methods=["GET", "POST"])
+    async def answer(request: Request):
+        text = f"sold {request.url.path}{(await request.body()).decode()}"
+        response = PlainTextResponse(text, status_code=500 if request.url.path == "/fails" else 200)
+        if request.url.path == "/upto":
+            fastapi_middleware.set_settlement_overrides(response, {"amount": START.charged})
+        return response
+
+    return app
+
+
+def flask_app(facilitator) -> Flask:
+    client = HTTPFacilitatorClientSync(FacilitatorConfig(url=facilitator.url))
+    app = Flask(__name__)
+    server = registered(x402ResourceServerSync(client))
+    flask_middleware.payment_middleware(app, routes=sold(facilitator.routes), server=server)
+
+    @app.route("/<route>", methods=["GET", "POST"])
+    def answer(route: str):
+        text = f"sold /{route}{request.get_data(as_text=True)}"
+        response = make_response(text, 500 if route == "fails" else 200)
+        if route == "upto":
+            flask_middleware.set_settlement_overrides(response, {"amount": START.charged})
+        return response
+
+    return app
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in START.facilitators]
+    urls = [f"http://127.0.0.1:{bound.getsockname()[1]}" for bound in sockets]
+    runs = []
+    for bound, facilitator in zip(sockets, START.facilitators, strict=True):
+        if sys.argv[1] == "fastapi":
+            server = uvicorn.Server(uvicorn.Config(fastapi_app(facilitator), log_config=None))
+            runs.append(lambda server=server, bound=bound: server.run(sockets=[bound]))
+        else:
+            server = make_server("127.0.0.1", 0, flask_app(facilitator), threaded=True, fd=bound.detach())
+            runs.append(server.serve_forever)
+    serve_threads(urls, runs)
+
+
+if __name__ == "__main__":
+    main()
