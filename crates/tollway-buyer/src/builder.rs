@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use reqwest::ClientBuilder;
+use tollway_core::extension::builder_code::{BuilderCode, BuilderCodeError, MAX_BUYER_CODES};
+use tollway_core::http_signature::MessageSigner;
 use tollway_core::{BuyerScheme, Clock, SystemClock};
 use tollway_evm::exact::ExactBuyer;
 use tollway_evm::{AssetTable, LocalSigner, Signer, SignerError};
@@ -24,6 +26,9 @@ pub struct WalletBuilder {
     patience: Patience,
     clock: Option<Arc<dyn Clock>>,
     settings: Option<Settings>,
+    signs_in: bool,
+    codes: Vec<BuilderCode>,
+    message_signer: Option<MessageSigner>,
 }
 
 /// Why there is no wallet, or no client of it. Never holds a key.
@@ -36,6 +41,9 @@ pub enum WalletError {
     /// The wallet has nothing to pay with.
     #[error("a wallet needs a key, a signer or a scheme")]
     NothingToSignWith,
+    /// Builder codes that are none.
+    #[error(transparent)]
+    BuilderCode(#[from] BuilderCodeError),
     /// No HTTP client could be made.
     #[error("no HTTP client: {0}")]
     Http(#[source] reqwest::Error),
@@ -175,6 +183,57 @@ impl WalletBuilder {
         self
     }
 
+    /// Signs in (extension `sign-in-with-x`) where a seller asks who is there, before it pays: who has bought something comes
+    /// back for it without paying again. It costs a request more wherever nothing was bought yet.
+    ///
+    /// ```
+    /// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    /// let wallet = tollway_buyer::Wallet::builder().key(key)?.sign_in().build()?;
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
+    #[must_use]
+    pub fn sign_in(mut self) -> Self {
+        self.signs_in = true;
+        self
+    }
+
+    /// Names this program, and up to four others that it works through, in every payment (extension `builder-code`): they end
+    /// on chain with the settlement.
+    ///
+    /// # Errors
+    /// [`WalletError::BuilderCode`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wallet = tollway_buyer::Wallet::builder().key(KEY)?.builder_codes(&["my_agent"])?.build()?;
+    /// assert!(tollway_buyer::Wallet::builder().builder_codes(&["My Agent"]).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn builder_codes(mut self, codes: &[&str]) -> Result<Self, WalletError> {
+        if codes.len() > MAX_BUYER_CODES {
+            return Err(BuilderCodeError::TooMany(MAX_BUYER_CODES).into());
+        }
+        self.codes = codes.iter().map(|code| BuilderCode::new(code)).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Signs every request of the wallet's clients (RFC 9421), so that sellers know which agent asks (extension
+    /// `http-message-signatures`). Those with a stream for a body are signed without it.
+    ///
+    /// ```
+    /// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    /// use tollway_core::http_signature::MessageSigner;
+    /// let agent = MessageSigner::from_seed(&[7; 32]).publishing("https://agent.example");
+    /// let wallet = tollway_buyer::Wallet::builder().key(key)?.message_signer(agent).build()?;
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
+    #[must_use]
+    pub fn message_signer(mut self, signer: MessageSigner) -> Self {
+        self.message_signer = Some(signer);
+        self
+    }
+
     /// The wallet.
     ///
     /// # Errors
@@ -205,6 +264,9 @@ impl WalletBuilder {
             settings: self.settings,
             http: OnceLock::new(),
             tally: Tally::default(),
+            signs_in: self.signs_in,
+            codes: self.codes,
+            message_signer: self.message_signer,
         }))
     }
 }

@@ -57,6 +57,9 @@ pub enum PaymentError {
     /// The 402 speaks x402, brokenly.
     #[error("the 402 is malformed: {0}")]
     Malformed402(#[source] WireError),
+    /// The request could not be signed (RFC 9421), and never left.
+    #[error("the request cannot be signed: {0}")]
+    MessageSignature(#[source] WireError),
     /// Nothing was signed.
     #[error("nothing was signed: {0}")]
     Sign(#[source] SignError),

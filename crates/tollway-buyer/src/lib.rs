@@ -16,7 +16,7 @@
 //! One purchase runs through phases, a file each: `required` reads the 402, `origin` asks whether the answer
 //! may be paid at all, `selection` holds every offer against the [`Policy`], `sign` makes the one payment,
 //! `present` sends it (again, if need be: always the same one), `settlement` reads the receipt. `middleware`
-//! is the sequence. `credit` redeems what a seller owes for a payment that bought nothing.
+//! is the sequence. `sign_in` comes back for what was bought, `identify` signs requests. `credit` redeems what a seller owes for a payment that bought nothing.
 //!
 //! What does not live here: how a scheme signs (`tollway-evm`), how the protocol looks on the wire
 //! (`tollway-core`), and anything durable.
@@ -25,6 +25,7 @@ mod builder;
 mod credit;
 mod error;
 mod http_clients;
+mod identify;
 mod middleware;
 mod origin;
 mod policy;
@@ -34,6 +35,7 @@ mod required;
 mod selection;
 mod settlement;
 mod sign;
+mod sign_in;
 mod spent;
 mod wallet;
 

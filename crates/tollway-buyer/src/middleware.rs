@@ -4,13 +4,16 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use http::Extensions;
+use http::{Extensions, HeaderValue};
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
+use tollway_core::extension::sign_in;
+use tollway_core::model::PaymentRequired;
 use tollway_core::{PAYMENT_CREDIT, wire};
 
 use crate::error::PaymentError;
 use crate::http_clients::HttpClients;
+use crate::identify;
 use crate::origin;
 use crate::present::present;
 use crate::required::{self, Answer};
@@ -38,7 +41,7 @@ impl PayingMiddleware {
 
     async fn send(
         &self,
-        request: Request,
+        mut request: Request,
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response, Error> {
@@ -47,28 +50,65 @@ impl PayingMiddleware {
         }
         let url = request.url().clone();
         let again = request.try_clone();
+        self.identify(&mut request).map_err(Error::middleware)?;
         let response = next.run(request, extensions).await?;
         let answered = response.url().clone();
-        let required = match required::read(response).await.map_err(Error::middleware)? {
+        let mut required = match required::read(response).await.map_err(Error::middleware)? {
             Answer::Other(response) => return Ok(response),
             Answer::Payable(required) => required,
         };
+        if url == answered
+            && let Some(request) = again.as_ref().and_then(Request::try_clone)
+            && let Some(answer) = self.come_back(&required, request).await.map_err(Error::middleware)?
+        {
+            match required::read(answer).await.map_err(Error::middleware)? {
+                Answer::Other(response) => return Ok(response),
+                Answer::Payable(anew) => required = anew,
+            }
+        }
         let buy = async {
             origin::check_not_redirected(&url, &answered)?;
             let request = again.ok_or(PaymentError::BodyNotReplayable)?;
             let payment = self.wallet.pay(&required, &url).await?;
             let client = self.http.paying(&request);
-            let (patience, clock) = (self.wallet.patience(), self.wallet.clock());
-            let mut response = present(client, request, &payment, patience, clock).await?;
+            let mut response = present(client, request, &payment, &self.wallet).await?;
             settlement::record(payment, &mut response);
             Ok::<_, PaymentError>(response)
         };
         buy.await.map_err(Error::middleware)
     }
 
+    /// Signs in where `required` asks who is there, and asks again: what was bought need not be paid for. None if nobody asks,
+    /// or the wallet does not sign in.
+    async fn come_back(
+        &self,
+        required: &PaymentRequired,
+        mut request: Request,
+    ) -> Result<Option<Response>, PaymentError> {
+        if !self.wallet.signs_in() || origin::check_secure(request.url()).is_err() {
+            return Ok(None);
+        }
+        let Some(proof) = self.wallet.prove(required, request.url()).await? else { return Ok(None) };
+        let mut value = HeaderValue::from_str(&proof.encode()).map_err(|_| PaymentError::Unpresentable)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(sign_in::HEADER, value);
+        self.identify(&mut request)?;
+        // A proof is as good as what it opens: it goes where it was asked for, and nowhere else.
+        Ok(Some(self.http.paying(&request).execute(request).await?))
+    }
+
+    /// Signs a request as it is, if the wallet signs requests.
+    fn identify(&self, request: &mut Request) -> Result<(), PaymentError> {
+        match self.wallet.message_signer() {
+            Some(signer) => identify::sign(request, signer, self.wallet.clock().now()),
+            None => Ok(()),
+        }
+    }
+
     /// Sends a request that its caller has paid for.
-    async fn forward(&self, request: Request) -> Result<Response, Error> {
+    async fn forward(&self, mut request: Request) -> Result<Response, Error> {
         origin::check_secure(request.url()).map_err(Error::middleware)?;
+        self.identify(&mut request).map_err(Error::middleware)?;
         Ok(self.http.paying(&request).execute(request).await?)
     }
 }

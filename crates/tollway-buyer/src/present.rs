@@ -6,11 +6,13 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Client, Request, Response, StatusCode};
 use tokio::time::Instant;
-use tollway_core::{Clock, UnixTime};
+use tollway_core::UnixTime;
 
 use crate::error::PaymentError;
+use crate::identify;
 use crate::settlement;
 use crate::sign::SignedPayment;
+use crate::wallet::Wallet;
 
 /// How long the wallet waits for a seller to make up its mind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,12 +217,15 @@ pub(crate) async fn present(
     client: &Client,
     request: Request,
     payment: &SignedPayment,
-    patience: Patience,
-    clock: &dyn Clock,
+    wallet: &Wallet,
 ) -> Result<Response, PaymentError> {
-    let mut presentation = Presentation::new(payment, patience);
+    let clock = wallet.clock();
+    let mut presentation = Presentation::new(payment, wallet.patience());
     loop {
-        let copy = with_payment(&request, payment)?;
+        let mut copy = with_payment(&request, payment)?;
+        if let Some(signer) = wallet.message_signer() {
+            identify::sign(&mut copy, signer, clock.now())?;
+        }
         let (presented, answer) = attempt(client, copy, payment, presentation.answer_by()).await;
         match (presentation.next(&presented, clock.now()), answer) {
             (Next::Done, Some(Ok(response))) => return Ok(response),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
-use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements};
+use tollway_core::extension::builder_code::{self, BuilderCode};
+use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements, X402Version};
 use tollway_core::{BuyerScheme, Clock, OfferedValue, SignError, UnixTime, wire};
 
 use crate::error::PaymentError;
@@ -100,11 +101,12 @@ pub(crate) async fn sign_best(
     judged: &[JudgedOffer],
     schemes: &[Arc<dyn BuyerScheme>],
     clock: &dyn Clock,
+    codes: &[BuilderCode],
 ) -> Result<SignedPayment, PaymentError> {
     let mut unsignable = None;
     for best in rank(judged) {
         let Some(scheme) = scheme_for(&best.offer, schemes) else { continue };
-        match sign(required, best, &**scheme, clock).await {
+        match sign(required, best, &**scheme, clock, codes).await {
             Ok(payment) => return Ok(payment),
             Err(error @ SignError::Offer(_)) => unsignable = unsignable.or(Some(error)),
             Err(error) => return Err(PaymentError::Sign(error)),
@@ -122,10 +124,14 @@ async fn sign(
     chosen: &JudgedOffer,
     scheme: &dyn BuyerScheme,
     clock: &dyn Clock,
+    codes: &[BuilderCode],
 ) -> Result<SignedPayment, SignError> {
     let signed_at = clock.now();
     let mut payload = scheme.sign(required, &chosen.offer, signed_at).await?;
     identify(&mut payload)?;
+    if payload.version == X402Version::V2 {
+        builder_code::append(&mut payload.extensions, codes);
+    }
     let (name, text) = wire::encode_payment_header(&payload);
     let payer = payer_of(&payload);
     tracing::info!(

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use tollway_core::extension::builder_code::BuilderCode;
+use tollway_core::extension::sign_in::SignInProof;
+use tollway_core::http_signature::MessageSigner;
 use tollway_core::model::PaymentRequired;
 use tollway_core::{BuyerScheme, Clock};
 use tollway_evm::Signer;
@@ -20,6 +23,7 @@ use crate::present::Patience;
 use crate::quote::Quote;
 use crate::selection::{self, JudgedOffer};
 use crate::sign::{self, SignedPayment};
+use crate::sign_in;
 use crate::spent::{Spent, Tally};
 
 /// A payer: keys, and the policy they are used by. Cheap to clone; clones are one wallet.
@@ -48,6 +52,9 @@ pub(crate) struct Inner {
     pub(crate) settings: Option<Settings>,
     pub(crate) http: OnceLock<HttpClients>,
     pub(crate) tally: Tally,
+    pub(crate) signs_in: bool,
+    pub(crate) codes: Vec<BuilderCode>,
+    pub(crate) message_signer: Option<MessageSigner>,
 }
 
 impl Wallet {
@@ -200,7 +207,8 @@ impl Wallet {
     /// ```
     pub async fn pay(&self, required: &PaymentRequired, url: &Url) -> Result<SignedPayment, PaymentError> {
         let judged = self.judge(required, url)?;
-        let payment = sign::sign_best(required, &judged, &self.inner.schemes, &*self.inner.clock).await?;
+        let Inner { schemes, clock, codes, .. } = &*self.inner;
+        let payment = sign::sign_best(required, &judged, schemes, &**clock, codes).await?;
         self.inner.tally.add(&payment);
         Ok(payment)
     }
@@ -244,6 +252,41 @@ impl Wallet {
     /// ```
     pub fn spent(&self) -> Vec<Spent> {
         self.inner.tally.sums()
+    }
+
+    /// Answers the challenge of `required` (extension `sign-in-with-x`), which was the answer to a request to `url`, whether or
+    /// not the wallet signs in by itself: for who comes back for what it has bought. Its
+    /// [`encode`](SignInProof::encode) is the value of the header `sign-in-with-x`. None if there is no challenge, or none
+    /// that is for this very origin and for an account of this wallet's.
+    ///
+    /// # Errors
+    /// [`PaymentError`]: plaintext, or a signer that failed.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(wallet().prove(&required(), &url()).await?, None, "this seller asks for no proof");
+    /// # Ok(()) }
+    /// ```
+    pub async fn prove(
+        &self,
+        required: &PaymentRequired,
+        url: &Url,
+    ) -> Result<Option<SignInProof>, PaymentError> {
+        origin::check_secure(url)?;
+        match &self.inner.signer {
+            Some(signer) => sign_in::prove(required, url, &**signer, self.clock().now()).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn signs_in(&self) -> bool {
+        self.inner.signs_in
+    }
+
+    pub(crate) fn message_signer(&self) -> Option<&MessageSigner> {
+        self.inner.message_signer.as_ref()
     }
 
     pub(crate) fn patience(&self) -> Patience {

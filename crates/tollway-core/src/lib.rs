@@ -3,6 +3,8 @@
 //! - [`model`]: the objects, free of protocol version and transport.
 //! - [`wire`]: both protocol versions to and from that model; the only place that knows how they differ.
 //! - [`Amount`], [`Money`], [`Decimal`], [`Network`], [`ErrorCode`]: the words they are made of.
+//! - [`extension`]: what both ends say of the protocol's extensions.
+//! - [`http_signature`]: signatures on requests (RFC 9421).
 //! - [`Credit`]: what a seller owes for a payment that bought nothing.
 //! - [`Facilitator`], [`SellerScheme`], [`BuyerScheme`], [`SettlementWitness`], [`Clock`]: the seams.
 //!
@@ -13,8 +15,10 @@ mod clock;
 mod credit;
 mod decimal;
 mod error_code;
+pub mod extension;
 mod facilitator;
 mod fingerprint;
+pub mod http_signature;
 mod loopback;
 pub mod model;
 mod money;

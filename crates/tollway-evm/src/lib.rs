@@ -5,6 +5,7 @@
 //! - [`AssetTable`]: which token a price means, and the domain it signs under.
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
 //! - [`credit`]: the signature that redeems a seller's credit.
+//! - [`sign_in`]: the signature of who signs in.
 //! - [`Signer`], [`LocalSigner`]: whose key.
 //! - With feature `rpc`, for those who settle: [`Payment`], whatever authorizes it; [`simulate`]; [`Chain`] and
 //!   [`Transaction`].
@@ -27,6 +28,7 @@ mod payment;
 pub mod permit2;
 mod pricing;
 mod recent;
+pub mod sign_in;
 pub mod signature;
 mod signer;
 #[cfg(feature = "rpc")]

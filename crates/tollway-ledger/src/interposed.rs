@@ -8,8 +8,8 @@ use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
 
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneContents,
-    LaneLease, Ledger, LedgerError, LedgerFuture, Member, NewReservation, NewSettlement, Owed, Role, Sent,
-    SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
+    Owed, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
 
 /// What is done around each call. Both are named after the method that is called.
@@ -276,6 +276,27 @@ where
 
     fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()> {
         self.write("delivery_finish", self.ledger.delivery_finish(id, result))
+    }
+
+    fn mark_set(&self, mark: NewMark) -> LedgerFuture<'_, Marked> {
+        self.write("mark_set", self.ledger.mark_set(mark))
+    }
+
+    fn mark_is_set<'a>(
+        &'a self,
+        scope: &'a str,
+        names: &'a [String],
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        self.read("mark_is_set", self.ledger.mark_is_set(scope, names, now))
+    }
+
+    fn mark_count(&self) -> LedgerFuture<'_, u64> {
+        self.read("mark_count", self.ledger.mark_count())
+    }
+
+    fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.write("mark_sweep", self.ledger.mark_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

@@ -6,8 +6,8 @@ use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
 
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneLease,
-    LaneTransaction, LedgerError, Member, NewReservation, NewSettlement, Owed, Role, Sent, SentResult,
-    Settlement, SettlementId, SettlementQuery, TransactionChange,
+    LaneTransaction, LedgerError, Marked, Member, NewMark, NewReservation, NewSettlement, Owed, Role, Sent,
+    SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
 
 /// What a store answers with.
@@ -168,6 +168,25 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// Ends a try.
     fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()>;
+
+    // Marks.
+
+    /// Sets a mark, and tells whether it was set before.
+    fn mark_set(&self, mark: NewMark) -> LedgerFuture<'_, Marked>;
+
+    /// Whether one of these marks is set at `now`.
+    fn mark_is_set<'a>(
+        &'a self,
+        scope: &'a str,
+        names: &'a [String],
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool>;
+
+    /// How many marks are remembered, about.
+    fn mark_count(&self) -> LedgerFuture<'_, u64>;
+
+    /// Forgets marks that are past their time, at most `limit`; how many.
+    fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
 
     // Secrets.
 

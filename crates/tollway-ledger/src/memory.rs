@@ -11,8 +11,8 @@ use tollway_core::{AuthorizationKey, Network, UnixTime};
 use crate::tables::Tables;
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneContents,
-    LaneLease, Ledger, LedgerError, LedgerFuture, Member, NewReservation, NewSettlement, Owed, Role, Sent,
-    SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
+    Owed, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
 
 /// How many payments are remembered, beside those that are open.
@@ -203,6 +203,27 @@ impl Ledger for MemoryLedger {
 
     fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()> {
         self.run(move |tables| tables.delivery_finish(id, result))
+    }
+
+    fn mark_set(&self, mark: NewMark) -> LedgerFuture<'_, Marked> {
+        self.run(move |tables| tables.mark_set(mark))
+    }
+
+    fn mark_is_set<'a>(
+        &'a self,
+        scope: &'a str,
+        names: &'a [String],
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        self.run(move |tables| tables.mark_is_set(scope, names, now))
+    }
+
+    fn mark_count(&self) -> LedgerFuture<'_, u64> {
+        self.run(|tables| tables.mark_count())
+    }
+
+    fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.run(move |tables| tables.mark_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use tollway_core::model::{SettleResponse, X402Version};
-use tollway_core::wire::{self, MAX_HEADER_BYTES, PAYMENT_REQUIRED};
+use tollway_core::wire::{self, MAX_HEADER_BYTES, PAYMENT_REQUIRED, WireError};
 use tollway_core::{ErrorCode, FacilitatorError, JsonObject, PAYMENT_CREDIT, Refusal};
 
 use crate::body::{self, PaidBody};
@@ -20,6 +20,9 @@ const SOON_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const LATER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 /// Foreign text in an answer is cut here.
 const MAX_TEXT_CHARS: usize = 512;
+
+/// RFC 9421, section 5.1.
+const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -92,6 +95,15 @@ pub(crate) fn denied(
         }
         Denial::Internal(_) => internal(),
     }
+}
+
+/// The answer to a request without the signature that it needs: `accepted` is what it should have.
+pub(crate) fn unsigned(error: &WireError, accepted: &str) -> Response<PaidBody> {
+    let mut response = fault(StatusCode::FORBIDDEN, error.code.as_str(), &error.field, &error.rule);
+    if let Ok(value) = HeaderValue::from_str(accepted) {
+        response.headers_mut().insert(ACCEPT_SIGNATURE, value);
+    }
+    response
 }
 
 /// The answer to a fault of the seller's own.

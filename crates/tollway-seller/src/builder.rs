@@ -46,6 +46,7 @@ pub struct PaywallBuilder {
     pub(crate) confirmation: Option<Confirmation>,
     /// On every route.
     pub(crate) extensions: Extensions,
+    pub(crate) max_marks: u64,
 }
 
 /// A network accepted, as written.
@@ -87,6 +88,7 @@ impl PaywallBuilder {
             identifier: None,
             confirmation: None,
             extensions: Extensions::new(),
+            max_marks: 1_000_000,
         }
     }
 
@@ -223,6 +225,17 @@ impl PaywallBuilder {
     /// ```
     pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
         self.ledger = Some(ledger);
+        self
+    }
+
+    /// How many purchases and used nonces the ledger may remember for who signs in ([`Priced::sign_in`](crate::Priced::sign_in)):
+    /// a million by default, counted now and then. Above that nobody new is remembered, and nobody is let in.
+    ///
+    /// ```
+    /// let builder = tollway_seller::Paywall::builder("https://api.example.com").max_remembered(10_000);
+    /// ```
+    pub fn max_remembered(mut self, count: u64) -> Self {
+        self.max_marks = count;
         self
     }
 

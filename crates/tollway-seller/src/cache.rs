@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderValue};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
-const PAYMENT_HEADERS: HeaderValue = HeaderValue::from_static("PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT");
+const PAYMENT_HEADERS: HeaderValue =
+    HeaderValue::from_static("PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT, SIGN-IN-WITH-X");
 
 /// Says that answers differ by payment: on every answer of a priced route.
 pub(crate) fn vary(headers: &mut HeaderMap) {

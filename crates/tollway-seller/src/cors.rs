@@ -13,8 +13,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 /// Published clients send `Access-Control-Expose-Headers` as a request header.
-const ALLOWED: &str =
-    "PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT, Access-Control-Expose-Headers, Content-Type";
+const ALLOWED: &str = "PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT, SIGN-IN-WITH-X, Access-Control-Expose-Headers, Content-Type";
 /// More than any real preflight asks for.
 const MAX_REQUESTED_BYTES: usize = 4096;
 

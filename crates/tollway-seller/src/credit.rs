@@ -86,6 +86,18 @@ impl Seal {
         Ok(Redemption { credit, sealed: sealed.to_owned(), valid_before, signature })
     }
 
+    /// A seal on something else than a credit: `purpose` keeps kinds of things apart, lengths keep parts apart.
+    pub(crate) fn tag(&self, purpose: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        // No text of a credit begins with a zero.
+        mac.update(b"\0");
+        for part in [purpose].iter().chain(parts) {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part);
+        }
+        Some(mac.finalize().into_bytes().into())
+    }
+
     /// What proves a text to be this seller's.
     pub(crate) fn mac(&self, text: &str) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;

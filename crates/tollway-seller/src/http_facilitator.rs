@@ -8,7 +8,7 @@ use reqwest::{Client, ClientBuilder, Method, Response, StatusCode};
 use serde_json::Value;
 use tollway_core::model::{FacilitatorRequest, SettleResponse, SupportedResponse, VerifyResponse};
 use tollway_core::wire::{self, WireError};
-use tollway_core::{BoxFuture, ErrorCode, Facilitator, FacilitatorError, is_loopback};
+use tollway_core::{BoxFuture, ErrorCode, Facilitator, FacilitatorError, JsonObject, is_loopback};
 use url::Url;
 
 /// What the published sellers wait for an answer.
@@ -164,15 +164,23 @@ impl HttpFacilitator {
 impl Facilitator for HttpFacilitator {
     fn verify(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<VerifyResponse, FacilitatorError>> {
         Box::pin(async move {
-            let answer = self.post("/verify", &request).await?;
-            answer.decode("isValid", wire::decode_verify_response)
+            let mut answer = self.post("/verify", &request).await?;
+            let said = std::mem::take(&mut answer.extension_responses);
+            let mut response = answer.decode("isValid", wire::decode_verify_response)?;
+            surface(said, &mut response.extension_responses);
+            Ok(response)
         })
     }
 
     fn settle(&self, request: FacilitatorRequest) -> BoxFuture<'_, Result<SettleResponse, FacilitatorError>> {
         Box::pin(async move {
-            let answer = self.post("/settle", &request).await?;
-            answer.decode("success", |json| wire::decode_settle_response(json, &request.requirements.network))
+            let mut answer = self.post("/settle", &request).await?;
+            let said = std::mem::take(&mut answer.extension_responses);
+            let network = &request.requirements.network;
+            let mut response =
+                answer.decode("success", |json| wire::decode_settle_response(json, network))?;
+            surface(said, &mut response.extension_responses);
+            Ok(response)
         })
     }
 
@@ -199,6 +207,7 @@ impl Facilitator for HttpFacilitator {
 struct Answer {
     status: StatusCode,
     retry_after_seconds: Option<u64>,
+    extension_responses: JsonObject,
     body: Vec<u8>,
 }
 
@@ -210,6 +219,7 @@ impl Answer {
             .get(http::header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(|seconds: u64| seconds.min(MAX_RETRY_AFTER_SECONDS));
+        let extension_responses = extension_responses(&response);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(send_error)? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
@@ -218,7 +228,7 @@ impl Answer {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Self { status, retry_after_seconds, body })
+        Ok(Self { status, retry_after_seconds, extension_responses, body })
     }
 
     /// Reads the answer. One that has the protocol's `marker` counts whatever its status: published
@@ -252,6 +262,24 @@ impl Answer {
                 Err(FacilitatorError::BadAnswer { status, detail })
             }
         }
+    }
+}
+
+/// What the facilitator says of extensions beside its answer. What cannot be read says nothing: no payment hangs on it.
+fn extension_responses(response: &Response) -> JsonObject {
+    let value = response.headers().get(wire::EXTENSION_RESPONSES);
+    let json = value.and_then(|value| wire::decode_header(wire::EXTENSION_RESPONSES, value.as_bytes()).ok());
+    json.and_then(|json| wire::parse_object(&json, wire::EXTENSION_RESPONSES).ok()).unwrap_or_default()
+}
+
+/// Puts what the header says where the seller finds it: before what the body says. The log has the names alone, and the
+/// facilitator's word on each.
+fn surface(said: JsonObject, responses: &mut JsonObject) {
+    responses.extend(said);
+    for (extension, response) in responses.iter().take(16) {
+        let word = |name: &str| response.get(name).and_then(Value::as_str).map(excerpt);
+        let (extension, status, reason) = (excerpt(extension), word("status"), word("rejectedReason"));
+        tracing::info!(extension, status, reason, "the facilitator says something of an extension");
     }
 }
 

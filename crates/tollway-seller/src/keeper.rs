@@ -1,6 +1,7 @@
 //! What a paywall does beside serving: staying a member of its ledger, settling what is owed, forgetting what is over,
 //! asking for prices. It ends with the paywall.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -55,10 +56,22 @@ where
 }
 
 async fn sweep(core: &Core) {
+    sweep_marks(core).await;
     let swept = core.reservations.ledger().reservation_sweep(core.clock.now(), SWEEP_LIMIT);
     match bounded(swept).await {
         Ok(0) => {}
         Ok(count) => tracing::debug!(count, "reservations that are over are forgotten"),
         Err(error) => tracing::warn!(%error, "the ledger does not sweep"),
+    }
+}
+
+/// Forgets what was bought long ago, and counts the rest: the count is what capacity is held against.
+async fn sweep_marks(core: &Core) {
+    let ledger = core.reservations.ledger();
+    if let Err(error) = bounded(ledger.mark_sweep(core.clock.now(), SWEEP_LIMIT)).await {
+        tracing::warn!(%error, "the ledger does not sweep marks");
+    }
+    if let Ok(count) = bounded(ledger.mark_count()).await {
+        core.marks.store(count, Ordering::Relaxed);
     }
 }

@@ -12,6 +12,7 @@
 //! What does not live here: schemes and signatures (`tollway-evm`), settling on chain (`tollway-facilitator`),
 //! the wire formats (`tollway-core`), the stores of durable state (`tollway-ledger`).
 
+mod agent;
 mod answer;
 mod background;
 mod base_url;
@@ -23,6 +24,7 @@ mod coin;
 mod cors;
 mod credit;
 mod denial;
+mod directory;
 mod extension;
 mod file_source;
 mod guard;
@@ -43,11 +45,13 @@ mod quoted;
 mod reservation;
 mod route;
 mod service;
+mod sign_in;
 mod start;
 mod stored;
 mod telemetry;
 mod watch;
 
+pub use agent::{Agent, MessageSignatures};
 pub use body::PaidBody;
 pub use builder::PaywallBuilder;
 pub use coin::Coin;
@@ -65,6 +69,7 @@ pub use price_source::{PriceSource, Quote, SourceError};
 pub use priced::{BoxError, IntoPrice, Priced};
 pub use route::BackgroundLimits;
 pub use service::{Payment, PaywallService};
+pub use sign_in::{SignIn, SignedIn, WalletClaim, WalletVerifier};
 pub use start::StartError;
 pub use stored::StoredResponses;
 pub use watch::WatchedAsset;

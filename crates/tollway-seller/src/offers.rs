@@ -111,6 +111,15 @@ pub enum PriceError {
     /// `background` on a price that is paid upfront.
     #[error("what is paid upfront cannot be settled in the background")]
     Upfront,
+    /// A sign-in that cannot be had.
+    #[error("sign_in: {0}")]
+    SignIn(&'static str),
+    /// Signatures that cannot be read.
+    #[error("message_signatures: an agent must be an https origin")]
+    MessageSignatures,
+    /// Builder codes that are none.
+    #[error(transparent)]
+    BuilderCode(#[from] tollway_core::extension::builder_code::BuilderCodeError),
     /// `also` on a dynamic price.
     #[error("a dynamic price returns all of its prices itself")]
     Dynamic,

@@ -1,5 +1,6 @@
 //! The paywall: what every priced route of a seller shares.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,6 +68,9 @@ pub(crate) struct Core {
     pub(crate) confirmation: Option<Confirmation>,
     pub(crate) extensions: Extensions,
     pub(crate) watches: Watches,
+    /// How many marks the ledger remembers, about, and how many it may.
+    pub(crate) marks: AtomicU64,
+    pub(crate) max_marks: u64,
     /// Started once all of this stands.
     pub(crate) keeper: OnceLock<Keeper>,
 }

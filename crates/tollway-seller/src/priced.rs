@@ -3,16 +3,22 @@
 use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
+use tollway_core::extension::auth_hints::{self, AuthRequirement};
+use tollway_core::extension::builder_code::{self, BuilderCode};
+use tollway_core::extension::message_signatures;
 use tollway_core::model::PaymentFlow;
 use tollway_core::{BoxFuture, JsonObject, Money, Price};
 
+use crate::agent::{Agency, MessageSignatures};
 use crate::base_url::json_safe;
+use crate::extension::RouteExtension;
 use crate::identifier::IdentifierRule;
 use crate::live::LiveOffers;
 use crate::offers::{About, Offer, Offers, PriceError, Tag, offers_of_tags};
 use crate::paywall::Core;
 use crate::route::{BackgroundLimits, Route};
 use crate::service::{Gate, PaywallService};
+use crate::sign_in::{Door, SignIn};
 
 /// Any error, for closures.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -168,6 +174,9 @@ impl Priced {
         if self.route.flow != PaymentFlow::Authorization {
             return Err(PriceError::Upfront);
         }
+        if self.route.door.is_some() {
+            return Err(PriceError::SignIn("what is served before it is paid has not been bought"));
+        }
         self.route.background = Some(limits);
         Ok(self.changed())
     }
@@ -187,6 +196,97 @@ impl Priced {
     pub fn payment_identifier(mut self, rule: IdentifierRule) -> Self {
         self.route.identifier = Some(rule);
         self.changed()
+    }
+
+    /// Lets whoever has bought a request of this route come back for the same request without paying (extension
+    /// `sign-in-with-x`), for as long as `rule` says: method, URL and body must be the same. Who paid is written into the
+    /// ledger before the answer leaves.
+    ///
+    /// # Errors
+    /// [`PriceError::SignIn`]: the rule cannot be kept, or the route serves before it is paid ([`Self::background`]).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::SignIn;
+    /// let rule = SignIn::for_seconds(24 * 3600).statement("Read again what you have bought");
+    /// let asked = asked(paywall().await.price("$0.01")?.sign_in(rule)?).await;
+    /// let chains = &asked.extensions["sign-in-with-x"]["supportedChains"];
+    /// assert_eq!(chains[0]["chainId"], "eip155:8453");
+    /// # Ok(()) }
+    /// ```
+    pub fn sign_in(mut self, rule: SignIn) -> Result<Self, PriceError> {
+        if self.route.background.is_some() {
+            return Err(PriceError::SignIn("what is served before it is paid has not been bought"));
+        }
+        let door = Arc::new(Door::new(&self.core, rule)?);
+        self.route.extensions.retain(|extension| extension.name() != door.name());
+        self.route.extensions.push(Arc::clone(&door) as Arc<dyn RouteExtension>);
+        self.route.door = Some(door);
+        Ok(self.changed())
+    }
+
+    /// Declares the extension `builder-code`: the code of this application, and of up to five others behind it. They end on
+    /// chain with the settlement, where the facilitator writes them.
+    ///
+    /// # Errors
+    /// [`PriceError::BuilderCode`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let asked = asked(paywall().await.price("$0.01")?.builder_code("my_app", &["base_mcp"])?).await;
+    /// assert_eq!(asked.extensions["builder-code"]["info"]["s"][0], "base_mcp");
+    /// # Ok(()) }
+    /// ```
+    pub fn builder_code(self, app: &str, services: &[&str]) -> Result<Self, PriceError> {
+        let services = services.iter().map(|code| BuilderCode::new(code)).collect::<Result<Vec<_>, _>>()?;
+        let declaration = builder_code::declaration(&BuilderCode::new(app)?, &services)?;
+        Ok(self.extension(builder_code::NAME, declaration))
+    }
+
+    /// Reads signatures on requests (extension `http-message-signatures`): who pays or signs in may show which agent it is,
+    /// or must. Handlers find an [`Agent`](crate::Agent) in the request's extensions.
+    ///
+    /// # Errors
+    /// [`PriceError::MessageSignatures`]: an agent's origin is none.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::MessageSignatures;
+    /// let priced = paywall().await.price("$0.01")?;
+    /// let plain = MessageSignatures::new("https://api.example.com/agents").agent("http://agent.example");
+    /// assert!(priced.clone().message_signatures(plain).is_err());
+    /// let strict = MessageSignatures::new("https://api.example.com/agents").agent("https://agent.example").required();
+    /// let priced = priced.message_signatures(strict)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn message_signatures(mut self, rule: MessageSignatures) -> Result<Self, PriceError> {
+        let agency = Agency::new(rule).ok_or(PriceError::MessageSignatures)?;
+        let declaration = agency.declaration();
+        self.route.agency = Some(Arc::new(agency));
+        Ok(self.extension(message_signatures::NAME, declaration))
+    }
+
+    /// Declares the extension `auth-hints`: which offers need credentials besides the payment, by their place. Asking for
+    /// the credentials is the application's; these only say where to get them.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_core::extension::auth_hints::{AuthMethod, AuthRequirement};
+    /// let hint = AuthRequirement { accept_indexes: vec![0], methods: vec![AuthMethod::SignInWithX] };
+    /// let asked = asked(paywall().await.price("$0.01")?.auth_hints(&[hint])).await;
+    /// assert_eq!(asked.extensions["auth-hints"]["info"]["authRequirements"][0]["acceptIndexes"][0], 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn auth_hints(self, requirements: &[AuthRequirement]) -> Self {
+        self.extension(auth_hints::NAME, auth_hints::declaration(requirements))
     }
 
     /// Asks for `count` blocks on top of the payment's own before it counts as settled: `extra.confirmations`, for a

@@ -4,8 +4,12 @@ use tollway_core::model::{PaymentFlow, PaymentRequirements};
 use tollway_core::{Amount, Money, SellerScheme};
 use tollway_ledger::OwedLimits;
 
+use std::sync::Arc;
+
+use crate::agent::SharedAgency;
 use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
+use crate::sign_in::Door;
 
 /// The terms of one route.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,10 @@ pub(crate) struct Route {
     pub(crate) extensions: Extensions,
     /// Whether payers with code are served before they settle.
     pub(crate) trusts_code: bool,
+    /// How agents are known, if they are.
+    pub(crate) agency: SharedAgency,
+    /// How payers come back, if they may.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 /// How much may have been served and not yet settled, for each asset that stands for dollars.

@@ -11,8 +11,9 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
+use tollway_core::extension::sign_in::HEADER;
 use tollway_core::model::X402Version;
-use tollway_core::wire::{PAYMENT_SIGNATURE, X_PAYMENT};
+use tollway_core::wire::{PAYMENT_REQUIRED, PAYMENT_SIGNATURE, X_PAYMENT};
 use tollway_core::{Amount, BoxFuture, Fingerprint, Network, PAYMENT_CREDIT};
 use tower::Service;
 use tracing::Instrument;
@@ -23,6 +24,7 @@ use crate::offers::Offers;
 use crate::paywall::Core;
 use crate::phase::{Charge, Presentation, Ticket, Word, admit, read, redeem};
 use crate::priced::{BoxError, Pricing};
+use crate::sign_in::{self, Door};
 use crate::stored::{self, AnswerBody};
 use crate::{answer, cache, credit, overrides, telemetry};
 
@@ -100,6 +102,8 @@ where
 /// How a request comes out of the gate.
 enum Entry {
     Free(PaidBody),
+    /// Who bought it before.
+    Known(PaidBody),
     Paid(Box<Ticket>, Arc<Offers>, String, PaidBody),
     Denied(Response<PaidBody>),
 }
@@ -123,6 +127,8 @@ impl Gate {
                 let rule = format!("must be at most {MAX_URL_BYTES} bytes long");
                 answer::fault(StatusCode::URI_TOO_LONG, "url_too_long", "url", &rule)
             }
+            // Who comes back waits for the ledger.
+            _ if sign_in::is_present(&parts.headers) => return ControlFlow::Continue(url),
             Pricing::Fixed(offers) if !pays(&parts.headers) => match self.unpaid(offers, &url) {
                 Some(response) => response,
                 None => return ControlFlow::Continue(url),
@@ -164,6 +170,13 @@ impl Gate {
                 let _unused = overrides::take(response.headers_mut());
                 response.map(body::stream)
             }
+            Entry::Known(body) => {
+                telemetry::request("signed_in");
+                let mut response = inner.call(Request::from_parts(parts, body)).await?;
+                let _unused = overrides::take(response.headers_mut());
+                cache::private(response.headers_mut());
+                response.map(body::stream)
+            }
             Entry::Paid(ticket, offers, url, body) => {
                 // An error of the inner service drops the ticket: nobody is charged.
                 let span = ticket.span().clone();
@@ -188,6 +201,20 @@ impl Gate {
                 return Entry::Denied(answer::internal());
             }
         };
+        if let Some(agency) = &offers.route.agency
+            && (pays(&parts.headers) || sign_in::is_present(&parts.headers))
+        {
+            match agency.identify(parts, &url, self.core.clock.now()).await {
+                Ok(Some(agent)) => drop(parts.extensions.insert(agent)),
+                Ok(None) => {}
+                Err(error) => return Entry::Denied(answer::unsigned(&error, &agency.accepted())),
+            }
+        }
+        if let Some(door) = offers.route.door.as_ref().filter(|_| !pays(&parts.headers))
+            && sign_in::is_present(&parts.headers)
+        {
+            return self.come_back(parts, body, door, &offers, &url).await;
+        }
         if !pays(&parts.headers) {
             let header = offers.header(&url, self.core.clock.now()).await;
             return Entry::Denied(answer::unpaid(&offers, &url, header));
@@ -198,6 +225,43 @@ impl Gate {
                 Entry::Paid(Box::new(ticket), offers, url, body)
             }
             Err(response) => Entry::Denied(*response),
+        }
+    }
+
+    /// From a proof of who is there to the right to be served, if they have bought this before.
+    async fn come_back<B>(&self, parts: &mut Parts, body: B, door: &Door, offers: &Offers, url: &str) -> Entry
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let now = self.core.clock.now();
+        let networks = sign_in::networks(offers.requirements().map(|offer| &offer.network));
+        let entered = async {
+            let announced = offers.about.announced(url);
+            let visitor = door.check(&parts.headers, announced, &networks, now).await;
+            let visitor = visitor.map_err(|denial| denied(&denial, offers, url, X402Version::V2))?;
+            let (bytes, fingerprint) =
+                self.read_request(parts, body, url).await.map_err(|response| *response)?;
+            let signed_in = door.open(&self.core, visitor, fingerprint).await;
+            let signed_in = signed_in.map_err(|denial| denied(&denial, offers, url, X402Version::V2))?;
+            Ok::<_, Response<PaidBody>>(signed_in.map(|signed_in| (signed_in, bytes)))
+        };
+        match entered.await {
+            Ok(Some((signed_in, bytes))) => {
+                conceal(&mut parts.headers);
+                parts.extensions.insert(signed_in);
+                Entry::Known(body::full(bytes))
+            }
+            Ok(None) => Entry::Denied(answer::unpaid(offers, url, offers.header(url, now).await)),
+            Err(mut response) => {
+                // With a new challenge: the one that was answered may be used up.
+                if response.status() == StatusCode::PAYMENT_REQUIRED
+                    && let Some(header) = offers.header(url, now).await
+                {
+                    response.headers_mut().insert(PAYMENT_REQUIRED, header);
+                }
+                Entry::Denied(response)
+            }
         }
     }
 
@@ -388,9 +452,7 @@ fn denied(denial: &Denial, offers: &Offers, url: &str, version: X402Version) -> 
 
 /// Tells the handler who paid, and keeps the signed authorization from going further than it must.
 fn present(parts: &mut Parts, ticket: &Ticket) {
-    parts.headers.remove(PAYMENT_SIGNATURE);
-    parts.headers.remove(X_PAYMENT);
-    parts.headers.remove(PAYMENT_CREDIT);
+    conceal(&mut parts.headers);
     let offer = ticket.requirements();
     parts.extensions.insert(Payment {
         payer: ticket.payer().to_owned(),
@@ -398,6 +460,13 @@ fn present(parts: &mut Parts, ticket: &Ticket) {
         asset: offer.asset.clone(),
         amount: offer.amount,
     });
+}
+
+/// Takes off a request what its handler has no use for, and others might have.
+fn conceal(headers: &mut HeaderMap) {
+    for name in [PAYMENT_SIGNATURE, X_PAYMENT, PAYMENT_CREDIT, HEADER] {
+        headers.remove(name);
+    }
 }
 
 /// Whether a request carries a payment, or a credit instead of one.

@@ -1,6 +1,7 @@
 //! Starting a paywall: every fault of the configuration is found here, all at once, before anything is served.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ impl PaywallBuilder {
             confirmation: self.confirmation,
             extensions: self.extensions,
             watches,
+            marks: AtomicU64::new(0),
+            max_marks: self.max_marks,
             keeper: OnceLock::new(),
         });
         core.keeper.get_or_init(|| Keeper::start(&core));

@@ -4,6 +4,7 @@
 
 mod answers;
 mod fate;
+mod identity;
 mod key;
 mod offers;
 mod purse;

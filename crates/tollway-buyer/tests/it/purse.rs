@@ -89,7 +89,7 @@ pub(crate) fn error_of(result: &Result<reqwest::Response, reqwest_middleware::Er
     payment_error(result.as_ref().unwrap_err()).unwrap()
 }
 
-fn assets() -> AssetTable {
+pub(crate) fn assets() -> AssetTable {
     let asset = |symbol: &str, address: &str, decimals, is_usd| Asset {
         network: Network::evm(31337),
         symbol: symbol.to_owned(),

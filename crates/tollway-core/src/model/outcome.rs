@@ -29,6 +29,9 @@ pub struct VerifyResponse {
     pub extra: JsonObject,
     /// Extensions.
     pub extensions: JsonObject,
+    /// What the facilitator says of extensions beside the answer, by name (header `EXTENSION-RESPONSES`): for the seller, and
+    /// never told to the buyer.
+    pub extension_responses: JsonObject,
     /// Fields this version does not name, kept as they came.
     pub other: JsonObject,
 }
@@ -54,6 +57,9 @@ pub struct SettleResponse {
     pub extra: JsonObject,
     /// Extensions.
     pub extensions: JsonObject,
+    /// What the facilitator says of extensions beside the answer, by name (header `EXTENSION-RESPONSES`): for the seller, and
+    /// never told to the buyer.
+    pub extension_responses: JsonObject,
     /// Fields this version does not name, kept as they came.
     pub other: JsonObject,
 }
@@ -144,6 +150,7 @@ impl SettleResponse {
             amount: None,
             extra: JsonObject::new(),
             extensions: JsonObject::new(),
+            extension_responses: JsonObject::new(),
             other: JsonObject::new(),
         }
     }

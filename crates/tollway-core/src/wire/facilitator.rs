@@ -106,6 +106,7 @@ pub fn decode_verify_response(json: &[u8]) -> Result<VerifyResponse, WireError> 
         payer: fields.optional_string("payer")?,
         extra: fields.map("extra")?,
         extensions: fields.map("extensions")?,
+        extension_responses: extension_responses(&mut fields),
         other: fields.rest(),
     })
 }
@@ -158,8 +159,18 @@ pub fn decode_settle_response(json: &[u8], expected: &Network) -> Result<SettleR
         amount: fields.optional_string("amount")?,
         extra: fields.map("extra")?,
         extensions: fields.map("extensions")?,
+        extension_responses: extension_responses(&mut fields),
         other: fields.rest(),
     })
+}
+
+/// Some facilitators also write them into the body, where a seller would hand them on to its buyer. What is no object says
+/// nothing.
+fn extension_responses(fields: &mut Fields) -> JsonObject {
+    match fields.take("extensionResponses") {
+        Some(Value::Object(responses)) => responses,
+        _ => JsonObject::new(),
+    }
 }
 
 /// The answer to `POST /settle`, with the network as `version` writes it.

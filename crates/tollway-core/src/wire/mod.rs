@@ -38,6 +38,8 @@ pub const PAYMENT_RESPONSE: &str = "payment-response";
 pub const X_PAYMENT: &str = "x-payment";
 /// v1 response header that carries the settlement.
 pub const X_PAYMENT_RESPONSE: &str = "x-payment-response";
+/// Response header of a facilitator: what it says of extensions, beside its answer.
+pub const EXTENSION_RESPONSES: &str = "extension-responses";
 /// Response header by which a handler charges less than the maximum; consumed by the paywall.
 pub const SETTLEMENT_OVERRIDES: &str = "settlement-overrides";
 

@@ -97,7 +97,8 @@ async fn verify_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
                 response.invalid_reason.as_ref(),
             );
             tracing::debug!("verified");
-            answer(StatusCode::OK, wire::encode_verify_response(&response))
+            let body = wire::encode_verify_response(&response);
+            with_extensions(answer(StatusCode::OK, body), &response.extension_responses)
         }
         Err(error) => unavailable(&error),
     }
@@ -130,7 +131,8 @@ async fn settle_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
         Ok(response) => {
             note(&span, telemetry::outcome_word(response.outcome()), response.error_reason.as_ref());
             tracing::info!(transaction = response.transaction, "settle answered");
-            answer(StatusCode::OK, wire::encode_settle_response(&response, version))
+            let body = wire::encode_settle_response(&response, version);
+            with_extensions(answer(StatusCode::OK, body), &response.extension_responses)
         }
         Err(error) => unavailable(&error),
     }
@@ -236,6 +238,15 @@ fn unavailable(error: &FacilitatorError) -> Response {
 
 fn answer(status: StatusCode, body: JsonObject) -> Response {
     respond(status, Value::Object(body).to_string())
+}
+
+/// Says beside an answer what became of extensions, for the seller alone.
+fn with_extensions(mut response: Response, words: &JsonObject) -> Response {
+    let header = (!words.is_empty()).then(|| HeaderValue::from_str(&wire::encode_header(words)).ok());
+    if let Some(value) = header.flatten() {
+        response.headers_mut().insert(wire::EXTENSION_RESPONSES, value);
+    }
+    response
 }
 
 fn respond(status: StatusCode, body: String) -> Response {

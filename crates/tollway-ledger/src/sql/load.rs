@@ -1,7 +1,7 @@
 //! Reads the rows that calls are about, and locks them.
 //!
 //! Always in the same order of tables, and in each in the order of keys: lanes, transactions, settlements,
-//! reservations, tallies, members, deliveries, secrets. Two processes then wait for each other in one direction only;
+//! reservations, tallies, members, deliveries, secrets, marks. Two processes then wait for each other in one direction only;
 //! where a search breaks the order, the database ends one of them and it begins again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +12,12 @@ use tollway_core::AuthorizationKey;
 use super::backend::{Backend, Failure};
 use super::needs::{Needs, Search, member_key};
 use super::rows::{
-    DELIVERY, DeliverySql, LANE, LaneSql, MEMBER, MemberSql, MembershipSql, RESERVATION, RESPONSE,
-    ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION, TallySql,
-    TransactionSql, read, role_name,
+    DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MarkSql, MemberSql, MembershipSql, RESERVATION,
+    RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION,
+    TallySql, TransactionSql, read, role_name,
 };
 use super::spec::Spec;
-use crate::tables::{LaneKey, MemberKey, Standing, Tables, TallyKey};
+use crate::tables::{LaneKey, MarkKey, MemberKey, Standing, Tables, TallyKey};
 
 /// Rows in memory, and which of them are in the database.
 #[derive(Debug, Default)]
@@ -32,6 +32,7 @@ pub(super) struct Loaded {
     pub(super) lanes: BTreeSet<LaneKey>,
     pub(super) transactions: BTreeSet<String>,
     pub(super) deliveries: BTreeSet<u64>,
+    pub(super) marks: BTreeSet<MarkKey>,
 }
 
 /// Provisional numbers begin here: no row of the database has such a one.
@@ -61,6 +62,7 @@ pub(super) async fn load<B: Backend>(
     loader.members(&needs.members).await?;
     loader.deliveries(&needs.deliveries).await?;
     loader.secrets(&needs.secrets).await?;
+    loader.marks(&needs.marks).await?;
     Ok(loader.loaded)
 }
 
@@ -240,6 +242,17 @@ impl<B: Backend> Loader<'_, B> {
         Ok(())
     }
 
+    async fn marks(&mut self, keys: &[MarkKey]) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = keys.iter().collect();
+        let keys = keys.into_iter().map(|(scope, name)| json!({ "scope": scope, "name": name })).collect();
+        for text in self.select(&MARK, &[], keys).await? {
+            let (key, until) = read::<MarkSql>(&text)?.into_row()?;
+            self.loaded.marks.insert(key.clone());
+            self.loaded.tables.mark_put(key, until);
+        }
+        Ok(())
+    }
+
     /// Finds rows, loads what has to be whole of them, and adds the rest to `needs`.
     async fn search(&mut self, search: Search, needs: &mut Needs) -> Result<(), Failure> {
         match search {
@@ -255,6 +268,11 @@ impl<B: Backend> Loader<'_, B> {
                 let answers = self.find(EXPIRED_RESPONSES, past).await?;
                 let answers = answers.into_iter().map(|key| json!({ "key": key })).collect();
                 self.responses(answers, &["headers", "body"]).await?;
+            }
+            Search::PastMarks { now, limit } => {
+                for text in self.find(PAST_MARKS, json!({ "now": now.0, "limit": limit })).await? {
+                    needs.marks.push(read(&text)?);
+                }
             }
             Search::Orphans { network, now, limit } => {
                 let orphans = json!({ "network": network.as_str(), "now": now.0, "limit": limit });
@@ -289,6 +307,10 @@ const EXPIRED: &str = "SELECT t.key FROM reservation t WHERE t.keep_until < {int
 
 const EXPIRED_RESPONSES: &str = "SELECT t.key FROM response t WHERE t.expires < {int now} \
      ORDER BY t.expires, t.key LIMIT {int limit}{skip t}";
+
+/// With scope and name as JSON: the key has two columns.
+const PAST_MARKS: &str = "SELECT {row t.scope, t.name} FROM mark t WHERE t.until <= {int now} \
+     ORDER BY t.until, t.scope, t.name LIMIT {int limit}{skip t}";
 
 const ORPHANS: &str = "SELECT t.key FROM settlement t WHERE t.network = {text network} \
      AND t.state IN ('reserved', 'sent') \

@@ -41,8 +41,9 @@ use self::writer::{Call, Typed, Writer};
 use crate::tables::{Debt, Tables};
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Fate, Finish, Finished, Inserted, LaneContents,
-    LaneLease, Ledger, LedgerError, LedgerFuture, Member, NewReservation, NewSettlement, Owed, Role, Sent,
-    SentResult, Settlement, SettlementId, SettlementQuery, SettlementState, TransactionChange,
+    LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
+    Owed, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, SettlementState,
+    TransactionChange,
 };
 
 /// After which a call is over, and its answer [`LedgerError::Unavailable`].
@@ -313,6 +314,30 @@ impl<B: Backend> Ledger for SqlLedger<B> {
 
     fn delivery_finish(&self, id: DeliveryId, result: DeliveryResult) -> LedgerFuture<'_, ()> {
         self.write(Needs::delivery(id), move |tables| tables.delivery_finish(id, result))
+    }
+
+    fn mark_set(&self, mark: NewMark) -> LedgerFuture<'_, Marked> {
+        let fits = check([mark.scope.as_str(), mark.name.as_str()], []);
+        let needs = Needs { marks: vec![(mark.scope.clone(), mark.name.clone())], ..Needs::default() };
+        self.write_if(fits, needs, move |tables| tables.mark_set(mark.clone()))
+    }
+
+    fn mark_is_set<'a>(
+        &'a self,
+        scope: &'a str,
+        names: &'a [String],
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        Box::pin(async move { self.reads().is_marked(scope, names, now).await })
+    }
+
+    fn mark_count(&self) -> LedgerFuture<'_, u64> {
+        Box::pin(async move { self.reads().mark_count().await })
+    }
+
+    fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        let needs = Needs::search(Search::PastMarks { now, limit });
+        self.write(needs, move |tables| tables.mark_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

@@ -2,7 +2,7 @@
 
 use tollway_core::{AuthorizationKey, Network, UnixTime};
 
-use crate::tables::{LaneKey, MemberKey, TallyKey};
+use crate::tables::{LaneKey, MarkKey, MemberKey, TallyKey};
 use crate::{DeliveryId, LaneLease, Member, PaymentIdentifier};
 
 /// What one call, or many, have to read.
@@ -24,6 +24,7 @@ pub(super) struct Needs {
     pub(super) members: Vec<MemberKey>,
     pub(super) deliveries: Vec<u64>,
     pub(super) secrets: Vec<String>,
+    pub(super) marks: Vec<MarkKey>,
     /// Rows that are found by what is in them. Such a call has a transaction of its own, so that it meets no row that
     /// was read for another.
     pub(super) search: Option<Search>,
@@ -34,6 +35,7 @@ pub(super) struct Needs {
 pub(super) enum Search {
     Owed { now: UnixTime, limit: u32 },
     Expired { now: UnixTime, limit: u32 },
+    PastMarks { now: UnixTime, limit: u32 },
     Orphans { network: Network, now: UnixTime, limit: u32 },
     Lane(LaneKey),
     Due { endpoint: String, now: UnixTime, limit: u32 },
@@ -73,6 +75,7 @@ impl Needs {
         self.members.extend_from_slice(&other.members);
         self.deliveries.extend_from_slice(&other.deliveries);
         self.secrets.extend_from_slice(&other.secrets);
+        self.marks.extend_from_slice(&other.marks);
         self.search = self.search.take().or_else(|| other.search.clone());
     }
 }

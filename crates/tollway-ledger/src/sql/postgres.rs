@@ -20,7 +20,10 @@ use super::migrate::migrate;
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
-const STEPS: [&str; 1] = [include_str!("../../migrations/postgres/0001_ledger.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../../migrations/postgres/0001_ledger.sql"),
+    include_str!("../../migrations/postgres/0002_mark.sql"),
+];
 /// One process brings the schema up to date, others wait: until its transaction ends.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8402402)";
 const READERS: u32 = 4;

@@ -18,6 +18,9 @@ const IS_OPEN: &str = "SELECT CAST(count(*) AS TEXT) FROM reservation t WHERE t.
      AND t.standing NOT IN ('delivered', 'owed') AND (t.keep_until >= {int now} OR (t.standing = 'running' \
      AND EXISTS (SELECT 1 FROM member m WHERE m.role = t.member_role AND m.name = t.member_name \
      AND m.incarnation = t.member_incarnation AND m.is_ended = 0 AND m.until > {int now})))";
+const MARK_COUNT: &str = "SELECT CAST(count(*) AS TEXT) FROM mark WHERE CAST($1 AS TEXT) IS NOT NULL";
+const MARKED: &str = "SELECT CAST(count(*) AS TEXT) FROM {rows} JOIN mark t ON t.scope = (v.value->>'scope') \
+     AND t.name = (v.value->>'name') WHERE t.until > CAST(v.value->>'now' AS BIGINT)";
 
 /// Reads of one store.
 pub(super) struct Reads<'a, B: Backend>(pub(super) &'a B);
@@ -34,6 +37,22 @@ impl<B: Backend> Reads<'_, B> {
     pub(super) async fn is_open(&self, key: &AuthorizationKey, now: UnixTime) -> Result<bool, LedgerError> {
         let rows = self.rows(IS_OPEN, &json!({ "key": key.as_str(), "now": now.0 })).await?;
         Ok(number(&rows)? > 0)
+    }
+
+    pub(super) async fn mark_count(&self) -> Result<u64, LedgerError> {
+        number(&self.rows(MARK_COUNT, &Value::Null).await?)
+    }
+
+    pub(super) async fn is_marked(
+        &self,
+        scope: &str,
+        names: &[String],
+        now: UnixTime,
+    ) -> Result<bool, LedgerError> {
+        let now = super::rows::int(now.0);
+        let rows: Vec<Value> =
+            names.iter().map(|name| json!({ "scope": scope, "name": name, "now": now })).collect();
+        Ok(number(&self.rows(MARKED, &Value::Array(rows)).await?)? > 0)
     }
 
     pub(super) async fn members(&self, role: Role, now: UnixTime) -> Result<Vec<Member>, LedgerError> {

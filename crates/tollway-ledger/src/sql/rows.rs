@@ -5,7 +5,8 @@ use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
 
 use super::spec::{Bytes, Kind, Spec};
 use crate::tables::{
-    Debt, DeliveryRow, LaneRow, MemberKey, MemberRow, Reservation, Standing, TallyKey, TransactionRow,
+    Debt, DeliveryRow, LaneRow, MarkKey, MemberKey, MemberRow, Reservation, Standing, TallyKey,
+    TransactionRow,
 };
 use crate::{
     LaneTransaction, LedgerError, Member, NewTransaction, PaymentIdentifier, Role, Settlement,
@@ -159,6 +160,12 @@ table!(DELIVERY, DeliverySql, "delivery" by ["id"] {
 table!(SECRET, SecretSql, "secret" by ["name"] {
     name: Text,
     secret: Bytes,
+});
+
+table!(MARK, MarkSql, "mark" by ["scope", "name"] {
+    scope: Text,
+    name: Text,
+    until: Int,
 });
 
 /// Reads a row that a statement answered with.
@@ -496,6 +503,16 @@ impl DeliverySql {
 impl SecretSql {
     pub(super) fn into_row(self) -> Result<(String, [u8; 32]), LedgerError> {
         Ok((self.name, fixed(&self.secret)?))
+    }
+}
+
+impl MarkSql {
+    pub(super) fn new((scope, name): &MarkKey, until: UnixTime) -> Self {
+        Self { scope: scope.clone(), name: name.clone(), until: int(until.0) }
+    }
+
+    pub(super) fn into_row(self) -> Result<(MarkKey, UnixTime), LedgerError> {
+        Ok(((self.scope, self.name), UnixTime(unsigned(self.until)?)))
     }
 }
 

@@ -10,9 +10,9 @@ use tollway_core::{Amount, AuthorizationKey};
 use super::backend::{Backend, Failure};
 use super::load::Loaded;
 use super::rows::{
-    DELIVERY, DeliverySql, LANE, LaneSql, MEMBER, MEMBERSHIP, MemberSql, MembershipSql, RESERVATION,
-    RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION,
-    TallySql, TransactionSql,
+    DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MEMBERSHIP, MarkSql, MemberSql, MembershipSql,
+    RESERVATION, RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY,
+    TRANSACTION, TallySql, TransactionSql,
 };
 use super::spec::{Bytes, Spec};
 
@@ -47,7 +47,8 @@ pub(super) async fn save<B: Backend>(connection: &mut B::Connection, loaded: &Lo
     saver.responses().await?;
     saver.tallies().await?;
     saver.deliveries().await?;
-    saver.secrets().await
+    saver.secrets().await?;
+    saver.marks().await
 }
 
 struct Saver<'a, B: Backend> {
@@ -248,5 +249,19 @@ impl<B: Backend> Saver<'_, B> {
             }
         }
         self.insert(&SECRET, &[], rows).await
+    }
+
+    async fn marks(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let marks = &self.loaded.tables.marks;
+        for key in marks.touched() {
+            let was_there = self.loaded.marks.contains(key);
+            match marks.get(key) {
+                Some(until) => changes.put(was_there, MarkSql::new(key, *until))?,
+                None if was_there => changes.deleted.push(json!({ "scope": key.0, "name": key.1 })),
+                None => {}
+            }
+        }
+        self.write(&MARK, &[], &[], changes).await
     }
 }

@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod lanes;
+mod marks;
 mod members;
 mod reservations;
 mod settlements;
@@ -30,6 +31,9 @@ pub(crate) type LaneKey = (Network, String);
 /// What is owed on a network in an asset: by a payer, or by all.
 pub(crate) type TallyKey = (Network, String, Option<String>);
 
+/// By name within a scope.
+pub(crate) type MarkKey = (String, String);
+
 /// All rows, or those that some calls are about, and the indexes that the calls need.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
@@ -42,6 +46,7 @@ pub(crate) struct Tables {
     pub(crate) transactions: Table<String, TransactionRow>,
     pub(crate) deliveries: Table<u64, DeliveryRow>,
     pub(crate) secrets: Table<String, [u8; 32]>,
+    pub(crate) marks: Table<MarkKey, UnixTime>,
     /// How many reservations there are, in the store as a whole.
     pub(crate) reservation_count: u64,
     /// The latest place in the order of arrival.
@@ -68,6 +73,7 @@ struct Indexes {
     unfinal: BTreeSet<(Network, u64)>,
     unended_transactions: BTreeSet<(LaneKey, u64, u64, String)>,
     due_deliveries: BTreeSet<(String, UnixTime, u64)>,
+    by_until: BTreeSet<(UnixTime, MarkKey)>,
 }
 
 impl Tables {
@@ -82,6 +88,7 @@ impl Tables {
         self.transactions.track();
         self.deliveries.track();
         self.secrets.track();
+        self.marks.track();
     }
 
     /// Forgets answers, those that end first, and payments that have ended, the oldest, until there are no more than

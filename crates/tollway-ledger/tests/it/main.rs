@@ -6,6 +6,7 @@ mod deliveries;
 mod durability;
 mod interposed;
 mod lanes;
+mod marks;
 mod members;
 mod model;
 mod owed;
@@ -74,6 +75,8 @@ macro_rules! every_rule {
             lanes::what_is_final_stays_final,
             deliveries::a_delivery_comes_with_its_outcome_and_is_tried_until_it_is_over,
             deliveries::a_secret_is_made_once,
+            marks::a_mark_is_fresh_once_until_its_time,
+            marks::sweeping_takes_the_marks_that_are_past_oldest_first,
         }
     };
 }

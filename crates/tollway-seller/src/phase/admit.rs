@@ -59,7 +59,7 @@ pub(crate) fn check(
     mut payment: PaymentPayload,
     resource_url: &str,
 ) -> Result<CheckedPayment, Denial> {
-    echo::check(&offers.about.extensions, &payment.extensions)?;
+    echo::check(offers, &payment.extensions, resource_url)?;
     // As it is now, whenever the offers were made.
     let now = core.clock.now();
     let snapshot = core.watches.snapshot(now);

@@ -1,11 +1,13 @@
 //! Phase three: what the buyer echoes of the 402, its resource and its extensions, must be what we said there.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use tollway_core::extension::{echo, sign_in};
 use tollway_core::model::ResourceInfo;
 use tollway_core::{ErrorCode, JsonObject, Refusal, canonical_url};
 use url::Url;
 
-use super::select::contains;
+use crate::offers::Offers;
 
 /// Holds the resource that the payment is for against the one announced. Nobody signs it, but a buyer who was
 /// asked to pay for something else must not pay for this. v1 payments name none: that is fine.
@@ -19,61 +21,15 @@ pub(crate) fn check_resource(announced: &str, echoed: Option<&ResourceInfo>) -> 
     Err(Refusal::new(ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "resource.url", rule))
 }
 
-/// Holds the echo against the declaration. An extension that is not echoed was not used: that is fine. An
-/// extension that was not declared is no business of the paywall's.
-pub(crate) fn check(declared: &JsonObject, echoed: &JsonObject) -> Result<(), Refusal> {
-    for (name, ours) in declared {
-        let Some(theirs) = echoed.get(name) else { continue };
-        // `info` is what the buyer answers to; `schema` beside it only describes it.
-        let is_kept = match (ours.get("info"), theirs.get("info")) {
-            (Some(ours), Some(theirs)) => value_contains(theirs, ours),
-            (Some(_), None) => false,
-            (None, _) => value_contains(theirs, ours),
-        };
-        if !is_kept {
-            let field = format!("extensions.{name}.info");
-            let rule = "must contain what the 402 declared, unchanged";
-            return Err(Refusal::new(ErrorCode::EXTENSION_ECHO_MISMATCH, field, rule));
-        }
+/// Holds the echo against what the 402 for the resource at `url` declares. An extension that is not echoed was not used:
+/// that is fine.
+pub(crate) fn check(offers: &Offers, echoed: &JsonObject, url: &str) -> Result<(), Refusal> {
+    let mut declared = Cow::Borrowed(&offers.about.extensions);
+    if let Some(door) = &offers.route.door {
+        let sign_in = door.declared(offers.about.announced(url));
+        declared.to_mut().insert(sign_in::NAME.to_owned(), sign_in.into());
     }
-    Ok(())
-}
-
-fn value_contains(whole: &Value, part: &Value) -> bool {
-    match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => contains(whole, part),
-        (whole, part) => whole == part,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::check;
-
-    fn verdict(declared: Value, echoed: Value) -> bool {
-        check(declared.as_object().unwrap(), echoed.as_object().unwrap()).is_ok()
-    }
-
-    #[test]
-    fn an_echo_must_contain_the_declared_info() {
-        let declared = json!({"e": {"info": {"a": 1, "b": {"c": [1, 2]}}, "schema": {"x": 1}}});
-        for good in [
-            json!({}),
-            json!({"other": 1}),
-            json!({"e": {"info": {"a": 1, "b": {"c": [1, 2], "more": 1}, "mine": 2}}}),
-        ] {
-            assert!(verdict(declared.clone(), good.clone()), "{good}");
-        }
-        for bad in [
-            json!({"e": 1}),
-            json!({"e": {}}),
-            json!({"e": {"info": {"a": 1}}}),
-            json!({"e": {"info": {"a": 2, "b": {"c": [1, 2]}}}}),
-            json!({"e": {"info": {"a": 1, "b": {"c": [1, 2, 3]}}}}),
-        ] {
-            assert!(!verdict(declared.clone(), bad.clone()), "{bad}");
-        }
-    }
+    let Some(name) = echo::mismatch(&declared, echoed) else { return Ok(()) };
+    let rule = "must contain what the 402 declared, unchanged";
+    Err(Refusal::new(ErrorCode::EXTENSION_ECHO_MISMATCH, format!("extensions.{name}.info"), rule))
 }

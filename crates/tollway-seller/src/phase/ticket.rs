@@ -15,6 +15,8 @@ use crate::extension::{self, Extensions, Paid};
 use crate::offers::Offers;
 use crate::paywall::Core;
 use crate::reservation::{Hold, MARGIN_SECONDS};
+use crate::route::Route;
+use crate::sign_in::Door;
 use crate::telemetry::{self, Timer};
 
 /// A payment that was admitted. While it lives, the same authorization buys nothing else.
@@ -56,11 +58,15 @@ pub(crate) struct Admitted {
 pub(crate) struct Word {
     pub(crate) extensions: Extensions,
     pub(crate) url: String,
+    /// Who remembers what was bought, if anybody does.
+    door: Option<Arc<Door>>,
 }
 
 impl Word {
     pub(crate) fn new(offers: &Offers, url: &str) -> Self {
-        Self { extensions: offers.route.extensions.clone(), url: offers.about.announced(url).to_owned() }
+        let Route { extensions, door, .. } = &offers.route;
+        let (extensions, door) = (extensions.clone(), door.clone());
+        Self { extensions, url: offers.about.announced(url).to_owned(), door }
     }
 }
 
@@ -243,6 +249,7 @@ impl Ticket {
 
     /// Writes down that the answer leaves, with the answer if it is kept. Only then may it.
     pub(crate) async fn deliver(self, response: Option<StoredResponse>) -> Result<(), Denial> {
+        self.remember().await?;
         let timer = Timer::start("deliver");
         let (fate, held) = match &self.settled {
             Some(settlement) => (Fate::Delivered(settlement.transaction.clone()), true),
@@ -256,6 +263,18 @@ impl Ticket {
             // Taken for dead: whoever took over serves it.
             Ok(_) => Err(Denial::InProgress),
             Err(error) => Err(Denial::Ledger { error, held }),
+        }
+    }
+
+    /// Writes down who has paid for what, where payers may come back. If that fails the answer does not leave, and the
+    /// payment is held: presented again, it buys the same.
+    async fn remember(&self) -> Result<(), Denial> {
+        let Admitted { request, checked, served, word, .. } = &self.admitted;
+        match &word.door {
+            Some(door) if self.settled.is_some() => {
+                door.remember(&self.core, &checked.payer, &request.requirements.network, *served).await
+            }
+            _ => Ok(()),
         }
     }
 

@@ -22,7 +22,7 @@ async fn an_unpaid_request_is_answered_for_both_versions_at_once() {
             .headers()
             .get_all("vary")
             .iter()
-            .any(|v| v == "PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT")
+            .any(|v| v == "PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-CREDIT, SIGN-IN-WITH-X")
     );
     for version in [X402Version::V2, X402Version::V1] {
         let required = shop.buyer.offers(&url, version).await;

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Redirect;
 use axum::routing::{any, get, post};
 use tollway_core::model::{FacilitatorRequest, Outcome, X402Version};
-use tollway_core::{ErrorCode, Facilitator, FacilitatorError};
+use tollway_core::{ErrorCode, Facilitator, FacilitatorError, wire};
 use tollway_seller::HttpFacilitator;
 
 use crate::doubles::{Buyer, Shop, serve};
@@ -42,6 +42,33 @@ async fn an_answer_of_the_protocol_counts_whatever_its_status() {
         )
         .await;
         assert_eq!(pending.settle(request().await).await.unwrap().outcome(), Outcome::Pending);
+    }
+}
+
+#[tokio::test]
+async fn what_a_facilitator_says_of_extensions_is_for_the_seller_and_not_for_its_buyer() {
+    let header =
+        wire::encode_header(serde_json::json!({ "bazaar": { "status": "success" } }).as_object().unwrap());
+    let said = move |header: String, body: &'static str| async move {
+        let answer = any(move || async move { ([("EXTENSION-RESPONSES", header)], body) });
+        at(Router::new().fallback(answer)).await
+    };
+    let valid = said(header.clone(), r#"{"isValid":true,"payer":"0xA"}"#).await;
+    let verified = valid.verify(request().await).await.unwrap();
+    assert_eq!(verified.extension_responses["bazaar"]["status"], "success");
+    let settled =
+        r#"{"success":true,"transaction":"0xaa","network":"eip155:8453","extensionResponses":{"x":{"a":1}}}"#;
+    let settled = said(header, settled).await.settle(request().await).await.unwrap();
+    assert_eq!(settled.extension_responses.keys().collect::<Vec<_>>(), ["x", "bazaar"]);
+    let told = wire::encode_settle_response(&settled, X402Version::V2);
+    assert!(!serde_json::to_string(&told).unwrap().contains("xtensionResponses"));
+    let (_, told) = wire::encode_settlement_header(&settled, X402Version::V2);
+    let told = String::from_utf8(wire::decode_header("PAYMENT-RESPONSE", told.as_bytes()).unwrap()).unwrap();
+    assert!(!told.contains("bazaar") && !told.contains("xtensionResponses"), "{told}");
+    for unreadable in ["?", "W10=", "bnVsbA=="] {
+        let valid = said(unreadable.to_owned(), r#"{"isValid":true}"#).await;
+        let verified = valid.verify(request().await).await.unwrap();
+        assert!(verified.is_valid && verified.extension_responses.is_empty(), "{unreadable}");
     }
 }
 

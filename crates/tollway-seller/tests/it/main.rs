@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod agents;
 mod ambiguous;
 mod background;
 mod browsers;
@@ -16,6 +17,7 @@ mod pricing;
 mod security_rules;
 mod settlement;
 mod shared_ledger;
+mod sign_in;
 mod single_use;
 mod stablecoins;
 mod stall;
