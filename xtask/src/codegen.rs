@@ -32,6 +32,7 @@ pub(crate) fn run(root: &Path, target: Target) -> Result<()> {
             installed(foreign.install_node(root)?)?;
             installed(foreign.install_python(root)?)?;
             must(&mut command(&root.join("interop/node"), "node", &["vectors.mjs"]))?;
+            must(&mut command(&root.join("interop/node"), "node", &["identity.mjs"]))?;
             let Some(python) = foreign.python else { bail!("there is no Python environment") };
             must(&mut command(&root.join("interop/python"), python, &["vectors.py"]))
         }

@@ -85,6 +85,15 @@ fn foreign_checks(report: &mut Report, root: &Path, foreign: &Foreign) {
                 checked(&mut command(&directory, program, &[&format!("vectors.{suffix}"), "--check"]))
             }
         });
+        if name == "node" {
+            report.step(
+                "golden vectors of who somebody is are what the node packages write",
+                || match program {
+                    None => Ok(absent()),
+                    Some(program) => checked(&mut command(&directory, program, &["identity.mjs", "--check"])),
+                },
+            );
+        }
         report.step(&format!("the {name} packages read what we write"), || match program {
             None => Ok(absent()),
             Some(program) => {

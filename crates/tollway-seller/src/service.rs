@@ -235,7 +235,7 @@ impl Gate {
         B::Error: Into<BoxError>,
     {
         let now = self.core.clock.now();
-        let networks = sign_in::networks(offers.requirements().map(|offer| &offer.network));
+        let networks = sign_in::networks(offers.all.iter().map(|offer| &offer.requirements.network));
         let entered = async {
             let announced = offers.about.announced(url);
             let visitor = door.check(&parts.headers, announced, &networks, now).await;

@@ -2,3 +2,4 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod golden_permit2;
+mod identity;

@@ -1,6 +1,11 @@
 //! The paywall over real HTTP: axum on loopback, payments really signed, a facilitator that plays a script.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, or says that it did not run"
+)]
 
 mod agents;
 mod ambiguous;
@@ -9,6 +14,7 @@ mod browsers;
 mod challenge;
 mod credit;
 mod doubles;
+mod foreign;
 mod http_facilitator;
 mod overrides;
 mod payment_rules;
