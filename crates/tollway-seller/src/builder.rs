@@ -44,6 +44,7 @@ pub struct PaywallBuilder {
     pub(crate) stored: StoredResponses,
     pub(crate) identifier: Option<IdentifierRule>,
     pub(crate) confirmation: Option<Confirmation>,
+    pub(crate) keys_only: bool,
     /// On every route.
     pub(crate) extensions: Extensions,
     pub(crate) max_marks: u64,
@@ -87,6 +88,7 @@ impl PaywallBuilder {
             stored: StoredResponses::default(),
             identifier: None,
             confirmation: None,
+            keys_only: false,
             extensions: Extensions::new(),
             max_marks: 1_000_000,
         }
@@ -310,6 +312,23 @@ impl PaywallBuilder {
     /// ```
     pub fn confirm_settlements(mut self, witness: Arc<dyn SettlementWitness>, above: Money) -> Self {
         self.confirmation = Some(Confirmation { witness, above });
+        self
+    }
+
+    /// Takes payments by plain keys only, whose signature this process checks itself. Whether an account with code
+    /// (a contract, ERC-1271, ERC-6492) has signed, only the chain can say: without this such a payment is taken on the
+    /// facilitator's word, and settled before anything is served.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let paywall = builder().keys_only().start().await?;
+    /// # drop(paywall);
+    /// # Ok(()) }
+    /// ```
+    pub const fn keys_only(mut self) -> Self {
+        self.keys_only = true;
         self
     }
 

@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) debts: Debts,
     pub(crate) seal: Seal,
     pub(crate) confirmation: Option<Confirmation>,
+    /// Whether what only the chain can judge is refused.
+    pub(crate) keys_only: bool,
     pub(crate) extensions: Extensions,
     pub(crate) watches: Watches,
     /// How many marks the ledger remembers, about, and how many it may.

@@ -98,6 +98,7 @@ impl PaywallBuilder {
             debts: Debts::default(),
             seal,
             confirmation: self.confirmation,
+            keys_only: self.keys_only,
             extensions: self.extensions,
             watches,
             marks: AtomicU64::new(0),

@@ -244,7 +244,8 @@ mod tests {
             let request = wire::decode_facilitator_request(&signed.body(number, flaw).unwrap());
             request.is_ok_and(|request| {
                 request.requirements.network.evm_chain_id() == Some(CHAIN_ID)
-                    && exact::check(&request.payment, &request.requirements, now).is_ok()
+                    && exact::check(&request.payment, &request.requirements, now)
+                        .is_ok_and(|payment| payment.signature.is_by_key())
             })
         };
         assert!(verdict(0, Flaw::None) && verdict(1, Flaw::None));

@@ -110,9 +110,9 @@ async fn unknown_schemes_networks_and_flows_are_passed_over() {
 
 #[tokio::test]
 async fn an_offer_its_scheme_cannot_sign_gives_way_to_the_next() {
-    let mut permit2 = usdc(CENT);
-    permit2.extra.insert("assetTransferMethod".to_owned(), "permit2".into());
-    assert_eq!(bought(Policy::default(), vec![permit2, usdc(CENT + 1)]).await, usdc(CENT + 1));
+    let mut unknown = usdc(CENT);
+    unknown.extra.insert("assetTransferMethod".to_owned(), "permit3".into());
+    assert_eq!(bought(Policy::default(), vec![unknown, usdc(CENT + 1)]).await, usdc(CENT + 1));
 }
 
 #[tokio::test]

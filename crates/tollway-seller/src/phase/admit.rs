@@ -196,13 +196,13 @@ fn check_offers<'a>(
     let now = core.clock.now();
     let mut first_refusal = None;
     for offer in candidates {
-        match offer.scheme.check(payment, &offer.requirements, now) {
+        match check_offer(core, offer, payment, now) {
             Ok(checked) => {
                 rememberable(&checked, now)?;
                 return Ok((offer, checked, None));
             }
             Err(refusal) => {
-                if let Some(checked) = check_late(offer, payment, &refusal, now) {
+                if let Some(checked) = check_late(core, offer, payment, &refusal, now) {
                     return Ok((offer, checked, Some(refusal)));
                 }
                 first_refusal.get_or_insert(refusal);
@@ -223,7 +223,13 @@ fn rememberable(checked: &Checked, now: UnixTime) -> Result<(), Refusal> {
     Err(Refusal::new(code, "payload.authorization.validBefore", rule).by(checked.payer.clone()))
 }
 
-fn check_late(offer: &Offer, payment: &PaymentPayload, refusal: &Refusal, now: UnixTime) -> Option<Checked> {
+fn check_late(
+    core: &Core,
+    offer: &Offer,
+    payment: &PaymentPayload,
+    refusal: &Refusal,
+    now: UnixTime,
+) -> Option<Checked> {
     let expiries = [
         ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE,
         ErrorCode::PAYMENT_EXPIRED,
@@ -233,7 +239,25 @@ fn check_late(offer: &Offer, payment: &PaymentPayload, refusal: &Refusal, now: U
         return None;
     }
     let earlier = UnixTime(now.0.saturating_sub(LATE_SECONDS));
-    offer.scheme.check(payment, &offer.requirements, earlier).ok()
+    check_offer(core, offer, payment, earlier).ok()
+}
+
+/// What the scheme says, and whether the seller takes what only the chain can judge.
+fn check_offer(
+    core: &Core,
+    offer: &Offer,
+    payment: &PaymentPayload,
+    now: UnixTime,
+) -> Result<Checked, Refusal> {
+    let checked = offer.scheme.check(payment, &offer.requirements, now)?;
+    if !core.keys_only || !checked.settles_first {
+        return Ok(checked);
+    }
+    let code = match offer.requirements.extra_str("assetTransferMethod") {
+        Some("permit2") => ErrorCode::INVALID_PERMIT2_SIGNATURE,
+        _ => ErrorCode::INVALID_EXACT_EVM_SIGNATURE,
+    };
+    Err(Refusal::new(code, "payload.signature", "must be by the payer's own key").by(checked.payer))
 }
 
 /// Claims the reservation; says whether the payment was held before and must settle first.

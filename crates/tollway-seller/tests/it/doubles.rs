@@ -126,6 +126,7 @@ pub(crate) fn builder(facilitator: &Arc<ScriptedFacilitator>) -> PaywallBuilder 
         .shared_facilitator(Arc::clone(facilitator) as Arc<dyn Facilitator>)
         .pending_wait_ms(10)
         .stored_responses(StoredResponses::off())
+        .keys_only()
 }
 
 pub(crate) async fn paywall(facilitator: &Arc<ScriptedFacilitator>) -> Paywall {

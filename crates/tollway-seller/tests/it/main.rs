@@ -12,6 +12,7 @@ mod ambiguous;
 mod background;
 mod browsers;
 mod challenge;
+mod contract_payers;
 mod credit;
 mod doubles;
 mod foreign;

@@ -182,6 +182,7 @@ pub(crate) fn paywall(
         .accept(network.as_str(), payee.to_string())
         .scheme(ExactSeller::new(assets.clone()))
         .pending_wait_ms(50)
+        .keys_only()
 }
 
 /// The known assets and the devnet's.

@@ -91,7 +91,7 @@ async fn each_reason_against_a_payment_is_told_by_one_call() {
         let verdicts = verdicts(&chain, &payments).await;
         let expected = [
             (ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED, "used or canceled on chain"),
-            (ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "an account without code"),
+            (ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "FiatTokenV2: invalid signature"),
             (ErrorCode::ASSET_NOT_DEPLOYED_CONTRACT, "no code at this address"),
             (ErrorCode::INVALID_EXACT_EVM_EIP3009_NOT_SUPPORTED, "authorizationState fails"),
             (ErrorCode::INVALID_EXACT_EVM_INSUFFICIENT_BALANCE, "covered by the payer's balance"),
