@@ -414,13 +414,14 @@ async fn a_withdrawn_asset_is_not_taken_but_what_was_under_way_is_settled() {
 async fn nobody_makes_up_a_quote() {
     let board = Board::at("1.1");
     let stall = Stall::open(|builder| builder.coins([euro(&board), Coin::new("USDC")])).await;
-    let other = Stall::open(|builder| builder.coins([euro(&Board::at("1.39"))])).await;
+    let other = Stall::open(|builder| builder.coins([euro(&Board::at("1.105"))])).await;
     let honest = stall.offers(X402Version::V2).await.unwrap();
     let quote = honest.accepts[0].extra["quote"].as_str().unwrap().to_owned();
     let theirs = other.offers(X402Version::V2).await.unwrap().accepts[0].extra["quote"].clone();
     let (body, seal) = quote.rsplit_once('.').unwrap();
+    // 1.105 is near enough to be taken, were it true.
     let forged = [
-        quote.replacen("1.1@", "1.39@", 1),
+        quote.replacen("1.1@", "1.105@", 1),
         format!("{body}."),
         format!("{body}.{}", &seal[..4]),
         format!("{body}.{}", seal.to_ascii_lowercase()),
@@ -433,7 +434,7 @@ async fn nobody_makes_up_a_quote() {
     for text in forged {
         let mut required = honest.clone();
         required.accepts[0].extra.insert("quote".to_owned(), text.as_str().into());
-        required.accepts[0].amount = Amount::from(7_195);
+        required.accepts[0].amount = Amount::from(9_050);
         let signed = stall.buyer.sign(&required, &required.accepts[0], stall.clock.now()).await.unwrap();
         let (status, ..) = explained(stall.get(Some(&Signed::of(signed))).await).await;
         assert_eq!(status, 402, "{text}");
