@@ -17,7 +17,7 @@ pub const EURC: Address = address!("0x0Ec0000000000000000000000000000000000002")
 /// A dollar that knows permits (EIP-2612) and no authorizations (EIP-3009). Its EIP-712 domain is "Permit USD", "1".
 pub const PERMIT_USD: Address = address!("0x0Ee4000000000000000000000000000000000003");
 /// A dollar that knows no signature of any kind.
-pub const PLAIN_USD: Address = address!("0x0Ba5000000000000000000000000000000000004");
+pub const PLAIN_USD: Address = address!("0x0bA5000000000000000000000000000000000004");
 /// Multicall3, where every chain has it.
 pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
 /// Permit2, where every chain has it; the part that takes signatures for single transfers.

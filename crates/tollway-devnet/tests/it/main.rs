@@ -15,6 +15,7 @@ mod delegations;
 mod differential;
 mod faults;
 mod fixture;
+mod foreign;
 mod hostile;
 mod hostile_accounts;
 mod in_process;
