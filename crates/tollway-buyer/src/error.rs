@@ -21,6 +21,9 @@ pub enum PaymentError {
     /// No offer may be paid: each with its reason.
     #[error("payment required, but no offer may be paid:{}", lines(.0))]
     Denied(Vec<JudgedOffer>),
+    /// Every offer needs credentials besides the payment (extension `auth-hints`), which the request does not have.
+    #[error("payment required, but every offer needs credentials besides that the request does not carry")]
+    Credentials,
     /// The payment would travel in the clear.
     #[error("refusing to pay over plaintext: {} is neither https nor loopback", without_query(.0))]
     Insecure(Box<Url>),

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! One purchase runs through phases, a file each: `required` reads the 402, `origin` asks whether the answer
-//! may be paid at all, `selection` holds every offer against the [`Policy`], `sign` makes the one payment,
+//! may be paid at all, `hints` whether its credentials are there, `selection` holds every offer against the [`Policy`], `sign` makes the one payment,
 //! `present` sends it (again, if need be: always the same one), `settlement` reads the receipt. `middleware`
 //! is the sequence. `sign_in` comes back for what was bought, `identify` signs requests. `credit` redeems what a seller owes for a payment that bought nothing.
 //!
@@ -24,6 +24,7 @@
 mod builder;
 mod credit;
 mod error;
+mod hints;
 mod http_clients;
 mod identify;
 mod middleware;

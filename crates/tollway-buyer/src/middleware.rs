@@ -7,11 +7,12 @@ use std::pin::Pin;
 use http::{Extensions, HeaderValue};
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
-use tollway_core::extension::sign_in;
+use tollway_core::extension::sign_in::{self, SignInProof};
 use tollway_core::model::PaymentRequired;
 use tollway_core::{PAYMENT_CREDIT, wire};
 
 use crate::error::PaymentError;
+use crate::hints::Hints;
 use crate::http_clients::HttpClients;
 use crate::identify;
 use crate::origin;
@@ -68,8 +69,14 @@ impl PayingMiddleware {
         }
         let buy = async {
             origin::check_not_redirected(&url, &answered)?;
-            let request = again.ok_or(PaymentError::BodyNotReplayable)?;
-            let payment = self.wallet.pay(&required, &url).await?;
+            let mut request = again.ok_or(PaymentError::BodyNotReplayable)?;
+            let hints = Hints::of(&required, &request)?;
+            let proof = if hints.may_want_proof() { self.wallet.prove(&required, &url).await? } else { None };
+            let payable = hints.payable(&required, proof.is_some())?;
+            let payment = self.wallet.pay(&payable, &url).await?;
+            if let Some(proof) = proof.filter(|_| hints.wants_proof(&required, &payment.offer)) {
+                attach(&mut request, &proof)?;
+            }
             let client = self.http.paying(&request);
             let mut response = present(client, request, &payment, &self.wallet).await?;
             settlement::record(payment, &mut response);
@@ -89,9 +96,7 @@ impl PayingMiddleware {
             return Ok(None);
         }
         let Some(proof) = self.wallet.prove(required, request.url()).await? else { return Ok(None) };
-        let mut value = HeaderValue::from_str(&proof.encode()).map_err(|_| PaymentError::Unpresentable)?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(sign_in::HEADER, value);
+        attach(&mut request, &proof)?;
         self.identify(&mut request)?;
         // A proof is as good as what it opens: it goes where it was asked for, and nowhere else.
         Ok(Some(self.http.paying(&request).execute(request).await?))
@@ -135,6 +140,14 @@ impl Middleware for PayingMiddleware {
     {
         Box::pin(self.send(request, extensions, next))
     }
+}
+
+/// Puts a proof on a request.
+fn attach(request: &mut Request, proof: &SignInProof) -> Result<(), PaymentError> {
+    let mut value = HeaderValue::from_str(&proof.encode()).map_err(|_| PaymentError::Unpresentable)?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(sign_in::HEADER, value);
+    Ok(())
 }
 
 fn carries_payment(request: &Request) -> bool {

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollway_buyer::Wallet;
+use tollway_buyer::{PaymentError, Wallet, payment_error};
 use tollway_core::extension::format_timestamp;
 use tollway_core::extension::sign_in::{
     EIP191, NAME, SignInChain, SignInChallenge, SignInMessage, SignInProof,
 };
 use tollway_core::http_signature::{MessageSigner, SignatureRules, SignedRequest, content_digest};
-use tollway_core::{Clock, Network, SystemClock};
+use tollway_core::{Clock, Network, SystemClock, wire};
 use tollway_evm::{Signature, sign_in};
 use url::Url;
 
@@ -136,4 +136,49 @@ async fn a_payment_carries_the_sellers_code_and_the_wallets() {
     let info = &shop.seen()[1].decoded().extensions["builder-code"]["info"];
     assert_eq!(*info, serde_json::json!({ "a": "shop", "s": ["mine", "ours", "theirs"] }));
     assert!(Wallet::builder().builder_codes(&["a", "b", "c", "d", "e", "f"]).is_err(), "five at most");
+}
+
+/// A bill of two offers, the first of which needs `method` besides.
+fn hinted(seen: &Seen, method: serde_json::Value) -> Response {
+    let asking = asking(seen, &seen.shop.to_string());
+    let header = asking.headers()["payment-required"].as_bytes();
+    let json = wire::decode_header("payment-required", header).unwrap();
+    let mut bill = wire::decode_payment_required(&json).unwrap();
+    bill.accepts = vec![usdc(1), usdc(5)];
+    let hints = serde_json::json!({ "info": { "authRequirements": [{ "acceptIndexes": [0, 9], "methods": [method] }] } });
+    bill.extensions.insert("auth-hints".to_owned(), hints);
+    challenge(&bill)
+}
+
+#[tokio::test]
+async fn an_offer_that_needs_a_token_is_paid_only_by_who_has_one() {
+    let oauth = || {
+        serde_json::json!({
+            "type": "oauth2",
+            "tokenType": "Bearer",
+            "authorizationServer": "https://as.example.com",
+            "tokenEndpoint": "https://as.example.com/token"
+        })
+    };
+    let shop = Shop::open(move |seen| Some(sell(seen, || hinted(seen, oauth())))).await;
+    let client = wallet().build().unwrap().client().unwrap();
+    let without = client.get(shop.url("/data")).send().await.unwrap();
+    assert_eq!(tollway_buyer::paid(&without).unwrap().offer, usdc(5));
+    let with = client.get(shop.url("/data")).bearer_auth("token").send().await.unwrap();
+    assert_eq!(tollway_buyer::paid(&with).unwrap().offer, usdc(1), "the seller's favourite");
+    let unknown = serde_json::json!({ "type": "oauth2" });
+    let broken = Shop::open(move |seen| Some(hinted(seen, unknown.clone()))).await;
+    let error = client.get(broken.url("/data")).send().await.unwrap_err();
+    assert!(matches!(payment_error(&error), Some(PaymentError::Malformed402(_))), "{error}");
+    assert!(broken.payments().is_empty());
+}
+
+#[tokio::test]
+async fn an_offer_that_needs_a_proof_is_paid_with_one() {
+    let proof_wanted = || serde_json::json!({ "type": "sign-in-with-x" });
+    let shop = Shop::open(move |seen| Some(sell(seen, || hinted(seen, proof_wanted())))).await;
+    let client = wallet().build().unwrap().client().unwrap();
+    let answer = client.get(shop.url("/data")).send().await.unwrap();
+    assert_eq!(tollway_buyer::paid(&answer).unwrap().offer, usdc(1));
+    assert!(proof(&shop.seen()[1]).is_some(), "beside the payment");
 }
