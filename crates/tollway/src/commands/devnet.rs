@@ -11,7 +11,7 @@ use crate::output::{Output, start_logging};
 use crate::serving::stop_signal;
 
 /// Run a development chain in memory: real EVM, real Ethereum JSON-RPC (HTTP and WebSocket), funded accounts,
-/// USDC- and EURC-like tokens with EIP-3009, Multicall3, a faucet, and faults on demand.
+/// USDC- and EURC-like tokens with EIP-3009, two without, Multicall3, Permit2, a faucet, and faults on demand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1; 0 takes a free one.
