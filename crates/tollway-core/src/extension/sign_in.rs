@@ -463,4 +463,18 @@ mod tests {
         }
         assert!(message().check().is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics_and_what_is_read_has_one_text(json in ".{0,300}", domain in "[a-z0-9.:]{1,20}",
+            statement in "[ -~\r\n]{1,40}") {
+            let _ = SignInProof::decode(json.as_bytes());
+            let message = SignInMessage { domain, statement: Some(statement), ..message() };
+            if message.check().is_ok() {
+                let text = message.evm_text("0x857b06519E91e3A54538791bDbb0E22373e36b66", &Network::evm(1)).unwrap();
+                // As many lines as EIP-4361 has for these fields, whatever stands in them.
+                proptest::prop_assert_eq!(text.lines().count(), 13, "{}", text);
+            }
+        }
+    }
 }

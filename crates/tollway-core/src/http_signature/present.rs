@@ -101,6 +101,12 @@ impl SignatureRules {
         let signature =
             signature.ok_or_else(|| fault(SIGNATURE, format!("must have 64 bytes as {label}")))?;
         let agent = agent(request, label)?;
+        if agent.is_some() && !names(covered, SIGNATURE_AGENT) {
+            return Err(fault(
+                SIGNATURE_INPUT,
+                "must cover signature-agent: whose key it is must not be for others to say",
+            ));
+        }
         let base = request.base(covered)?;
         let label = label.to_owned();
         Ok(Some(PresentedSignature { label, key_id, agent, created, expires, base, signature }))
@@ -211,6 +217,11 @@ impl PresentedSignature {
     pub fn label(&self) -> &str {
         &self.label
     }
+}
+
+/// Whether a component is covered, or a member of it.
+fn names(covered: &InnerList, name: &str) -> bool {
+    covered.items.iter().any(|item| item.bare_item.as_string().is_some_and(|item| item.as_str() == name))
 }
 
 /// A header of signatures, if it is there.

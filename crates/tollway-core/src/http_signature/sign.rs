@@ -386,11 +386,23 @@ mod tests {
             ("https://agent.example", false),
         ] {
             let mut request = request(&url);
-            request.headers.push(("signature-input", INPUT_B26.as_bytes()));
+            let input = INPUT_B26.replace("\"date\"", "\"date\" \"signature-agent\"");
+            request.headers.push(("signature-input", input.as_bytes()));
             request.headers.push(("signature", SIGNATURE_B26.as_bytes()));
             request.headers.push(("signature-agent", value.as_bytes()));
             assert_eq!(rules().read(&request, UnixTime(1_618_884_500)).is_ok(), is_fine, "{value}");
         }
+    }
+
+    #[test]
+    fn whose_key_it_is_must_be_signed_too() {
+        let url = url();
+        let mut request = request(&url);
+        request.headers.push(("signature-input", INPUT_B26.as_bytes()));
+        request.headers.push(("signature", SIGNATURE_B26.as_bytes()));
+        request.headers.push(("signature-agent", b"\"https://thief.example\""));
+        let error = rules().read(&request, UnixTime(1_618_884_500)).unwrap_err().to_string();
+        assert!(error.contains("must cover signature-agent"), "{error}");
     }
 
     #[test]
@@ -421,5 +433,19 @@ mod tests {
         let presented = rules.read(&request, UnixTime(1_000)).unwrap().unwrap();
         assert!(presented.is_by(&signer.public_key(), UnixTime(1_000)));
         assert!(!presented.is_by(&other.public_key(), UnixTime(1_000)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics(input in ".{0,200}", signature in ".{0,80}", agent in ".{0,80}", field in "[ -~]{0,40}") {
+            let url = url();
+            for input in [input.clone(), format!("a=({field});created=1618884473;keyid=\"k\"{input}")] {
+                let mut request = request(&url);
+                request.headers.push(("signature-input", input.as_bytes()));
+                request.headers.push(("signature", signature.as_bytes()));
+                request.headers.push(("signature-agent", agent.as_bytes()));
+                let _ = rules().read(&request, UnixTime(1_618_884_500));
+            }
+        }
     }
 }
