@@ -13,6 +13,7 @@ use tollway_core::{AuthorizationKey, ErrorCode, Network, Refusal, SchemeName, Un
 
 use crate::exact::{self, ExactPayment, TokenEvents, TransferProof};
 use crate::multicall::Call;
+use crate::signature::PayerSignature;
 
 sol! {
     interface Erc20 {
@@ -48,6 +49,8 @@ pub trait Settleable: Debug + Send + Sync {
     fn nonce(&self) -> B256;
     /// The contract that keeps account of the nonce.
     fn nonce_space(&self) -> Address;
+    /// How the payer signed.
+    fn signature(&self) -> &PayerSignature;
     /// Everything the payer signed, in one fixed order, without the signature.
     fn signed_words(&self) -> Vec<B256>;
 
@@ -247,7 +250,7 @@ impl Payment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn is_marked(&self) -> bool {
-        self.is_probed()
+        matches!(self, Self::Eip3009(_))
     }
 
     /// The event that proves this payment among the logs of one receipt, given with their index in the block.
@@ -268,7 +271,8 @@ impl Payment {
     /// Whether the quick look at many payments together (`exact/simulate.rs`) can judge it.
     pub(crate) const fn is_probed(&self) -> bool {
         match self {
-            Self::Eip3009(_) => true,
+            // Who is not there yet has no code to be seen.
+            Self::Eip3009(exact) => exact.signature.deployment().is_none(),
         }
     }
 

@@ -74,7 +74,7 @@ pub async fn simulate(
         .iter()
         .enumerate()
         .filter_map(|(place, payment)| match payment {
-            Payment::Eip3009(exact) => Some((place, exact)),
+            Payment::Eip3009(exact) => payment.is_probed().then_some((place, exact)),
         })
         .unzip();
     if !probed.is_empty() {

@@ -1,8 +1,9 @@
 //! What bounds the engine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tollway_evm::U256;
+use tollway_evm::{Address, U256};
 
 /// The most payments in one transaction: what surely fits into 2^24 gas, which is the most a transaction may use
 /// (EIP-7825).
@@ -39,6 +40,10 @@ pub struct Limits {
     pub low_balance: Option<U256>,
     /// How long this process is taken for alive without a sign of life; then others take over. At least three seconds.
     pub member_ttl: Duration,
+    /// Whether payers with code (contract wallets, EIP-7702 accounts) are served. Their code runs at our cost.
+    pub contract_payers: bool,
+    /// Whom a payment may call to deploy its payer's wallet (ERC-6492). Nobody else is called.
+    pub erc6492_factories: BTreeSet<Address>,
 }
 
 impl Default for Limits {
@@ -58,6 +63,8 @@ impl Default for Limits {
             max_bumps: 10,
             low_balance: None,
             member_ttl: Duration::from_secs(10),
+            contract_payers: true,
+            erc6492_factories: BTreeSet::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::evm_network::EvmNetwork;
 use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
 use crate::phase::simulate::SimulatedAt;
-use crate::phase::{check, matching};
+use crate::phase::{check, code, matching};
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -65,6 +65,7 @@ pub(crate) fn judge<'a>(
     let judged = || {
         let network = matching::find(&core.networks, request)?;
         let payment = check::check_at_any_time(request)?;
+        code::allow(&payment, &core.limits)?;
         let confirmations = network.profile.confirmations(&request.requirements)?;
         Ok(Box::new(Candidate { network, payment, confirmations }))
     };

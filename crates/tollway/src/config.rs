@@ -6,6 +6,7 @@ mod inclusion;
 mod outcomes;
 mod telemetry;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ struct LimitsConfig {
     max_bumps: u32,
     low_balance_gwei: u64,
     member_ttl_seconds: u64,
+    contract_payers: bool,
+    erc6492_factories: Vec<String>,
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
@@ -192,6 +195,8 @@ impl FacilitatorConfig {
             low_balance: (limits.low_balance_gwei > 0)
                 .then(|| U256::from(limits.low_balance_gwei) * U256::from(1_000_000_000u64)),
             member_ttl: Duration::from_secs(limits.member_ttl_seconds),
+            contract_payers: limits.contract_payers,
+            erc6492_factories: factories(&limits.erc6492_factories)?,
         })
     }
 
@@ -329,6 +334,17 @@ pub(crate) fn read_bounded(from: impl Read, most: usize) -> anyhow::Result<Vec<u
     from.take(limit).read_to_end(&mut bytes)?;
     anyhow::ensure!(bytes.len() <= most, "it is longer than {most} bytes");
     Ok(bytes)
+}
+
+/// Whom payments may call to deploy their payers' wallets.
+fn factories(texts: &[String]) -> Result<BTreeSet<Address>, ConfigError> {
+    let parse = |(index, text): (usize, &String)| {
+        text.parse()
+            .map_err(|_| format!("limits.erc6492_factories[{index}]: must be an address, not {text:?}"))
+    };
+    let (good, bad): (Vec<_>, Vec<_>) = texts.iter().enumerate().map(parse).partition(Result::is_ok);
+    let faults: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+    if faults.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(ConfigError(faults)) }
 }
 
 #[cfg(test)]

@@ -54,6 +54,10 @@ impl Settleable for ExactPayment {
         self.asset
     }
 
+    fn signature(&self) -> &PayerSignature {
+        &self.signature
+    }
+
     fn signed_words(&self) -> Vec<B256> {
         let Authorization { from, to, value, valid_after, valid_before, nonce } = &self.authorization;
         let words = [*value, *valid_after, *valid_before].map(B256::from);

@@ -44,6 +44,14 @@ impl Asked {
         self.0.lock().get(method).copied().unwrap_or_default()
     }
 
+    /// What is asked for the sake of one payment, and not time and again.
+    pub(crate) fn payments(&self) -> u64 {
+        ["eth_call", "eth_simulateV1", "eth_getCode", "eth_estimateGas"]
+            .map(|method| self.of(method))
+            .iter()
+            .sum()
+    }
+
     pub(crate) fn all(&self) -> u64 {
         self.0.lock().values().sum()
     }
@@ -135,6 +143,16 @@ impl World {
         amount: u64,
         extra: JsonObject,
     ) -> FacilitatorRequest {
+        self.pay_by(Arc::new(payer.clone()), amount, extra).await
+    }
+
+    /// The same, by whoever signs.
+    pub(crate) async fn pay_by(
+        &self,
+        payer: Arc<dyn Signer>,
+        amount: u64,
+        extra: JsonObject,
+    ) -> FacilitatorRequest {
         let known = self.assets();
         let terms =
             Terms { network: self.network.clone(), pay_to: self.payee.to_string(), max_timeout_seconds: 300 };
@@ -149,7 +167,7 @@ impl World {
             extensions: JsonObject::new(),
             other: JsonObject::new(),
         };
-        let buyer = ExactBuyer::new(Arc::new(payer.clone()), known);
+        let buyer = ExactBuyer::new(payer, known);
         let payment = buyer.sign(&required, &offer, SystemClock.now()).await.unwrap();
         FacilitatorRequest { payment, requirements: offer }
     }
