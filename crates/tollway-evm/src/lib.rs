@@ -5,6 +5,7 @@
 //! - [`AssetTable`]: which token a price means, and the domain it signs under.
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
 //! - [`credit`]: the signature that redeems a seller's credit.
+//! - [`offer_receipt`]: signed offers and receipts.
 //! - [`sign_in`]: the signature of who signs in.
 //! - [`Signer`], [`LocalSigner`]: whose key.
 //! - With feature `rpc`, for those who settle: [`Payment`], whatever authorizes it; [`simulate`]; [`Chain`] and
@@ -23,6 +24,7 @@ pub mod eip712;
 pub mod exact;
 #[cfg(feature = "rpc")]
 mod multicall;
+pub mod offer_receipt;
 #[cfg(feature = "rpc")]
 mod payment;
 pub mod permit2;

@@ -13,7 +13,7 @@ use crate::recent;
 /// Half the order of the curve: an `s` above it is the malleable twin of a valid signature (EIP-2).
 const HALF_ORDER: U256 = uint!(0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0_U256);
 
-static CONTEXT: LazyLock<Secp256k1<All>> = LazyLock::new(Secp256k1::new);
+pub(crate) static CONTEXT: LazyLock<Secp256k1<All>> = LazyLock::new(Secp256k1::new);
 
 /// Why bytes are not the signature of anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
