@@ -7,6 +7,7 @@ use http::Uri;
 use http::request::Parts;
 use tollway_core::{Clock, Facilitator, Money, SchemeName, SellerScheme, SettlementWitness, SystemClock};
 use tollway_evm::AssetTable;
+use tollway_evm::offer_receipt::Issuer;
 use tollway_ledger::Ledger;
 
 use crate::coin::Coin;
@@ -45,6 +46,8 @@ pub struct PaywallBuilder {
     pub(crate) identifier: Option<IdentifierRule>,
     pub(crate) confirmation: Option<Confirmation>,
     pub(crate) keys_only: bool,
+    pub(crate) offer_issuer: Option<Issuer>,
+    pub(crate) receipt_issuer: Option<Issuer>,
     /// On every route.
     pub(crate) extensions: Extensions,
     pub(crate) max_marks: u64,
@@ -89,6 +92,8 @@ impl PaywallBuilder {
             identifier: None,
             confirmation: None,
             keys_only: false,
+            offer_issuer: None,
+            receipt_issuer: None,
             extensions: Extensions::new(),
             max_marks: 1_000_000,
         }
@@ -279,6 +284,47 @@ impl PaywallBuilder {
     /// ```
     pub const fn payment_identifier(mut self, rule: IdentifierRule) -> Self {
         self.identifier = Some(rule);
+        self
+    }
+
+    /// Signs the offers of every 402 (extension `offer-receipt`): buyers, and whoever they show them to, can check that the
+    /// seller made them. What is signed is kept, and signed anew long before it expires: see `docs/receipts.md`.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_evm::offer_receipt::{Issuer, offers_in};
+    /// let issuer = Issuer::eip712(Arc::new(tollway_evm::LocalSigner::random()?));
+    /// let paywall = builder().sign_offers(issuer).start().await?;
+    /// let asked = asked(paywall.price("$0.01")?).await;
+    /// assert!(offers_in(&asked.extensions)?[0].terms().is_of(&asked.accepts[0]));
+    /// # Ok(()) }
+    /// ```
+    pub fn sign_offers(mut self, issuer: Issuer) -> Self {
+        self.offer_issuer = Some(issuer);
+        self
+    }
+
+    /// Signs a receipt for every request that was paid for and served (extension `offer-receipt`). It travels in the
+    /// settlement response, so an answer that leaves before it has settled has none.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_evm::offer_receipt::{Issuer, receipt_in};
+    /// let issuer = Issuer::eip712(Arc::new(tollway_evm::LocalSigner::random()?));
+    /// let paywall = builder().sign_receipts(issuer).start().await?;
+    /// let told = ticket(&paywall).await?.settle(tollway_seller::Charge::Full).await?;
+    /// let receipt = receipt_in(&told.settlement.unwrap().extensions)?.unwrap();
+    /// assert_eq!(receipt.terms().resource_url, "https://api.example.com/data");
+    /// # Ok(()) }
+    /// ```
+    pub fn sign_receipts(mut self, issuer: Issuer) -> Self {
+        self.receipt_issuer = Some(issuer);
         self
     }
 

@@ -41,7 +41,6 @@ pub(crate) trait RouteExtension: Send + Sync + std::fmt::Debug {
 
 /// A request without a payment.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "each extension reads what it needs")]
 pub(crate) struct Asked<'a> {
     /// The offers, in the order they are told.
     pub(crate) offers: &'a [PaymentRequirements],
@@ -60,7 +59,6 @@ pub(crate) struct Declared {
 
 /// A payment that has settled, for an answer about to leave.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "each extension reads what it needs")]
 pub(crate) struct Paid<'a> {
     /// The payment, and the offer that it is for.
     pub(crate) request: &'a FacilitatorRequest,

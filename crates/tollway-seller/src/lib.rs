@@ -35,6 +35,7 @@ mod json_quote;
 mod keeper;
 mod live;
 mod membership;
+mod offer_receipt;
 mod offers;
 mod overrides;
 mod paywall;

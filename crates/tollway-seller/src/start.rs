@@ -11,6 +11,7 @@ use tollway_core::{
     Facilitator, FacilitatorError, Network, OfferError, Price, SellerScheme, Terms, X402Version,
 };
 use tollway_evm::exact::ExactSeller;
+use tollway_evm::offer_receipt::Issuer;
 use tollway_ledger::{Ledger, MemoryLedger};
 
 use crate::background::Debts;
@@ -18,8 +19,10 @@ use crate::base_url::PublicBase;
 use crate::builder::{Accept, MAX_TIMEOUT_SECONDS, PaywallBuilder};
 use crate::coin;
 use crate::credit::{SECRET_NAME, Seal};
+use crate::extension::Extensions;
 use crate::keeper::Keeper;
 use crate::membership::{Membership, bounded};
+use crate::offer_receipt::OfferReceipt;
 use crate::offers::Rail;
 use crate::paywall::{Core, Paywall};
 use crate::reservation::Reservations;
@@ -83,6 +86,7 @@ impl PaywallBuilder {
             return Err(StartError { faults });
         };
         watches.open(self.clock.as_ref()).await;
+        let extensions = extensions(self.extensions, self.offer_issuer, self.receipt_issuer, &rails);
         let core = Arc::new(Core {
             base,
             rails,
@@ -99,7 +103,7 @@ impl PaywallBuilder {
             seal,
             confirmation: self.confirmation,
             keys_only: self.keys_only,
-            extensions: self.extensions,
+            extensions,
             watches,
             marks: AtomicU64::new(0),
             max_marks: self.max_marks,
@@ -186,6 +190,28 @@ impl PaywallBuilder {
         let usual = coin::usual(scheme.as_ref(), &terms);
         Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false, coins, usual, kind: None })
     }
+}
+
+/// What is on every route.
+fn extensions(
+    mut extensions: Extensions,
+    offers: Option<Issuer>,
+    receipts: Option<Issuer>,
+    rails: &[Rail],
+) -> Extensions {
+    if offers.is_none() && receipts.is_none() {
+        return extensions;
+    }
+    let accounts: Vec<_> = [&offers, &receipts].into_iter().flatten().filter_map(Issuer::account).collect();
+    for rail in rails {
+        let pay_to = &rail.terms.pay_to;
+        if accounts.iter().any(|account| !account.to_string().eq_ignore_ascii_case(pay_to)) {
+            tracing::warn!(pay_to, "offers or receipts are not signed by payTo: buyers must be told whose key it is");
+        }
+    }
+    let least_seconds = rails.iter().map(|rail| rail.terms.max_timeout_seconds).max().unwrap_or_default();
+    extensions.push(Arc::new(OfferReceipt::new(offers, receipts, least_seconds)));
+    extensions
 }
 
 /// Makes a trial offer: a wrong address shows now. A network without a known dollar is no fault: prices on
