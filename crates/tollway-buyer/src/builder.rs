@@ -8,6 +8,7 @@ use tollway_core::extension::builder_code::{BuilderCode, BuilderCodeError, MAX_B
 use tollway_core::http_signature::MessageSigner;
 use tollway_core::{BuyerScheme, Clock, SystemClock};
 use tollway_evm::exact::ExactBuyer;
+use tollway_evm::offer_receipt::Keys;
 use tollway_evm::{AssetTable, LocalSigner, Signer, SignerError};
 
 use crate::http_clients::Settings;
@@ -29,6 +30,7 @@ pub struct WalletBuilder {
     signs_in: bool,
     codes: Vec<BuilderCode>,
     message_signer: Option<MessageSigner>,
+    keys: Keys,
 }
 
 /// Why there is no wallet, or no client of it. Never holds a key.
@@ -234,6 +236,21 @@ impl WalletBuilder {
         self
     }
 
+    /// Keys that are known to be of sellers, for signed offers and receipts that payTo has not signed itself.
+    ///
+    /// ```
+    /// # let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    /// use tollway_evm::{Address, offer_receipt::Keys};
+    /// let keys = Keys::default().account(Address::repeat_byte(7));
+    /// let wallet = tollway_buyer::Wallet::builder().key(key)?.seller_keys(keys).build()?;
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
+    #[must_use]
+    pub fn seller_keys(mut self, keys: Keys) -> Self {
+        self.keys = keys;
+        self
+    }
+
     /// The wallet.
     ///
     /// # Errors
@@ -267,6 +284,7 @@ impl WalletBuilder {
             signs_in: self.signs_in,
             codes: self.codes,
             message_signer: self.message_signer,
+            keys: self.keys,
         }))
     }
 }

@@ -16,7 +16,8 @@
 //! One purchase runs through phases, a file each: `required` reads the 402, `origin` asks whether the answer
 //! may be paid at all, `hints` whether its credentials are there, `selection` holds every offer against the [`Policy`], `sign` makes the one payment,
 //! `present` sends it (again, if need be: always the same one), `settlement` reads the receipt. `middleware`
-//! is the sequence. `sign_in` comes back for what was bought, `identify` signs requests. `credit` redeems what a seller owes for a payment that bought nothing.
+//! is the sequence. `sign_in` comes back for what was bought, `identify` signs requests, `offer_receipt` checks what
+//! sellers sign. `credit` redeems what a seller owes for a payment that bought nothing.
 //!
 //! What does not live here: how a scheme signs (`tollway-evm`), how the protocol looks on the wire
 //! (`tollway-core`), and anything durable.
@@ -28,6 +29,7 @@ mod hints;
 mod http_clients;
 mod identify;
 mod middleware;
+mod offer_receipt;
 mod origin;
 mod policy;
 mod present;
@@ -44,6 +46,7 @@ pub use builder::{WalletBuilder, WalletError};
 pub use credit::{SellerCredit, credit};
 pub use error::{PaymentError, payment_error};
 pub use middleware::PayingMiddleware;
+pub use offer_receipt::{CheckedOffer, CheckedReceipt};
 pub use policy::{Decision, Policy, Reason};
 pub use present::{Next, Patience, Presentation, Presented};
 pub use quote::Quote;

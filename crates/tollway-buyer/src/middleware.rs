@@ -15,6 +15,7 @@ use crate::error::PaymentError;
 use crate::hints::Hints;
 use crate::http_clients::HttpClients;
 use crate::identify;
+use crate::offer_receipt::Purchase;
 use crate::origin;
 use crate::present::present;
 use crate::required::{self, Answer};
@@ -78,8 +79,10 @@ impl PayingMiddleware {
                 attach(&mut request, &proof)?;
             }
             let client = self.http.paying(&request);
+            let keys = self.wallet.keys().clone();
+            let purchase = Purchase::new(keys, &required, &request, self.wallet.clock().now());
             let mut response = present(client, request, &payment, &self.wallet).await?;
-            settlement::record(payment, &mut response);
+            settlement::record(payment, &purchase, &mut response);
             Ok::<_, PaymentError>(response)
         };
         buy.await.map_err(Error::middleware)

@@ -43,19 +43,23 @@ pub(crate) fn check_resource(
     policy: &Policy,
 ) -> Result<(), PaymentError> {
     let Some(resource) = &required.resource else { return Ok(()) };
-    // A relative reference stays at home; `//elsewhere/` does not, and joining tells which it is.
-    let named = requested.join(&resource.url).ok();
-    let accepted = named.as_ref().is_some_and(|named| {
-        policy.trusts_resource_host(named) || (named.host().is_some() && is_same_seller(named, requested))
-    });
-    if accepted {
+    if is_of_seller(&resource.url, requested, policy) {
         return Ok(());
     }
+    let named = requested.join(&resource.url).ok();
     let resource = match named {
         Some(named) if named.host().is_some() => named.origin().ascii_serialization(),
         _ => clip(&resource.url),
     };
     Err(PaymentError::ResourceMismatch { requested: Box::new(requested.clone()), resource })
+}
+
+/// Whether the resource at `url` is of the seller that was asked, or of a host that the owner trusts.
+pub(crate) fn is_of_seller(url: &str, requested: &Url, policy: &Policy) -> bool {
+    // A relative reference stays at home; `//elsewhere/` does not, and joining tells which it is.
+    requested.join(url).is_ok_and(|named| {
+        policy.trusts_resource_host(&named) || (named.host().is_some() && is_same_seller(&named, requested))
+    })
 }
 
 /// One origin; or one host on the standard ports, where a seller behind a TLS proxy takes itself for `http`. The

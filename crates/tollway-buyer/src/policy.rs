@@ -35,6 +35,7 @@ pub struct Policy {
     hosts: Option<BTreeSet<HostRule>>,
     resource_hosts: BTreeSet<HostRule>,
     max_timeout_seconds: u64,
+    requires_signed_offers: bool,
 }
 
 /// A host as URLs spell it, on any port or on one.
@@ -79,6 +80,12 @@ pub enum Reason {
     /// `paymentFlow` is one that this wallet does not support.
     #[error("its paymentFlow, {0}, is not supported")]
     UnsupportedFlow(&'static str),
+    /// The seller's signature on it is wrong, or on something else.
+    #[error("its signed offer is not to be trusted: {0}")]
+    SignedOffer(String),
+    /// The policy requires a signed offer.
+    #[error("it is not signed by a key that is known to be the seller's")]
+    NotSigned,
     /// A price of nothing: no payment says that.
     #[error("its amount is zero")]
     ZeroAmount,
@@ -131,6 +138,7 @@ impl Default for Policy {
             hosts: None,
             resource_hosts: BTreeSet::new(),
             max_timeout_seconds: 600,
+            requires_signed_offers: false,
         }
     }
 }
@@ -295,6 +303,28 @@ impl Policy {
             None => Decision::Allow,
             Some(reason) => Decision::Deny(reason),
         }
+    }
+
+    /// Pays only offers that are signed by payTo, or by a key that the wallet was given as the seller's
+    /// ([`WalletBuilder::seller_keys`](crate::WalletBuilder::seller_keys)). Without it unsigned offers are paid too; wrongly
+    /// signed ones never are.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::{Decision, Policy, Reason};
+    /// let wallet = wallet_with(Policy::default().require_signed_offers());
+    /// assert_eq!(wallet.judge(&required(), &url())?[0].decision, Decision::Deny(Reason::NotSigned));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn require_signed_offers(mut self) -> Self {
+        self.requires_signed_offers = true;
+        self
+    }
+
+    pub(crate) const fn requires_signed_offers(&self) -> bool {
+        self.requires_signed_offers
     }
 
     fn host_rule(&self, url: &Url) -> Result<(), Reason> {

@@ -7,6 +7,7 @@ use tollway_core::model::{PaymentFlow, PaymentRequirements};
 use tollway_core::{BuyerScheme, OfferedValue};
 use url::Url;
 
+use crate::offer_receipt::CheckedOffer;
 use crate::origin::clip;
 use crate::policy::{Decision, Policy, Reason};
 
@@ -21,6 +22,8 @@ pub struct JudgedOffer {
     pub value: Option<OfferedValue>,
     /// What the wallet says.
     pub decision: Decision,
+    /// The seller's signature on it, if there is one and it is right as far as that can be told.
+    pub signed: Option<CheckedOffer>,
 }
 
 impl fmt::Display for JudgedOffer {
@@ -54,7 +57,7 @@ pub(crate) fn judge(
             }
             None => (None, Decision::Deny(Reason::NotCovered { scheme: clip(offer.scheme.as_str()) })),
         };
-        JudgedOffer { offer: offer.clone(), value, decision }
+        JudgedOffer { offer: offer.clone(), value, decision, signed: None }
     };
     offers.iter().map(judge).collect()
 }

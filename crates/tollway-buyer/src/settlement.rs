@@ -5,6 +5,7 @@ use tollway_core::model::{Outcome, SettleResponse};
 use tollway_core::wire::{self, WireError};
 use tollway_core::{Amount, ErrorCode, OfferedValue, UnixTime, model::PaymentRequirements};
 
+use crate::offer_receipt::{self, CheckedOffer, CheckedReceipt, Purchase};
 use crate::origin::clip;
 use crate::sign::{PaymentHeader, SignedPayment};
 
@@ -27,6 +28,10 @@ pub struct Paid {
     /// How the settlement contradicts what was signed, or that the paid request was answered by a redirect,
     /// which was not followed: what was paid for is not in the response. The seller may be in error, or lie.
     pub suspicious: Option<String>,
+    /// The seller's signature on the offer, if there was one.
+    pub signed_offer: Option<CheckedOffer>,
+    /// The seller's receipt, if it gave one that fits what was paid and asked. One that does not is in `suspicious`.
+    pub receipt: Option<CheckedReceipt>,
 }
 
 /// What was paid for `response`, if this wallet paid for it. A paid request that was refused once more has it
@@ -44,7 +49,7 @@ pub fn paid(response: &reqwest::Response) -> Option<&Paid> {
 }
 
 /// Reads the settlement from `response` and notes there what was paid.
-pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
+pub(crate) fn record(payment: SignedPayment, purchase: &Purchase, response: &mut reqwest::Response) {
     let (settlement, unreadable) = match read(&payment, response.headers()) {
         Ok(settlement) => (settlement, None),
         Err(error) => (None, Some(error.to_string())),
@@ -55,13 +60,26 @@ pub(crate) fn record(payment: SignedPayment, response: &mut reqwest::Response) {
     }
     let contradicted =
         unreadable.or_else(|| settlement.as_ref().and_then(|told| contradiction(&payment, told, served)));
-    let faults: Vec<String> = contradicted.into_iter().chain(redirected(response.status())).collect();
+    let receipt =
+        settlement.as_ref().map_or(Ok(None), |told| offer_receipt::receipt(&payment, told, purchase));
+    let (receipt, wrong) = match receipt {
+        Ok(receipt) => (receipt, None),
+        Err(error) => (None, Some(clip_text(&error.to_string()))),
+    };
+    let faults: Vec<String> =
+        contradicted.into_iter().chain(redirected(response.status())).chain(wrong).collect();
     let suspicious = (!faults.is_empty()).then(|| faults.join("; "));
     if let Some(suspicious) = &suspicious {
         tracing::warn!(suspicious, "the answer does not fit the payment");
     }
-    let SignedPayment { header, offer, value, payer, signed_at } = payment;
-    response.extensions_mut().insert(Paid { offer, value, payer, settlement, signed_at, header, suspicious });
+    let SignedPayment { header, offer, value, payer, signed_at, signed_offer } = payment;
+    let paid = Paid { offer, value, payer, settlement, signed_at, header, suspicious, signed_offer, receipt };
+    response.extensions_mut().insert(paid);
+}
+
+/// A fault with a seller's words in it, on one line.
+fn clip_text(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 /// Whether the head of an answer says that this very payment failed and moved nothing. That its authorization is used up

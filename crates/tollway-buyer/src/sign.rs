@@ -9,6 +9,7 @@ use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements, 
 use tollway_core::{BuyerScheme, Clock, OfferedValue, SignError, UnixTime, wire};
 
 use crate::error::PaymentError;
+use crate::offer_receipt::CheckedOffer;
 use crate::selection::{JudgedOffer, rank, scheme_for};
 
 /// The header of a payment. Its value is as good as money until the authorization expires, so `Debug` does
@@ -76,6 +77,8 @@ pub struct SignedPayment {
     pub payer: Option<String>,
     /// When it was signed.
     pub signed_at: UnixTime,
+    /// The seller's signature on the offer, if there is one.
+    pub signed_offer: Option<CheckedOffer>,
 }
 
 impl SignedPayment {
@@ -142,8 +145,9 @@ async fn sign(
         payer,
         "signed a payment"
     );
-    let JudgedOffer { offer, value, .. } = chosen.clone();
-    Ok(SignedPayment { header: PaymentHeader { name, value: text }, offer, value, payer, signed_at })
+    let JudgedOffer { offer, value, signed: signed_offer, .. } = chosen.clone();
+    let header = PaymentHeader { name, value: text };
+    Ok(SignedPayment { header, offer, value, payer, signed_at, signed_offer })
 }
 
 /// Names the payment where the seller asks for its name (extension `payment-identifier`). Nobody signs it: it is a secret

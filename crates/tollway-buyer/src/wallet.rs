@@ -10,6 +10,7 @@ use tollway_core::http_signature::MessageSigner;
 use tollway_core::model::PaymentRequired;
 use tollway_core::{BuyerScheme, Clock};
 use tollway_evm::Signer;
+use tollway_evm::offer_receipt::Keys;
 use url::Url;
 
 use crate::builder::{WalletBuilder, WalletError};
@@ -17,6 +18,7 @@ use crate::credit::SellerCredit;
 use crate::error::PaymentError;
 use crate::http_clients::{HttpClients, Settings};
 use crate::middleware::PayingMiddleware;
+use crate::offer_receipt;
 use crate::origin;
 use crate::policy::Policy;
 use crate::present::Patience;
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) signs_in: bool,
     pub(crate) codes: Vec<BuilderCode>,
     pub(crate) message_signer: Option<MessageSigner>,
+    pub(crate) keys: Keys,
 }
 
 impl Wallet {
@@ -185,7 +188,9 @@ impl Wallet {
         let Inner { schemes, policy, .. } = &*self.inner;
         origin::check_secure(url)?;
         origin::check_resource(required, url, policy)?;
-        Ok(selection::judge(&required.accepts, schemes, policy, url))
+        let mut judged = selection::judge(&required.accepts, schemes, policy, url);
+        offer_receipt::judge(&mut judged, required, url, (policy, &self.inner.keys, self.clock().now()));
+        Ok(judged)
     }
 
     /// Signs a payment for an offer of `required`, which was the answer to a request to `url`: for transports
@@ -287,6 +292,10 @@ impl Wallet {
 
     pub(crate) fn message_signer(&self) -> Option<&MessageSigner> {
         self.inner.message_signer.as_ref()
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
     }
 
     pub(crate) fn patience(&self) -> Patience {

@@ -206,7 +206,10 @@ fn extensions(
     for rail in rails {
         let pay_to = &rail.terms.pay_to;
         if accounts.iter().any(|account| !account.to_string().eq_ignore_ascii_case(pay_to)) {
-            tracing::warn!(pay_to, "offers or receipts are not signed by payTo: buyers must be told whose key it is");
+            tracing::warn!(
+                pay_to,
+                "offers or receipts are not signed by payTo: buyers must be told whose key it is"
+            );
         }
     }
     let least_seconds = rails.iter().map(|rail| rail.terms.max_timeout_seconds).max().unwrap_or_default();
