@@ -31,6 +31,7 @@ struct Cli {
 enum Command {
     Demo(commands::demo::Args),
     Pay(Box<commands::pay::Args>),
+    Receipt(commands::receipt::Args),
     Facilitator(commands::facilitator::Args),
     Devnet(commands::devnet::Args),
 }
@@ -41,6 +42,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => commands::demo::run(args).await,
         Command::Pay(args) => commands::pay::run(*args).await,
+        Command::Receipt(args) => commands::receipt::run(args).await,
         Command::Facilitator(args) => commands::facilitator::run(args).await,
         Command::Devnet(args) => commands::devnet::run(args).await,
     };

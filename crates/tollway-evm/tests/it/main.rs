@@ -3,3 +3,4 @@
 
 mod golden_permit2;
 mod identity;
+mod offer_receipt;

@@ -21,6 +21,7 @@ mod overrides;
 mod payment_rules;
 mod price_sources;
 mod pricing;
+mod receipts;
 mod security_rules;
 mod settlement;
 mod shared_ledger;

@@ -4,3 +4,4 @@ pub(crate) mod demo;
 pub(crate) mod devnet;
 pub(crate) mod facilitator;
 pub(crate) mod pay;
+pub(crate) mod receipt;

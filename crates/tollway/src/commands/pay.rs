@@ -1,7 +1,7 @@
 //! `tollway pay`: a request from the command line, paid for if it asks.
 
 use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tollway_core::{Amount, BoxFuture, Money, Network};
 use tollway_evm::{Address, Signature, Signer, SignerError};
 use url::Url;
 
+use crate::commands::receipt::evidence;
 use crate::config::{read_bounded, read_key};
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
 use crate::output::{Output, raw, start_logging};
@@ -50,6 +51,10 @@ pub(crate) struct Args {
     /// Write the answer's body to a file.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the seller's signed receipt to a file, for `tollway receipt verify`; a seller that gives none is told of on
+    /// stderr.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
     /// Where the private key is: env:NAME or file:PATH.
     #[arg(long, value_name = "SOURCE", default_value = DEFAULT_KEY)]
     key: String,
@@ -69,7 +74,7 @@ pub(crate) struct Args {
     /// Show what it would cost and what the policy says; sign nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON object: url, status, paid, and the body unless it goes to a file; error and message if there
+    /// Print one JSON object: url, status, paid, receipt, and the body unless it goes to a file; error and message if there
     /// is no answer.
     #[arg(long)]
     json: bool,
@@ -91,7 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     let wallet = wallet(args)?;
-    if let Some(file) = &args.output {
+    for file in [&args.output, &args.receipt].into_iter().flatten() {
         // Before anything is paid for.
         let opened = OpenOptions::new().create(true).append(true).open(file);
         opened.with_context(|| format!("cannot write {}", file.display()))?;
@@ -251,6 +256,9 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
     let mut object = json!({
         "url": args.url.as_str(), "status": status.as_u16(), "paid": payment.as_ref().map(paid_object),
     });
+    if let Some(file) = &args.receipt {
+        object["receipt"] = keep_receipt(file, payment.as_ref());
+    }
     let reading = tokio::time::timeout(Duration::from_secs(args.timeout), read_body(response)).await;
     let body = match reading.unwrap_or_else(|_| Err(anyhow::anyhow!("the answer did not end in time"))) {
         Ok(body) => body,
@@ -283,6 +291,20 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
         None if status.as_u16() >= 400 => ExitCode::from(22),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// Writes the receipt before the body is read: what was paid is spent, whatever becomes of the answer.
+fn keep_receipt(file: &Path, paid: Option<&Paid>) -> Value {
+    let Some(paid) = paid else { return Value::Null };
+    let Some(evidence) = evidence(paid) else {
+        crate::output::complain("warning: the seller gave no receipt that could be kept");
+        return Value::Null;
+    };
+    if let Err(error) = std::fs::write(file, format!("{evidence:#}\n")) {
+        crate::output::complain(&format!("warning: cannot write {}: {error}", file.display()));
+        return Value::Null;
+    }
+    file.display().to_string().into()
 }
 
 async fn read_body(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
