@@ -30,7 +30,12 @@ struct Counted {
 impl Counted {
     fn new() -> Arc<Self> {
         let inner = LocalSigner::from_hex(KEY).unwrap();
-        Arc::new(Self { inner, signed: AtomicUsize::new(0), hangs: AtomicBool::new(false), fails: AtomicBool::new(false) })
+        Arc::new(Self {
+            inner,
+            signed: AtomicUsize::new(0),
+            hangs: AtomicBool::new(false),
+            fails: AtomicBool::new(false),
+        })
     }
 
     fn count(&self) -> usize {
@@ -76,11 +81,15 @@ impl Stall {
             .stored_responses(tollway_seller::StoredResponses::off());
         let paywall = refine(builder, signer.clone()).start().await.unwrap();
         let price = || paywall.price("$0.01").unwrap();
-        let dynamic = paywall.dynamic(|_| async { Ok(Some(vec!["$0.01".parse().map(tollway_core::Price::Money)?])) });
+        let dynamic =
+            paywall.dynamic(|_| async { Ok(Some(vec!["$0.01".parse().map(tollway_core::Price::Money)?])) });
         let app = Router::new()
             .route("/data", get(|| async { "paid" }).layer(price()))
             .route("/dynamic", get(|| async { "paid" }).layer(dynamic))
-            .route("/broken", get(|| async { axum::http::StatusCode::INTERNAL_SERVER_ERROR }).layer(price().upfront()));
+            .route(
+                "/broken",
+                get(|| async { axum::http::StatusCode::INTERNAL_SERVER_ERROR }).layer(price().upfront()),
+            );
         Self { signer, clock, paywall, origin: serve(app).await, buyer: Buyer::new() }
     }
 
@@ -149,7 +158,11 @@ async fn a_payment_that_echoes_an_older_signed_offer_is_taken() {
     stall.clock.set(stall.clock.now().plus_seconds(200));
     stall.offers("/data").await;
     let signed = Signed::of(signed.payment);
-    assert_eq!(stall.present("/data", &signed).await.0, 200, "what is signed anew is not held against the echo");
+    assert_eq!(
+        stall.present("/data", &signed).await.0,
+        200,
+        "what is signed anew is not held against the echo"
+    );
 }
 
 #[tokio::test]
@@ -159,7 +172,11 @@ async fn strangers_who_make_up_urls_do_not_have_everything_signed() {
     for number in 0..260 {
         unsigned += usize::from(stall.offers(&format!("/data?n={number}")).await.is_empty());
     }
-    assert_eq!((stall.signer.count(), unsigned), (200, 60), "the clock stands still: all of it is one second");
+    assert_eq!(
+        (stall.signer.count(), unsigned),
+        (200, 60),
+        "the clock stands still: all of it is one second"
+    );
     assert!(!stall.offers("/data?n=0").await.is_empty(), "what is signed is still told");
     stall.clock.set(stall.clock.now().plus_seconds(1));
     assert!(!stall.offers("/data?n=259").await.is_empty());
@@ -170,9 +187,8 @@ async fn a_signer_that_hangs_or_fails_keeps_nobody_from_buying() {
     let facilitator = Arc::new(ScriptedFacilitator::default());
     let signer = Counted::new();
     let paywall = both(builder(&facilitator), signer.clone()).start().await.unwrap();
-    let app = || {
-        Router::new().route("/data", get(|| async { "paid" }).layer(paywall.price("$0.01").unwrap()))
-    };
+    let app =
+        || Router::new().route("/data", get(|| async { "paid" }).layer(paywall.price("$0.01").unwrap()));
     for broken in [&signer.hangs, &signer.fails] {
         broken.store(true, Ordering::SeqCst);
         let started = tokio::time::Instant::now();
@@ -185,7 +201,8 @@ async fn a_signer_that_hangs_or_fails_keeps_nobody_from_buying() {
         let required = offers.payment_required(X402Version::V2, url, None);
         let payment = Buyer::new().sign_offer(&required, 0).await.payment;
         let checked = paywall.check(&offers, payment, url).unwrap();
-        let ticket = paywall.admit(checked, Fingerprint::of("GET", &url.parse().unwrap(), b"")).await.unwrap();
+        let ticket =
+            paywall.admit(checked, Fingerprint::of("GET", &url.parse().unwrap(), b"")).await.unwrap();
         let told = ticket.settle(Charge::Full).await.unwrap().settlement.unwrap();
         assert!(told.success && told.extensions.is_empty());
         assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
