@@ -33,6 +33,9 @@ pub(crate) fn run(root: &Path, target: Target) -> Result<()> {
             installed(foreign.install_python(root)?)?;
             must(&mut command(&root.join("interop/node"), "node", &["vectors.mjs"]))?;
             must(&mut command(&root.join("interop/node"), "node", &["identity.mjs"]))?;
+            for script in ["vectors.mjs", "receipts.mjs"] {
+                must(&mut command(&root.join("interop/node"), "node", &[script]))?;
+            }
             let Some(python) = foreign.python else { bail!("there is no Python environment") };
             must(&mut command(&root.join("interop/python"), python, &["vectors.py"]))
         }

@@ -93,6 +93,10 @@ fn foreign_checks(report: &mut Report, root: &Path, foreign: &Foreign) {
                     Some(program) => checked(&mut command(&directory, program, &["identity.mjs", "--check"])),
                 },
             );
+            report.step("signed offers and receipts are what the node packages write", || match program {
+                None => Ok(absent()),
+                Some(program) => checked(&mut command(&directory, program, &["receipts.mjs", "--check"])),
+            });
         }
         report.step(&format!("the {name} packages read what we write"), || match program {
             None => Ok(absent()),

@@ -1,6 +1,6 @@
 //! The wallet against real shops over loopback TCP: honest ones, and ones that want more than they are owed.
 
-#![expect(clippy::unwrap_used, reason = "the shop and the purse are tests too")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the shop and the purse are tests too")]
 
 mod answers;
 mod fate;
@@ -10,5 +10,6 @@ mod offers;
 mod purse;
 mod rules;
 mod shop;
+mod signed;
 mod terms;
 mod transport;

@@ -11,6 +11,7 @@ fn every_command_explains_itself() {
         vec!["--help"],
         vec!["demo", "--help"],
         vec!["pay", "--help"],
+        vec!["receipt", "verify", "--help"],
         vec!["facilitator", "--help"],
         vec!["devnet", "--help"],
     ] {

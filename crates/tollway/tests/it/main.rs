@@ -30,6 +30,7 @@ mod node;
 mod operator;
 mod outcomes;
 mod process;
+mod receipts;
 #[cfg(feature = "failpoints")]
 mod scale_out;
 mod seller_promises;
