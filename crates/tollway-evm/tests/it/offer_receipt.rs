@@ -157,9 +157,12 @@ fn no_changed_field_of_a_published_artifact_is_the_sellers() {
                 Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
                 Value::String(text) if name == "network" => text.replace("8453", "84532").into(),
                 Value::String(text) if text.is_empty() => format!("0x{}", "cd".repeat(32)).into(),
-                Value::String(text) => {
-                    text.replace('1', "2").replace('b', "c").replace("exact", "upto").into()
-                }
+                Value::String(text) => text
+                    .replace('1', "2")
+                    .replace('b', "c")
+                    .replace("exact", "upto")
+                    .replace("data", "date")
+                    .into(),
                 other => panic!("{other}"),
             };
             assert_ne!(signed, vector["signed"], "{name}");

@@ -12,10 +12,11 @@ use reqwest_middleware::RequestBuilder;
 use serde_json::{Value, json};
 use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Policy, Wallet, paid, payment_error};
 use tollway_core::{Amount, BoxFuture, Money, Network};
+use tollway_evm::offer_receipt::Keys;
 use tollway_evm::{Address, Signature, Signer, SignerError};
 use url::Url;
 
-use crate::commands::receipt::evidence;
+use crate::commands::receipt::{evidence, read_keys};
 use crate::config::{read_bounded, read_key};
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
 use crate::output::{Output, raw, start_logging};
@@ -68,6 +69,12 @@ pub(crate) struct Args {
     /// Accept a 402 that names a resource at this host although another was requested.
     #[arg(long, value_name = "HOST")]
     trust_resource_host: Vec<String>,
+    /// Pay only what is signed by who is paid, or by a key of --seller-keys.
+    #[arg(long)]
+    require_signed_offer: bool,
+    /// Keys that are known to be of sellers: a JWK, a JWK set or a DID document.
+    #[arg(long, value_name = "FILE")]
+    seller_keys: Option<PathBuf>,
     /// Seconds to wait for the paid answer, with the same payment presented again where the seller asks for it.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
@@ -147,6 +154,9 @@ fn interrupted(output: Output, args: &Args, wallet: &Wallet) -> ExitCode {
 
 fn wallet(args: &Args) -> anyhow::Result<Wallet> {
     let mut policy = Policy::default().cap_per_payment(args.max_amount.clone());
+    if args.require_signed_offer {
+        policy = policy.require_signed_offers();
+    }
     for host in &args.trust_resource_host {
         policy = policy.trust_resource_host(host);
     }
@@ -165,6 +175,7 @@ fn wallet(args: &Args) -> anyhow::Result<Wallet> {
     let wallet = Wallet::builder()
         .signer(signer(&args.key)?)
         .assets(with_dev_assets(DEV_CHAIN_ID))
+        .seller_keys(read_keys(args.seller_keys.as_deref(), Keys::default())?)
         .patience(Patience { total, answer: total, ..Patience::default() })
         .policy(policy);
     Ok(wallet.build()?)
@@ -233,6 +244,7 @@ fn tell_quote(output: Output, url: &Url, status: u16, offers: &[JudgedOffer]) ->
                 "scheme": offer.scheme.as_str(), "network": offer.network.as_str(), "asset": offer.asset,
                 "amount": offer.amount.to_string(), "payTo": offer.pay_to,
                 "allowed": judged.decision.is_allow(), "decision": judged.decision.to_string(),
+                "signed": judged.signed.as_ref().map(|signed| signed.standing.to_string()),
             })
         })
         .collect();

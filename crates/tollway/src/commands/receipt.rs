@@ -132,7 +132,8 @@ struct Report {
 
 async fn verify(args: &Verify) -> anyhow::Result<Report> {
     let mut evidence = read(&args.file)?;
-    let keys = keys(args)?;
+    let keys = args.signer.iter().fold(Keys::default(), |keys, signer| keys.account(*signer));
+    let keys = read_keys(args.keys.as_deref(), keys)?;
     if let Some(pay_to) = &args.pay_to {
         evidence.payment.pay_to = Some(pay_to.to_string());
     }
@@ -306,9 +307,9 @@ fn read(file: &Path) -> anyhow::Result<Evidence> {
     Ok(Evidence { receipt, offer, payment })
 }
 
-fn keys(args: &Verify) -> anyhow::Result<Keys> {
-    let keys = args.signer.iter().fold(Keys::default(), |keys, signer| keys.account(*signer));
-    let Some(file) = &args.keys else { return Ok(keys) };
+/// Adds the keys of a file.
+pub(crate) fn read_keys(file: Option<&Path>, keys: Keys) -> anyhow::Result<Keys> {
+    let Some(file) = file else { return Ok(keys) };
     let json = std::fs::File::open(file)
         .map_err(anyhow::Error::from)
         .and_then(|file| read_bounded(file, MAX_BYTES))
