@@ -31,9 +31,7 @@ pub(crate) fn run(root: &Path, target: Target) -> Result<()> {
         Target::Vectors => {
             installed(foreign.install_node(root)?)?;
             installed(foreign.install_python(root)?)?;
-            must(&mut command(&root.join("interop/node"), "node", &["vectors.mjs"]))?;
-            must(&mut command(&root.join("interop/node"), "node", &["identity.mjs"]))?;
-            for script in ["vectors.mjs", "receipts.mjs"] {
+            for script in ["vectors.mjs", "identity.mjs", "receipts.mjs"] {
                 must(&mut command(&root.join("interop/node"), "node", &[script]))?;
             }
             let Some(python) = foreign.python else { bail!("there is no Python environment") };
