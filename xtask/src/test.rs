@@ -86,17 +86,17 @@ fn foreign_checks(report: &mut Report, root: &Path, foreign: &Foreign) {
             }
         });
         if name == "node" {
-            report.step(
-                "golden vectors of who somebody is are what the node packages write",
-                || match program {
+            for (script, what) in [
+                ("identity.mjs", "who somebody is"),
+                ("receipts.mjs", "signed offers and receipts"),
+                ("vectors_auth_capture.mjs", "auth-capture"),
+            ] {
+                let step = format!("golden vectors of {what} are what the node packages write");
+                report.step(&step, || match program {
                     None => Ok(absent()),
-                    Some(program) => checked(&mut command(&directory, program, &["identity.mjs", "--check"])),
-                },
-            );
-            report.step("signed offers and receipts are what the node packages write", || match program {
-                None => Ok(absent()),
-                Some(program) => checked(&mut command(&directory, program, &["receipts.mjs", "--check"])),
-            });
+                    Some(program) => checked(&mut command(&directory, program, &[script, "--check"])),
+                });
+            }
         }
         report.step(&format!("the {name} packages read what we write"), || match program {
             None => Ok(absent()),

@@ -2,6 +2,7 @@
 //!
 //! - [`exact`]: scheme `exact` by EIP-3009, one file a step.
 //! - [`permit2`]: scheme `exact` for tokens without EIP-3009, and scheme `upto`.
+//! - [`auth_capture`]: scheme `auth-capture`: money that is held, taken and given back.
 //! - [`AssetTable`]: which token a price means, and the domain it signs under.
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
 //! - [`credit`]: the signature that redeems a seller's credit.
@@ -15,6 +16,7 @@
 //! the buyer's wallet.
 
 mod asset;
+pub mod auth_capture;
 #[cfg(feature = "rpc")]
 mod chain;
 pub mod credit;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::{AuthorizationKey, ErrorCode, Network, Refusal, SchemeName, UnixTime};
 
+use crate::auth_capture::AuthCapture;
 use crate::exact::{self, ExactPayment, TokenEvents, TransferProof};
 use crate::multicall::Call;
 use crate::signature::PayerSignature;
@@ -27,6 +28,8 @@ sol! {
 pub enum Payment {
     /// Scheme `exact` by EIP-3009.
     Eip3009(ExactPayment),
+    /// Scheme `auth-capture`.
+    AuthCapture(AuthCapture),
 }
 
 /// What a payment tells whoever settles it. Every method of payment implements it.
@@ -79,6 +82,10 @@ pub trait Settleable: Debug + Send + Sync {
 
     /// How the protocol names what is wrong with such a payment: its code, and the field of the payload.
     fn naming(&self, trouble: Trouble) -> (ErrorCode, &'static str);
+    /// The code for what its call would revert with, where its contracts name their reasons.
+    fn revert_code(&self, _data: &[u8]) -> Option<ErrorCode> {
+        None
+    }
     /// What the ledger keeps of it. Read back by [`Payment::decode`].
     fn encode(&self) -> Value;
 }
@@ -120,6 +127,9 @@ impl Payment {
     /// ```
     pub fn check(request: &FacilitatorRequest, now: Option<UnixTime>) -> Result<Self, Refusal> {
         let FacilitatorRequest { payment, requirements, .. } = request;
+        if requirements.scheme == SchemeName::AUTH_CAPTURE {
+            return AuthCapture::check(request, now).map(Self::AuthCapture);
+        }
         let checked = match now {
             Some(now) => exact::check(payment, requirements, now),
             None => exact::check_at_any_time(payment, requirements),
@@ -128,7 +138,7 @@ impl Payment {
     }
 
     /// The schemes that [`check`](Self::check) knows.
-    pub const SCHEMES: [SchemeName; 1] = [SchemeName::EXACT];
+    pub const SCHEMES: [SchemeName; 2] = [SchemeName::EXACT, SchemeName::AUTH_CAPTURE];
 
     /// What makes it unique, whatever the spelling it came in.
     ///
@@ -265,7 +275,39 @@ impl Payment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prove_in<'a>(&self, logs: impl IntoIterator<Item = (u64, &'a Log)>) -> Option<TransferProof> {
-        self.prove(&TokenEvents::read(self.asset(), logs))
+        match self {
+            Self::AuthCapture(payment) => payment.prove_among(logs),
+            _ => self.prove(&TokenEvents::read(self.asset(), logs)),
+        }
+    }
+
+    /// Whether another contract than the token must say something too: then only [`prove_in`](Self::prove_in) proves it.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/auth_capture_request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(Payment::check(&request, None)?.has_witness(), "the escrow");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn has_witness(&self) -> bool {
+        matches!(self, Self::AuthCapture(_))
+    }
+
+    /// What only scheme `auth-capture` says of a payment.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(Payment::check(&request, None)?.auth_capture().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn auth_capture(&self) -> Option<&AuthCapture> {
+        match self {
+            Self::AuthCapture(payment) => Some(payment),
+            _ => None,
+        }
     }
 
     /// Whether the quick look at many payments together (`exact/simulate.rs`) can judge it.
@@ -273,6 +315,7 @@ impl Payment {
         match self {
             // Who is not there yet has no code to be seen.
             Self::Eip3009(exact) => exact.signature.deployment().is_none(),
+            Self::AuthCapture(_) => false,
         }
     }
 
@@ -289,6 +332,7 @@ impl Payment {
     pub fn decode(record: &Value) -> Option<Self> {
         match record.get("method") {
             None => ExactPayment::decode(record).map(Self::Eip3009),
+            Some(method) if method == "auth-capture" => AuthCapture::decode(record).map(Self::AuthCapture),
             Some(_) => None,
         }
     }
@@ -306,6 +350,7 @@ impl Deref for Payment {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Eip3009(payment) => payment,
+            Self::AuthCapture(payment) => payment,
         }
     }
 }

@@ -75,6 +75,7 @@ pub async fn simulate(
         .enumerate()
         .filter_map(|(place, payment)| match payment {
             Payment::Eip3009(exact) => payment.is_probed().then_some((place, exact)),
+            _ => None,
         })
         .unzip();
     if !probed.is_empty() {
@@ -199,7 +200,7 @@ impl Stage<'_> {
         let asked: Vec<&SimCallResult> = asked.iter().collect();
         Ok(before(payment, &asked).and_then(|available| {
             if !settled.status {
-                return Err(refused_by_code(payment, has_code, reverts(settled)));
+                return Err(refused_by_code(payment, has_code, settled));
             }
             match payment.prove_in(logs_of(settled)) {
                 Some(_) => Ok(Funds { available, payer_has_code: has_code }),
@@ -233,8 +234,8 @@ impl Stage<'_> {
         Ok(match outcome {
             CallOutcome::Returned(_) => Ok(Funds { available, payer_has_code: has_code }),
             CallOutcome::Reverted(return_data) => {
-                let said = reverts(&SimCallResult { return_data, ..SimCallResult::default() });
-                Err(refused_by_code(payment, has_code, said))
+                let reverted = SimCallResult { return_data, ..SimCallResult::default() };
+                Err(refused_by_code(payment, has_code, &reverted))
             }
         })
     }
@@ -259,7 +260,11 @@ fn movement(payment: &Payment) -> (Address, Address, Address, U256) {
 }
 
 /// Why its call would revert. Tokens and Permit2 say it in words of their own when an account's code does not accept.
-fn refused_by_code(payment: &Payment, has_code: bool, said: String) -> Refusal {
+fn refused_by_code(payment: &Payment, has_code: bool, reverted: &SimCallResult) -> Refusal {
+    let said = reverts(reverted);
+    if let Some(code) = payment.revert_code(revert_data(reverted)) {
+        return Refusal { code, ..payment.refusal(Trouble::Reverts, said) };
+    }
     let is_about_signature = has_code && said.to_lowercase().contains("signature");
     payment.refusal(if is_about_signature { Trouble::Signature } else { Trouble::Reverts }, said)
 }
@@ -311,8 +316,7 @@ fn logs_of(result: &SimCallResult) -> impl Iterator<Item = (u64, &alloy_primitiv
 
 /// What a revert says, in few words.
 fn reverts(result: &SimCallResult) -> String {
-    let of_error = result.error.as_ref().and_then(|error| error.data.as_ref());
-    let data: &Bytes = of_error.unwrap_or(&result.return_data);
+    let data = revert_data(result);
     let said = match Revert::abi_decode(data) {
         Ok(revert) => revert.reason,
         Err(_) => match data.get(..4) {
@@ -325,4 +329,10 @@ fn reverts(result: &SimCallResult) -> String {
     };
     let said: String = said.chars().filter(|c| !c.is_control()).take(120).collect();
     format!("the payment would revert: {said}")
+}
+
+/// What a call reverted with. Nodes tell it in one of two places.
+fn revert_data(result: &SimCallResult) -> &Bytes {
+    let of_error = result.error.as_ref().and_then(|error| error.data.as_ref());
+    of_error.unwrap_or(&result.return_data)
 }

@@ -10,10 +10,11 @@ use tollway_core::model::{
     FacilitatorRequest, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use tollway_core::{
-    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, PAYER_HAS_CODE, SystemClock,
-    X402Version,
+    BoxFuture, Clock, Facilitator, FacilitatorError, JsonObject, Network, PAYER_HAS_CODE, SchemeName,
+    SystemClock, X402Version,
 };
 use tollway_evm::Payment;
+use tollway_evm::auth_capture::voiding_rest;
 use tollway_ledger::{Ledger, LedgerError, MemoryLedger, Settlement, SettlementId, SettlementQuery};
 
 use crate::core::Core;
@@ -24,6 +25,7 @@ use crate::inclusion::Profile;
 use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::membership::Membership;
+use crate::phase::admission::AuthCaptureSetup;
 use crate::score::{Score, ScoreLimits};
 use crate::tasks::Tasks;
 use crate::webhook::OutcomeEndpoints;
@@ -60,6 +62,7 @@ pub struct EngineBuilder {
     name: Option<String>,
     endpoints: OutcomeEndpoints,
     score: ScoreLimits,
+    auth_capture: AuthCaptureSetup,
 }
 
 /// A lane, as it is now.
@@ -112,6 +115,7 @@ impl Engine {
             name: None,
             endpoints: OutcomeEndpoints::default(),
             score: ScoreLimits::default(),
+            auth_capture: AuthCaptureSetup::default(),
         }
     }
 
@@ -193,6 +197,7 @@ impl Engine {
     ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send + use<'a> {
         let (core, began, network) = (&self.inner.core, Instant::now(), self.served(&request));
         let judged = self.ready().map(|()| settle::judge(core, &request));
+        let rest = voiding_rest(&request);
         drop(request);
         async move {
             let answer = match judged {
@@ -200,9 +205,27 @@ impl Engine {
                 Ok(Err(refused)) => Ok(*refused),
                 Err(error) => Err(error),
             };
+            if let Some(rest) = rest
+                && answer.as_ref().is_ok_and(|answer| answer.success)
+            {
+                self.give_back(caller, rest);
+            }
             telemetry::settled(network, began, answer.as_ref());
             answer
         }
+    }
+
+    /// What a capture leaves goes back, by a settlement of its own. Whether that comes about changes nothing about the
+    /// capture; whoever asks for the capture again asks for this again.
+    fn give_back(&self, caller: Option<&str>, rest: FacilitatorRequest) {
+        let (core, caller) = (Arc::clone(&self.inner.core), caller.map(str::to_owned));
+        let tasks = Arc::clone(&core.tasks);
+        tasks.spawn(async move {
+            let Ok(candidate) = settle::judge(&core, &rest) else { return };
+            if let Err(error) = settle::settle(&core, caller.as_deref(), candidate).await {
+                tracing::warn!(%error, "what a capture left is not given back yet");
+            }
+        });
     }
 
     /// One settlement, whoever drives it.
@@ -362,11 +385,15 @@ impl Facilitator for Engine {
         let mut signers = Vec::new();
         for network in &self.inner.core.networks {
             for version in [X402Version::V2, X402Version::V1] {
-                response.kinds.extend(Payment::SCHEMES.map(|scheme| SupportedKind {
+                let schemes = Payment::SCHEMES.into_iter().filter(|scheme| {
+                    // Version 1 knows of no scheme but this.
+                    version == X402Version::V2 || *scheme == SchemeName::EXACT
+                });
+                response.kinds.extend(schemes.map(|scheme| SupportedKind {
                     version,
+                    extra: extra_of(network, &scheme),
                     scheme,
                     network: network.network().clone(),
-                    extra: JsonObject::new(),
                 }));
             }
             signers.extend(network.lanes.iter().map(|lane| lane.address().to_checksum(None)));
@@ -376,6 +403,17 @@ impl Facilitator for Engine {
         response.signers = BTreeMap::from([("eip155:*".to_owned(), signers)]);
         Box::pin(std::future::ready(Ok(response)))
     }
+}
+
+/// What a seller must know of a scheme here. A payment that is held stays with the account that holds it, so sellers are
+/// told one.
+fn extra_of(network: &EvmNetwork, scheme: &SchemeName) -> JsonObject {
+    let mut extra = JsonObject::new();
+    if *scheme == SchemeName::AUTH_CAPTURE {
+        let operator = network.sender().to_checksum(None);
+        extra.insert("captureAuthorizer".to_owned(), operator.into());
+    }
+    extra
 }
 
 impl EngineBuilder {
@@ -496,6 +534,23 @@ impl EngineBuilder {
         self
     }
 
+    /// What is done of scheme `auth-capture`. Without it payments are held in the current contracts, and no refund is
+    /// paid for anybody.
+    ///
+    /// ```
+    /// use tollway_evm::{Address, auth_capture::Deployment};
+    /// use tollway_facilitator::{AuthCaptureSetup, Engine};
+    /// let builder = Engine::builder().auth_capture(AuthCaptureSetup {
+    ///     deployments: vec![Deployment::CURRENT, Deployment::FIRST],
+    ///     refunds_for: vec![Address::repeat_byte(1)],
+    /// });
+    /// ```
+    #[must_use]
+    pub fn auth_capture(mut self, setup: AuthCaptureSetup) -> Self {
+        self.auth_capture = setup;
+        self
+    }
+
     /// Checks every node and starts the lanes, on the current tokio runtime.
     ///
     /// # Errors
@@ -532,7 +587,7 @@ impl EngineBuilder {
         if !faults.is_empty() {
             return Err(StartError(faults));
         }
-        let Self { networks, profiles, clock, limits, ledger, name, endpoints, score } = self;
+        let Self { networks, profiles, clock, limits, ledger, name, endpoints, score, auth_capture } = self;
         let ledger = ledger.unwrap_or_else(|| Arc::new(MemoryLedger::new()));
         let name = match name {
             Some(name) => name,
@@ -551,7 +606,7 @@ impl EngineBuilder {
             .into_iter()
             .map(|setup| {
                 let profile = profile_of(setup.chain.network());
-                Arc::new(EvmNetwork::new(setup, profile, &limits))
+                Arc::new(EvmNetwork::new(setup, profile, &limits, auth_capture.clone()))
             })
             .collect();
         let tasks = Arc::new(Tasks::default());

@@ -13,6 +13,7 @@ use crate::inclusion::Profile;
 use crate::journal::Journal;
 use crate::lane_state::LaneState;
 use crate::limits::Limits;
+use crate::phase::admission::AuthCaptureSetup;
 use crate::queue::Queue;
 use crate::telemetry::PENDING_AGE_SECONDS;
 use crate::verified::Verified;
@@ -75,10 +76,16 @@ pub(crate) struct EvmNetwork {
     pub(crate) watcher: Arc<Watcher>,
     pub(crate) gas: Gas,
     pub(crate) verified: Verified,
+    pub(crate) auth_capture: AuthCaptureSetup,
 }
 
 impl EvmNetwork {
-    pub(crate) fn new(setup: NetworkSetup, profile: Profile, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        setup: NetworkSetup,
+        profile: Profile,
+        limits: &Limits,
+        auth_capture: AuthCaptureSetup,
+    ) -> Self {
         let NetworkSetup { chain, assets, signers } = setup;
         let lanes: Vec<_> = signers.into_iter().map(|signer| Arc::new(LaneState::new(signer))).collect();
         let name = chain.network().as_str().to_owned();
@@ -88,6 +95,7 @@ impl EvmNetwork {
             watcher: Arc::new(Watcher::new(chain.clone(), &profile)),
             gas: Gas::new(limits.max_fee_per_gas, limits.low_balance),
             verified: Verified::default(),
+            auth_capture,
             chain,
             assets,
             profile,

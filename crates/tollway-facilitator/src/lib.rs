@@ -66,5 +66,6 @@ pub use evm_network::NetworkSetup;
 pub use http::{MAX_BODY_BYTES, router};
 pub use inclusion::{Inclusion, MAX_CONFIRMATIONS, Profile};
 pub use limits::{Limits, MAX_BATCH};
+pub use phase::admission::AuthCaptureSetup;
 pub use score::{Score, ScoreLimits};
 pub use webhook::{MAX_WEBHOOKS, OutcomeEndpoints, WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};

@@ -15,7 +15,7 @@ use crate::evm_network::EvmNetwork;
 use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
 use crate::phase::simulate::SimulatedAt;
-use crate::phase::{check, code, matching};
+use crate::phase::{admission, check, code, matching};
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -66,6 +66,8 @@ pub(crate) fn judge<'a>(
         let network = matching::find(&core.networks, request)?;
         let payment = check::check_at_any_time(request)?;
         code::allow(&payment, &core.limits)?;
+        admission::admit(network, &payment)?;
+        admission::complete(&payment)?;
         let confirmations = network.profile.confirmations(&request.requirements)?;
         Ok(Box::new(Candidate { network, payment, confirmations }))
     };

@@ -10,7 +10,7 @@ use tollway_evm::Payment;
 
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
-use crate::phase::{check, code, matching};
+use crate::phase::{admission, check, code, matching};
 use crate::settle::used;
 
 /// A payment that breaks no rule that can be told without the chain.
@@ -33,6 +33,7 @@ pub(crate) fn judge<'a>(core: &'a Core, request: &FacilitatorRequest) -> Result<
     let network = matching::find(&core.networks, request)?;
     let payment = check::check(request, &core.limits, core.clock.now())?;
     code::allow(&payment, &core.limits)?;
+    admission::admit(network, &payment)?;
     network.profile.confirmations(&request.requirements)?;
     core.score.check(payment.payer())?;
     if core.journal.drives(&payment.key()) {

@@ -25,6 +25,8 @@ mod verify;
 mod witness;
 
 pub use offer::ExactSeller;
+#[cfg(feature = "rpc")]
+pub(crate) use prove::Transfer;
 pub use prove::{TokenEvents, TransferProof, prove_transfer};
 #[cfg(feature = "rpc")]
 pub use settle::{find_use, is_used, transfer_call};

@@ -39,7 +39,7 @@ fn validity(payment: &Payment, limits: &Limits, now: UnixTime) -> Result<(), Ref
         return refuse(format!("must be at least {} seconds from now", limits.min_validity_seconds));
     }
     let latest = now.plus_seconds(limits.max_validity_seconds);
-    if payment.expires() <= latest {
+    if payment.expires() <= latest || payment.auth_capture().is_some_and(|asked| asked.is_later()) {
         return Ok(());
     }
     refuse(format!("must be at most {} seconds from now", limits.max_validity_seconds))

@@ -1,5 +1,6 @@
 //! The phases of one payment, in order. Each file is one step; [`crate::Engine`] composes them.
 
+pub(crate) mod admission;
 pub(crate) mod check;
 pub(crate) mod code;
 pub(crate) mod decode;

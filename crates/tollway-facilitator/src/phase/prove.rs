@@ -26,13 +26,16 @@ impl<'a> Proofs<'a> {
         if !receipt.status() {
             return None;
         }
-        let read = || {
+        let logs = || {
             let logs = receipt.inner.logs().iter().zip(0u64..);
-            let logs = logs.map(|(log, position)| (log.log_index.unwrap_or(position), &log.inner));
-            TokenEvents::read(payment.asset(), logs)
+            logs.map(|(log, position)| (log.log_index.unwrap_or(position), &log.inner))
         };
-        let events = self.tokens.entry(payment.asset()).or_insert_with(read);
-        let proof = payment.prove(events)?;
+        let proof = if payment.has_witness() {
+            payment.prove_in(logs())
+        } else {
+            let read = || TokenEvents::read(payment.asset(), logs());
+            payment.prove(self.tokens.entry(payment.asset()).or_insert_with(read))
+        }?;
         Some(SettlementState::Settled {
             transaction: receipt.transaction_hash.to_string(),
             log_index: proof.log_index,

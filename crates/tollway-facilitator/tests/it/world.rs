@@ -118,7 +118,7 @@ impl World {
         Engine::builder().network(self.setup(1)).ledger(Arc::new(ledger.clone())).name("one").limits(quick())
     }
 
-    fn assets(&self) -> AssetTable {
+    pub(crate) fn assets(&self) -> AssetTable {
         AssetTable::empty().with(Asset {
             network: self.network.clone(),
             symbol: "USDC".to_owned(),
