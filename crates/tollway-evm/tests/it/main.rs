@@ -1,6 +1,8 @@
 //! What the crate promises to the world outside of it.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod differential;
 mod golden_permit2;
 mod identity;
 mod offer_receipt;
+mod mutants;
