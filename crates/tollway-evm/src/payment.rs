@@ -14,6 +14,7 @@ use tollway_core::{AuthorizationKey, ErrorCode, Network, Refusal, SchemeName, Un
 use crate::auth_capture::AuthCapture;
 use crate::exact::{self, ExactPayment, TokenEvents, TransferProof};
 use crate::multicall::Call;
+use crate::permit2::{self, Ceiling, Permit, PermitPayment, Proxy};
 use crate::signature::PayerSignature;
 
 sol! {
@@ -30,6 +31,8 @@ pub enum Payment {
     Eip3009(ExactPayment),
     /// Scheme `auth-capture`.
     AuthCapture(AuthCapture),
+    /// Scheme `exact` by Permit2, and scheme `upto`.
+    Permit2(PermitPayment),
 }
 
 /// What a payment tells whoever settles it. Every method of payment implements it.
@@ -72,10 +75,9 @@ pub trait Settleable: Debug + Send + Sync {
     fn state_call(&self) -> Option<Call>;
     /// Reads the answer to [`state_call`](Self::state_call).
     fn is_used(&self, answer: &[u8]) -> Option<bool>;
-    /// Questions of which each answer must cover [`value`](Self::value).
+    /// Questions of which each answer must cover [`value`](Self::value): the balance, and then what may be taken of it.
     fn funds_calls(&self) -> Vec<Call> {
-        let call = Erc20::balanceOfCall { account: self.payer() };
-        vec![Call { to: self.asset(), data: call.abi_encode().into() }]
+        vec![balance_call(self)]
     }
     /// The event that proves that this payment moved, among those of its token in one receipt.
     fn prove(&self, events: &TokenEvents) -> Option<TransferProof>;
@@ -90,14 +92,24 @@ pub trait Settleable: Debug + Send + Sync {
     fn encode(&self) -> Value;
 }
 
+/// The question to the token what the payer has.
+pub(crate) fn balance_call(payment: &(impl Settleable + ?Sized)) -> Call {
+    let call = Erc20::balanceOfCall { account: payment.payer() };
+    Call { to: payment.asset(), data: call.abi_encode().into() }
+}
+
 /// What can be wrong with a payment that is well signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trouble {
     /// Its nonce is used.
     NonceUsed,
-    /// The payer has less, or allows less.
+    /// The payer has less.
     Funds,
+    /// The payer allows less to be taken.
+    Allowance,
+    /// Only somebody else may send it.
+    Sender,
     /// It has expired, or will too soon, or too late.
     ValidBefore,
     /// It is not valid yet.
@@ -130,6 +142,13 @@ impl Payment {
         if requirements.scheme == SchemeName::AUTH_CAPTURE {
             return AuthCapture::check(request, now).map(Self::AuthCapture);
         }
+        if permit2::pays(requirements) {
+            let checked = match now {
+                Some(now) => permit2::check(payment, requirements, Ceiling::Equal, now),
+                None => permit2::check_at_any_time(payment, requirements),
+            };
+            return checked.map(Self::Permit2);
+        }
         let checked = match now {
             Some(now) => exact::check(payment, requirements, now),
             None => exact::check_at_any_time(payment, requirements),
@@ -138,7 +157,7 @@ impl Payment {
     }
 
     /// The schemes that [`check`](Self::check) knows.
-    pub const SCHEMES: [SchemeName; 2] = [SchemeName::EXACT, SchemeName::AUTH_CAPTURE];
+    pub const SCHEMES: [SchemeName; 3] = [SchemeName::EXACT, SchemeName::UPTO, SchemeName::AUTH_CAPTURE];
 
     /// What makes it unique, whatever the spelling it came in.
     ///
@@ -316,7 +335,21 @@ impl Payment {
             // Who is not there yet has no code to be seen.
             Self::Eip3009(exact) => exact.signature.deployment().is_none(),
             Self::AuthCapture(_) => false,
+            Self::Permit2(_) => false,
         }
+    }
+
+    /// Whether less may be charged than was signed (scheme `upto`).
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upto_request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(Payment::check(&request, None)?.is_metered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn is_metered(&self) -> bool {
+        matches!(self, Self::Permit2(PermitPayment { permit: Permit { proxy: Proxy::Upto { .. }, .. }, .. }))
     }
 
     /// Reads what [`Settleable::encode`] wrote.
@@ -333,8 +366,17 @@ impl Payment {
         match record.get("method") {
             None => ExactPayment::decode(record).map(Self::Eip3009),
             Some(method) if method == "auth-capture" => AuthCapture::decode(record).map(Self::AuthCapture),
+            Some(Value::String(method)) if method == permit2::METHOD => {
+                PermitPayment::decode(record).map(Self::Permit2)
+            }
             Some(_) => None,
         }
+    }
+}
+
+impl From<PermitPayment> for Payment {
+    fn from(payment: PermitPayment) -> Self {
+        Self::Permit2(payment)
     }
 }
 
@@ -351,6 +393,7 @@ impl Deref for Payment {
         match self {
             Self::Eip3009(payment) => payment,
             Self::AuthCapture(payment) => payment,
+            Self::Permit2(payment) => payment,
         }
     }
 }

@@ -300,14 +300,17 @@ fn before(payment: &Payment, answers: &[&SimCallResult]) -> Result<U256, Refusal
         // Who tells no balance has none.
         _ => U256::ZERO,
     };
-    let available = answers.map(word).min().unwrap_or_default();
-    match available >= payment.value() {
-        true => Ok(available),
-        false => {
-            Err(payment
-                .refusal(Trouble::Funds, "must be covered by what the payer has, and allows to be taken"))
-        }
+    let mut available = answers.map(word);
+    let balance = available.next().unwrap_or_default();
+    let allowed = available.min().unwrap_or(U256::MAX);
+    if balance < payment.value() {
+        return Err(payment.refusal(Trouble::Funds, "must be covered by the payer's balance"));
     }
+    if allowed < payment.value() {
+        let rule = "must be covered by what the payer allows Permit2 to take: approve the contract once";
+        return Err(payment.refusal(Trouble::Allowance, rule));
+    }
+    Ok(balance.min(allowed))
 }
 
 fn logs_of(result: &SimCallResult) -> impl Iterator<Item = (u64, &alloy_primitives::Log)> {

@@ -6,6 +6,7 @@ use crate::chain::{Chain, ChainError};
 use crate::exact;
 use crate::multicall::{self, Call};
 use crate::payment::Payment;
+use crate::permit2;
 
 /// Whether the nonce of each payment is used or canceled on chain; `None` for a payment whose nonce nobody on chain keeps.
 ///
@@ -81,5 +82,6 @@ pub async fn find_uses(chain: &Chain, payment: &Payment) -> Result<Vec<B256>, Ch
         Payment::Eip3009(exact) => exact::find_use(chain, exact).await,
         // Only the operator's account can send it, so whatever settled it is among what that account has sent.
         Payment::AuthCapture(_) => Ok(Vec::new()),
+        Payment::Permit2(permit) => permit2::find_uses(chain, permit).await,
     }
 }

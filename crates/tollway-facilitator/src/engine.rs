@@ -405,13 +405,16 @@ impl Facilitator for Engine {
     }
 }
 
-/// What a seller must know of a scheme here. A payment that is held stays with the account that holds it, so sellers are
-/// told one.
+/// What a seller must know of a scheme here. A payment that is held stays with the account that holds it, and what payers
+/// sign for one account is settled by no other: so sellers are told one.
 fn extra_of(network: &EvmNetwork, scheme: &SchemeName) -> JsonObject {
     let mut extra = JsonObject::new();
     if *scheme == SchemeName::AUTH_CAPTURE {
         let operator = network.sender().to_checksum(None);
         extra.insert("captureAuthorizer".to_owned(), operator.into());
+    }
+    if *scheme == SchemeName::UPTO {
+        extra.insert("facilitatorAddress".to_owned(), network.sender().to_checksum(None).into());
     }
     extra
 }

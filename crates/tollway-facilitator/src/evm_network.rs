@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 use metrics::gauge;
 use tollway_core::{FacilitatorError, Network};
-use tollway_evm::{Asset, AssetTable, Chain, ChainError, MULTICALL3, Signer, asset_faults};
+use tollway_evm::{Asset, AssetTable, Chain, ChainError, MULTICALL3, Payment, Signer, asset_faults};
 
 use crate::coalesce::Coalescer;
 use crate::gas::Gas;
@@ -120,6 +120,12 @@ impl EvmNetwork {
     /// Whether this process holds a lane.
     pub(crate) fn holds_lanes(&self) -> bool {
         self.lanes.iter().any(|lane| lane.is_held())
+    }
+
+    /// Whether this process holds a lane that may send the payment.
+    pub(crate) fn holds_lane_for(&self, payment: &Payment) -> bool {
+        let may_send = |lane: &LaneState| payment.sender().is_none_or(|sender| sender == lane.address());
+        self.lanes.iter().any(|lane| lane.is_held() && may_send(lane))
     }
 
     /// Whether no lane that this process holds can pay for gas. If it holds none, those of others may.

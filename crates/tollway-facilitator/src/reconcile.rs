@@ -159,7 +159,9 @@ async fn settle(core: &Core, network: &EvmNetwork, row: &Arc<Row>) -> Result<Ste
         Err(refusal) => return ended_when_expired(network, row, refusal).await,
     }
     // Without a lane nobody here takes from the queue.
-    let Some(place) = network.queue.place().filter(|_| network.holds_lanes()) else { return Ok(Step::Wait) };
+    let Some(place) = network.queue.place().filter(|_| network.holds_lane_for(&row.payment)) else {
+        return Ok(Step::Wait);
+    };
     if row.requeue() {
         place.put(Arc::clone(row));
     }

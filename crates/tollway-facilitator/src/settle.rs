@@ -64,7 +64,7 @@ pub(crate) fn judge<'a>(
 ) -> Result<Box<Candidate<'a>>, Box<SettleResponse>> {
     let judged = || {
         let network = matching::find(&core.networks, request)?;
-        let payment = check::check_at_any_time(request)?;
+        let payment = check::check_at_any_time(request, network)?;
         code::allow(&payment, &core.limits)?;
         admission::admit(network, &payment)?;
         admission::complete(&payment)?;
@@ -80,6 +80,9 @@ pub(crate) async fn settle(
     caller: Option<&str>,
     candidate: Box<Candidate<'_>>,
 ) -> Result<SettleResponse, FacilitatorError> {
+    if candidate.payment.value().is_zero() {
+        return nothing(core, &candidate.payment).await;
+    }
     let deadline = Instant::now() + core.limits.settle_deadline;
     let wish = Wish { network: candidate.network, confirmations: candidate.confirmations, deadline };
     let row = match Box::pin(find_row(core, caller, &candidate, &wish)).await {
@@ -88,6 +91,22 @@ pub(crate) async fn settle(
     };
     drop(candidate);
     await_fate(core, &row, &wish).await
+}
+
+/// Nothing is charged of what was signed (scheme `upto`): no transaction, and nothing to write down. What is known under
+/// the nonce stays what it is.
+async fn nothing(core: &Core, payment: &Payment) -> Result<SettleResponse, FacilitatorError> {
+    if let Err(refusal) = check::window(payment, &core.limits, core.clock.now()) {
+        return Ok(refused(payment, refusal));
+    }
+    let known = known(core, payment).await?;
+    if core.journal.drives(&payment.key()) || known.is_some_and(|known| !may_begin_anew(&known.state)) {
+        return Ok(refused(payment, used(payment, OTHER)));
+    }
+    let payer = payment.payer().to_checksum(None);
+    let mut response = SettleResponse::settled(payment.network().clone(), payer, "");
+    response.amount = Some("0".to_owned());
+    Ok(response)
 }
 
 /// Who drives a payment, or what is told of it at once.
@@ -172,7 +191,7 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     if let Err(error) = network.can_pay().await {
         return core.journal.deny(row, denied(error));
     }
-    let is_ours = network.holds_lanes();
+    let is_ours = network.holds_lane_for(payment);
     let Some(place) = network.queue.place() else {
         return core.journal.deny(row, Progress::Denied("every lane's queue is full".to_owned()));
     };
@@ -235,7 +254,7 @@ async fn start_refused(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Ro
             SettlementState::Failed { .. } if !is_used => Progress::Refused(refusal),
             // What was sent for it may have settled it.
             SettlementState::Failed { .. } | SettlementState::Abandoned { .. } => {
-                if accept(core, network, row, network.holds_lanes()).await {
+                if accept(core, network, row, network.holds_lane_for(&row.payment)).await {
                     core.chase(network, row, Unused::Settle);
                 }
                 return;
@@ -416,6 +435,7 @@ fn respond(
         SettlementState::Settled { transaction, log_index, .. } => {
             let mut response = SettleResponse::settled(network, payer, transaction.as_str());
             response.extra.insert("logIndex".to_owned(), (*log_index).into());
+            response.amount = payment.is_metered().then(|| payment.value().to_string());
             response
         }
         SettlementState::Failed { code, message } => {

@@ -31,7 +31,7 @@ pub(crate) struct Good {
 /// The rules that can be told without the chain.
 pub(crate) fn judge<'a>(core: &'a Core, request: &FacilitatorRequest) -> Result<Box<Candidate<'a>>, Refusal> {
     let network = matching::find(&core.networks, request)?;
-    let payment = check::check(request, &core.limits, core.clock.now())?;
+    let payment = check::check(request, network, &core.limits, core.clock.now())?;
     code::allow(&payment, &core.limits)?;
     admission::admit(network, &payment)?;
     network.profile.confirmations(&request.requirements)?;

@@ -145,6 +145,29 @@ impl TokenEvents {
     }
 }
 
+impl TokenEvents {
+    /// The first event that moves exactly this, of those that belong to no authorization of the token's own. It proves a
+    /// payment without a mark only in a transaction that settles nothing else that looks the same.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn moved(&self, payer: Address, payee: Address, amount: U256) -> Option<TransferProof> {
+        if amount.is_zero() || !self.used.is_empty() {
+            return None;
+        }
+        self.events.iter().find_map(|event| match event {
+            Event::Moved { from, to, value, log_index } if (*from, *to, *value) == (payer, payee, amount) => {
+                Some(TransferProof { log_index: *log_index })
+            }
+            _ => None,
+        })
+    }
+
+    /// The token that was read.
+    #[cfg(feature = "rpc")]
+    pub(crate) const fn asset(&self) -> Address {
+        self.asset
+    }
+}
+
 impl Order {
     /// The first event of any of the payers tells.
     fn of(events: &[Event]) -> Self {

@@ -97,7 +97,7 @@ impl Settleable for ExactPayment {
             Trouble::NonceUsed => {
                 (ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED, "payload.authorization.nonce")
             }
-            Trouble::Funds => {
+            Trouble::Funds | Trouble::Allowance => {
                 (ErrorCode::INVALID_EXACT_EVM_INSUFFICIENT_BALANCE, "payload.authorization.value")
             }
             Trouble::ValidBefore => (
@@ -108,7 +108,10 @@ impl Settleable for ExactPayment {
                 ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_AFTER,
                 "payload.authorization.validAfter",
             ),
-            Trouble::Signature => (ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature"),
+            // Anybody may send it: the second cannot be.
+            Trouble::Signature | Trouble::Sender => {
+                (ErrorCode::INVALID_EXACT_EVM_SIGNATURE, "payload.signature")
+            }
             Trouble::Reverts => {
                 (ErrorCode::INVALID_EXACT_EVM_TRANSACTION_SIMULATION_FAILED, "payload.authorization")
             }

@@ -4,10 +4,11 @@ use alloy_primitives::B256;
 use tollway_core::model::FacilitatorRequest;
 use tollway_core::{BoxFuture, Network, SettlementWitness, Witnessed};
 
-use super::{check_at_any_time, prove_transfer};
 use crate::chain::Chain;
+use crate::payment::Payment;
+use crate::permit2;
 
-/// Proves settlements of scheme `exact` by their receipts, as a facilitator does, on the networks that it has a node
+/// Proves settlements by their receipts, as a facilitator does, on the networks that it has a node
 /// of.
 #[derive(Clone, Debug)]
 pub struct ReceiptWitness {
@@ -38,7 +39,7 @@ impl ReceiptWitness {
     async fn look(&self, request: &FacilitatorRequest, transaction: &str) -> Witnessed {
         let network = &request.requirements.network;
         let Some(chain) = self.chain(network) else { return unknown(format!("no node of {network}")) };
-        let payment = match check_at_any_time(&request.payment, &request.requirements) {
+        let payment = match Payment::check(request, None) {
             Ok(payment) => payment,
             Err(refusal) => return unknown(format!("not a payment that a receipt proves: {refusal}")),
         };
@@ -50,8 +51,16 @@ impl ReceiptWitness {
             Err(error) => return unknown(error.to_string()),
         };
         let logs = receipt.inner.logs().iter().filter_map(|log| Some((log.log_index?, &log.inner)));
-        match prove_transfer(&payment, logs) {
-            Some(_) if receipt.inner.status() => Witnessed::Proved,
+        match (payment.prove_in(logs), &payment) {
+            (Some(_), Payment::Permit2(permit)) if receipt.inner.status() => {
+                // A transfer of the same amount may have paid for something else.
+                match permit2::is_settled_by(chain, permit, hash).await {
+                    Ok(true) => Witnessed::Proved,
+                    Ok(false) => unknown(format!("{hash} does more than settle this payment")),
+                    Err(error) => unknown(error.to_string()),
+                }
+            }
+            (Some(_), _) if receipt.inner.status() => Witnessed::Proved,
             _ => Witnessed::Disproved,
         }
     }

@@ -51,8 +51,8 @@ impl Permit {
     /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
     /// # let payment = tollway_evm::permit2::check_at_any_time(&request.payment, &request.requirements)?;
     /// let digest = payment.permit.digest(&payment.network).expect("an EVM network");
-    /// let signer = tollway_evm::signature::recover(digest, &payment.signature);
-    /// assert_eq!(signer, Ok(payment.permit.from));
+    /// let signed = tollway_evm::signature::parse(&payment.signature.to_bytes())?;
+    /// assert_eq!(tollway_evm::signature::recover(digest, &signed), Ok(payment.permit.from));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn digest(&self, network: &Network) -> Option<B256> {

@@ -8,25 +8,38 @@
 //! | sign it | `sign` | buyer |
 //! | check what needs no chain | `verify` | seller, facilitator |
 //! | what is signed (EIP-712) | `message` | all |
+//! | build the call that settles it, find who sent it | `settle` | facilitator |
+//! | what the engine asks of it | `settleable` | facilitator |
 //!
 //! Offers of scheme `exact` are made and routed in [`crate::exact`]: a scheme has one name, whatever moves the token.
 
 mod message;
 mod offer;
+#[cfg(feature = "rpc")]
+mod settle;
+#[cfg(feature = "rpc")]
+mod settleable;
 mod sign;
 mod verify;
 
 pub use message::{PERMIT2, Proxy};
 pub use offer::UptoSeller;
+#[cfg(feature = "rpc")]
+pub(crate) use settle::is_settled_by;
+#[cfg(feature = "rpc")]
+pub use settle::{find_uses, settle_call};
 pub use sign::UptoBuyer;
 pub(crate) use sign::sign_permit;
+#[cfg(feature = "rpc")]
+pub(crate) use verify::pays;
 pub use verify::{Ceiling, PermitPayment, check, check_at_any_time, check_window};
 
-use alloy_primitives::{Address, Signature, U256};
+use alloy_primitives::{Address, U256};
 use tollway_core::wire::Fields;
 use tollway_core::{Amount, ErrorCode, JsonObject, Refusal, UnixTime};
 
 use crate::exact::{ADDRESS_RULE, parse_address};
+use crate::signature::PayerSignature;
 
 /// The name of the method in `extra.assetTransferMethod`.
 pub(crate) const METHOD: &str = "permit2";
@@ -116,7 +129,7 @@ impl Permit {
     /// assert_eq!(payment.permit.to_payload(&payment.signature), request.payment.payload);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn to_payload(&self, signature: &Signature) -> JsonObject {
+    pub fn to_payload(&self, signature: &PayerSignature) -> JsonObject {
         let text = |value: U256| serde_json::Value::String(value.to_string());
         let address = |address: Address| serde_json::Value::String(address.to_checksum(None));
         let permitted: JsonObject =
@@ -139,7 +152,7 @@ impl Permit {
         ]
         .into_iter()
         .collect();
-        let signature = alloy_primitives::hex::encode_prefixed(signature.as_bytes());
+        let signature = alloy_primitives::hex::encode_prefixed(signature.to_bytes());
         [("signature".to_owned(), signature.into()), (SIGNED.to_owned(), signed.into())].into_iter().collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The seller's side of scheme `upto`: from a price to an offer, which is a ceiling.
 
 use alloy_primitives::Address;
-use tollway_core::model::{PaymentPayload, PaymentRequirements};
+use tollway_core::model::{PaymentPayload, PaymentRequirements, SupportedKind};
 use tollway_core::{
     Amount, Checked, ErrorCode, Money, Network, OfferError, Price, Refusal, SchemeName, SellerScheme, Terms,
     UnixTime,
@@ -63,6 +63,22 @@ impl SellerScheme for UptoSeller {
     fn offer(&self, price: &Price, terms: &Terms) -> Result<PaymentRequirements, OfferError> {
         let only = Some(TransferMethod::Permit2);
         Pricing { assets: &self.assets, scheme: SchemeName::UPTO, only }.offer(price, terms)
+    }
+
+    /// The facilitator's address, which buyers sign.
+    fn enhance(
+        &self,
+        mut offer: PaymentRequirements,
+        kind: &SupportedKind,
+    ) -> Result<PaymentRequirements, OfferError> {
+        let said = kind.extra.get("facilitatorAddress").and_then(serde_json::Value::as_str);
+        let address = said.and_then(parse_address).filter(|address| *address != Address::ZERO);
+        let address = address.ok_or_else(|| OfferError::Field {
+            field: "facilitatorAddress",
+            rule: "is not told by the facilitator's /supported: scheme upto needs it".to_owned(),
+        })?;
+        offer.extra.insert("facilitatorAddress".to_owned(), address.to_checksum(None).into());
+        Ok(offer)
     }
 
     fn check(

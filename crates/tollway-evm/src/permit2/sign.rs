@@ -126,7 +126,7 @@ pub(crate) async fn sign_permit(
         permit.preimage(&offer.network).ok_or_else(|| refuse("network", "must be an EVM network"))?;
     let signature = signer.sign(&preimage).await;
     let signature = signature.map_err(|error| SignError::Signer(error.to_string()))?;
-    Ok(permit.to_payload(&signature))
+    Ok(permit.to_payload(&signature.into()))
 }
 
 fn refuse(field: &str, rule: &str) -> SignError {

@@ -1,7 +1,7 @@
 //! Every rule that needs no chain, cheapest first, the signature last. The order and the codes are those of the
 //! published facilitator, so that a payment which breaks several rules is told the same.
 
-use alloy_primitives::{Address, B256, Signature, U256};
+use alloy_primitives::{Address, B256, U256};
 use tollway_core::model::{Accepted, PaymentFlow, PaymentPayload, PaymentRequirements};
 use tollway_core::{
     Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
@@ -9,7 +9,7 @@ use tollway_core::{
 
 use super::{Decoded, METHOD, METHOD_FIELD, PERMIT2, Permit, Proxy};
 use crate::exact::{ADDRESS_RULE, MIN_REMAINING_SECONDS, parse_address};
-use crate::{recent, signature};
+use crate::signature::PayerSignature;
 
 /// How the offer's amount and the permit's relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct PermitPayment {
     /// What the payer signed.
     pub permit: Permit,
     /// By which signature.
-    pub signature: Signature,
+    pub signature: PayerSignature,
     /// What moves: less than the permit allows only in scheme `upto`.
     pub value: U256,
     /// Where.
@@ -58,13 +58,14 @@ impl PermitPayment {
             payer: self.permit.from.to_checksum(None),
             amount: Amount::from_atomic(self.permit.amount),
             valid_before: self.permit.expires(),
-            settles_first: false,
+            settles_first: !self.signature.is_by_key(),
         }
     }
 }
 
 /// Holds `payment` against `offer` at `now`: scheme, network, spender, recipient, facilitator, time window, amount,
-/// token, and that the payer's key signed exactly this. Scheme `upto` is told by the offer.
+/// token, and whether the payer's key signed exactly this: if it did not, the payer's code must say so, on chain. Scheme
+/// `upto` is told by the offer.
 ///
 /// # Errors
 /// [`Refusal`] with the code of the published facilitator, the field and the rule.
@@ -160,6 +161,12 @@ fn check_rules(
             network: offer.network.clone(),
         })
         .map_err(|refusal| refusal.by(payer.to_checksum(None)))
+}
+
+/// Whether an offer is paid by Permit2.
+#[cfg(feature = "rpc")]
+pub(crate) fn pays(offer: &PaymentRequirements) -> bool {
+    offer.scheme == SchemeName::UPTO || offer.extra_str(METHOD_FIELD) == Some(METHOD)
 }
 
 fn check_kind(payment: &PaymentPayload, offer: &PaymentRequirements, is_upto: bool) -> Result<(), Refusal> {
@@ -275,18 +282,14 @@ fn check_token(permit: &Permit, asset: Address) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_signature(permit: &Permit, network: &Network, bytes: &[u8]) -> Result<Signature, Refusal> {
-    let refuse = |rule: String| Refusal::new(ErrorCode::INVALID_PERMIT2_SIGNATURE, "payload.signature", rule);
+fn check_signature(permit: &Permit, network: &Network, bytes: &[u8]) -> Result<PayerSignature, Refusal> {
     let digest = permit.digest(network).ok_or_else(|| {
         let rule = format!("must be an EVM network, not {network}");
         Refusal::new(ErrorCode::INVALID_NETWORK, "paymentRequirements.network", rule)
     })?;
-    let signature = signature::parse(bytes).map_err(|error| refuse(error.to_string()))?;
-    let signer = recent::signer(digest, &signature).map_err(|error| refuse(error.to_string()))?;
-    if signer != permit.from {
-        return Err(refuse(format!("must be by {}", permit.from)));
-    }
-    Ok(signature)
+    PayerSignature::read(bytes, digest, permit.from).map_err(|error| {
+        Refusal::new(ErrorCode::INVALID_PERMIT2_SIGNATURE, "payload.signature", error.to_string())
+    })
 }
 
 fn refuse(code: ErrorCode, field: &str, rule: String) -> Refusal {
@@ -307,7 +310,7 @@ mod tests {
         UnixTime, X402Version,
     };
 
-    use super::{Ceiling, Permit, PermitPayment, check, check_at_any_time};
+    use super::{Ceiling, Permit, PermitPayment, check_at_any_time};
     use crate::exact::{ExactBuyer, ExactSeller};
     use crate::permit2::{Proxy, UptoBuyer, UptoSeller};
     use crate::{AssetTable, LocalSigner, signature};
@@ -351,6 +354,20 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(signing).unwrap()
     }
 
+    /// What no key of the payer's signed is left to the payer's code, and these payers have none.
+    fn check(
+        payment: &PaymentPayload,
+        offer: &PaymentRequirements,
+        ceiling: Ceiling,
+        now: UnixTime,
+    ) -> Result<PermitPayment, Refusal> {
+        let held = super::check(payment, offer, ceiling, now)?;
+        let is_by_key = held.signature.is_by_key();
+        assert_eq!(held.checked().settles_first, !is_by_key);
+        let refusal = Refusal::new(ErrorCode::INVALID_PERMIT2_SIGNATURE, "payload.signature", "by code");
+        if is_by_key { Ok(held) } else { Err(refusal) }
+    }
+
     fn field<'a>(payment: &'a mut PaymentPayload, path: &str) -> &'a mut Value {
         let mut at = &mut payment.payload["permit2Authorization"];
         for step in path.split('.') {
@@ -369,7 +386,7 @@ mod tests {
     /// Signed anew by the same key, whatever was changed.
     fn sign(permit: &Permit, network: &Network) -> JsonObject {
         let secret = SecretKey::from_byte_array([0x77; 32]).unwrap();
-        permit.to_payload(&signature::sign(permit.digest(network).unwrap(), &secret))
+        permit.to_payload(&signature::sign(permit.digest(network).unwrap(), &secret).into())
     }
 
     #[test]

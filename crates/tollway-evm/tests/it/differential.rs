@@ -140,13 +140,18 @@ fn judged_by_us(mutant: &Mutant) -> Verdict {
     });
     let checked = if offer.scheme == SchemeName::UPTO || by_permit {
         let ceiling = if mutant.is_settled { permit2::Ceiling::AtMost } else { permit2::Ceiling::Equal };
-        permit2::check(payment, offer, ceiling, NOW).map(drop)
+        permit2::check(payment, offer, ceiling, NOW).map(|held| held.signature.is_by_key())
     } else {
-        exact::check(payment, offer, NOW).map(drop)
+        exact::check(payment, offer, NOW).map(|held| held.signature.is_by_key())
     };
     match checked {
-        Ok(()) if foreign.is_some() => refuse(ErrorCode::UPTO_FACILITATOR_MISMATCH),
-        Ok(()) => Verdict { valid: true, reason: "accepted".to_owned() },
+        // No account has code on this chain, so none can speak for a payer whose key did not sign.
+        Ok(false) if by_permit || offer.scheme == SchemeName::UPTO => {
+            refuse(ErrorCode::INVALID_PERMIT2_SIGNATURE)
+        }
+        Ok(false) => refuse(ErrorCode::INVALID_EXACT_EVM_SIGNATURE),
+        Ok(true) if foreign.is_some() => refuse(ErrorCode::UPTO_FACILITATOR_MISMATCH),
+        Ok(true) => Verdict { valid: true, reason: "accepted".to_owned() },
         Err(refusal) => refuse(refusal.code),
     }
 }

@@ -66,6 +66,7 @@ async fn we_sign_the_bytes_that_they_sign() {
     for vector in vectors() {
         let theirs = vector.held();
         let ours = signer.sign(&theirs.permit.preimage(&theirs.network).unwrap()).await.unwrap();
+        let ours = ours.into();
         assert_eq!(ours, theirs.signature, "{}", vector.name);
         assert_eq!(theirs.permit.to_payload(&ours), vector.payment.payload, "{}", vector.name);
     }

@@ -61,8 +61,6 @@ impl Dice {
 }
 
 impl Scheme {
-    pub(crate) const ALL: [Self; 3] = [Self::Eip3009, Self::Permit2, Self::Upto];
-
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Eip3009 => "exact, EIP-3009",

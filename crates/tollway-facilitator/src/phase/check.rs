@@ -4,25 +4,43 @@ use tollway_core::model::FacilitatorRequest;
 use tollway_core::{Refusal, UnixTime};
 use tollway_evm::{Payment, Trouble};
 
+use crate::evm_network::EvmNetwork;
 use crate::{Limits, telemetry};
 
 /// All local rules.
 pub(crate) fn check(
     request: &FacilitatorRequest,
+    network: &EvmNetwork,
     limits: &Limits,
     now: UnixTime,
 ) -> Result<Payment, Refusal> {
     let payment = Payment::check(request, Some(now))?;
     telemetry::identify(&payment);
+    sender(&payment, network)?;
     validity(&payment, limits, now)?;
     Ok(payment)
 }
 
 /// All but the clock's: enough to be told the fate of an earlier settlement.
-pub(crate) fn check_at_any_time(request: &FacilitatorRequest) -> Result<Payment, Refusal> {
+pub(crate) fn check_at_any_time(
+    request: &FacilitatorRequest,
+    network: &EvmNetwork,
+) -> Result<Payment, Refusal> {
     let payment = Payment::check(request, None)?;
     telemetry::identify(&payment);
+    sender(&payment, network)?;
     Ok(payment)
+}
+
+/// What only one account may send is for one of our own.
+fn sender(payment: &Payment, network: &EvmNetwork) -> Result<(), Refusal> {
+    match payment.sender() {
+        Some(sender) if !network.lanes.iter().any(|lane| lane.address() == sender) => {
+            let rule = format!("must be an address of this facilitator, not {sender}");
+            Err(payment.refusal(Trouble::Sender, rule))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The clock's rules.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tollway_core::model::{Accepted, FacilitatorRequest, PaymentRequirements};
-use tollway_core::{ErrorCode, Refusal};
+use tollway_core::{ErrorCode, Refusal, SchemeName};
 use tollway_evm::{Asset, Payment};
 
 use crate::evm_network::EvmNetwork;
@@ -55,8 +55,13 @@ fn same_domain(requirements: &PaymentRequirements, asset: &Asset) -> Result<(), 
 /// v2 repeats the offer in the payment. Were the two to differ, somebody altered one of them.
 fn same_terms(accepted: &PaymentRequirements, required: &PaymentRequirements) -> Result<(), Refusal> {
     let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    // Scheme `upto` settles for what was used: at most what was offered.
+    let same_amount = match required.scheme == SchemeName::UPTO {
+        true => accepted.amount >= required.amount,
+        false => accepted.amount == required.amount,
+    };
     let (field, holds) = [
-        ("amount", accepted.amount == required.amount),
+        ("amount", same_amount),
         ("asset", same(&accepted.asset, &required.asset)),
         ("payTo", same(&accepted.pay_to, &required.pay_to)),
     ]
