@@ -23,6 +23,8 @@ pub struct Funds {
     /// What the payer has of the asset, and may be taken of it, before it pays, and after those that came before it in
     /// the same call.
     pub available: U256,
+    /// Whether it was looked at alone: then nothing has been taken off for those before it.
+    pub is_alone: bool,
     /// Whether the payer has code: it settles before anything is served for it, and in no transaction with others.
     pub payer_has_code: bool,
 }
@@ -173,7 +175,7 @@ impl Stage<'_> {
                     let spent: U256 = taken.iter().filter(of_payer).map(|(_, _, value)| *value).sum();
                     taken.push((payment.asset(), payment.payer(), payment.value()));
                     let available = available.saturating_sub(spent);
-                    Ok(Funds { available, payer_has_code: *has_code })
+                    Ok(Funds { available, is_alone: false, payer_has_code: *has_code })
                 }
                 // Alone it may be fine: what went before it has spent what it needs.
                 Ok(_) => match self.alone(sender, payment, *has_code).await? {
@@ -203,7 +205,7 @@ impl Stage<'_> {
                 return Err(refused_by_code(payment, has_code, settled));
             }
             match payment.prove_in(logs_of(settled)) {
-                Some(_) => Ok(Funds { available, payer_has_code: has_code }),
+                Some(_) => Ok(Funds { available, is_alone: true, payer_has_code: has_code }),
                 None => Err(payment.refusal(Trouble::AnotherAmount, "must deliver exactly its value")),
             }
         }))
@@ -232,7 +234,7 @@ impl Stage<'_> {
         };
         let outcome = self.chain.call_at(sender, &payment.call(), payment.max_gas(), self.fees).await?;
         Ok(match outcome {
-            CallOutcome::Returned(_) => Ok(Funds { available, payer_has_code: has_code }),
+            CallOutcome::Returned(_) => Ok(Funds { available, is_alone: true, payer_has_code: has_code }),
             CallOutcome::Reverted(return_data) => {
                 let reverted = SimCallResult { return_data, ..SimCallResult::default() };
                 Err(refused_by_code(payment, has_code, &reverted))

@@ -148,8 +148,9 @@ fn count(jobs: usize) -> u64 {
     u64::try_from(jobs).unwrap_or(u64::MAX)
 }
 
-/// Simulates all in one call. The transfers are run one after the other there, but none of them need ever be made: the
-/// balance of each payer is told as it is without those before it, and none is covered by what another might bring.
+/// Simulates all in one call. Most transfers are run one after the other there, but none of them need ever be made: the
+/// balance of each payer is told as it is without those before it, and none is covered by what another might bring. Those
+/// that were run alone tell it as it is.
 async fn together(chain: &Chain, sender: Address, jobs: &[Job]) -> Vec<Simulated> {
     #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a call has few payments")]
     histogram!(SIMULATION_SIZE, "network" => chain.network().as_str().to_owned()).record(jobs.len() as f64);
@@ -163,6 +164,9 @@ async fn together(chain: &Chain, sender: Address, jobs: &[Job]) -> Vec<Simulated
     for (payment, verdict) in payments.into_iter().zip(verdicts) {
         let (asset, payer, value) = (payment.asset(), payment.payer(), payment.value());
         let verdict = verdict.and_then(|funds| {
+            if funds.is_alone {
+                return Ok(funds);
+            }
             let (paid, received) = moved.get(&(asset, payer)).copied().unwrap_or_default();
             let available = funds.available.saturating_add(paid).saturating_sub(received);
             for (account, paid) in [(payer, true), (payment.payee(), false)] {

@@ -136,7 +136,7 @@ fn decode(payments: &[&ExactPayment], answer: &[u8]) -> Option<Vec<Probed>> {
         verdicts.push(match finding {
             Finding::PayerHasCode => Probed::HasCode,
             finding => Probed::Judged(match finding.refusal() {
-                None => Ok(Funds { available: payer_balance, payer_has_code: false }),
+                None => Ok(Funds { available: payer_balance, is_alone: false, payer_has_code: false }),
                 Some(refusal) => Err(refusal.by(payer())),
             }),
         });
@@ -304,7 +304,7 @@ mod tests {
             assert_eq!(&refusal.code, code);
             assert_eq!(refusal.payer, Some(payment.authorization.from.to_checksum(None)));
         }
-        let funds = Funds { available: U256::from(77), payer_has_code: false };
+        let funds = Funds { available: U256::from(77), is_alone: false, payer_has_code: false };
         assert_eq!(verdicts.last(), Some(&Probed::Judged(Ok(funds))));
         assert_eq!(decode(&[&payment], &answer(&[head(2, 0)])).unwrap(), [Probed::HasCode]);
     }

@@ -4,5 +4,5 @@
 mod differential;
 mod golden_permit2;
 mod identity;
-mod offer_receipt;
 mod mutants;
+mod offer_receipt;

@@ -32,10 +32,13 @@ pub(crate) fn check_at_any_time(
     Ok(payment)
 }
 
-/// What only one account may send is for one of our own.
+/// What is charged is said by the account that the payer signed for: one of our own. Who may operate a payment that is
+/// held is for `admission.rs`.
 fn sender(payment: &Payment, network: &EvmNetwork) -> Result<(), Refusal> {
     match payment.sender() {
-        Some(sender) if !network.lanes.iter().any(|lane| lane.address() == sender) => {
+        Some(sender)
+            if payment.is_metered() && !network.lanes.iter().any(|lane| lane.address() == sender) =>
+        {
             let rule = format!("must be an address of this facilitator, not {sender}");
             Err(payment.refusal(Trouble::Sender, rule))
         }

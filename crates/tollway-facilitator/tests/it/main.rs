@@ -8,6 +8,7 @@ mod crash;
 mod gate;
 mod inclusion;
 mod journal;
+mod permit2;
 mod reorg;
 mod share;
 mod verify;

@@ -15,7 +15,9 @@ use tollway_core::{
 };
 use tollway_devnet::{ACCOUNTS, Config, DevnetTransport, Fault, Grant, Handle, Mining, genesis};
 use tollway_evm::exact::{ExactBuyer, ExactPayment, ExactSeller, check_at_any_time, transfer_call};
-use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer, Transaction, U256};
+use tollway_evm::{
+    Address, Asset, AssetTable, Chain, LocalSigner, Signer, Transaction, TransferMethod, U256,
+};
 use tollway_facilitator::{Engine, EngineBuilder, Limits, NetworkSetup};
 use tollway_ledger::{Ledger, Settlement, SettlementId, SettlementState};
 use tower::Service;
@@ -119,16 +121,20 @@ impl World {
     }
 
     pub(crate) fn assets(&self) -> AssetTable {
-        AssetTable::empty().with(Asset {
+        let asset = |symbol: &str, address, name: &str, version: &str, transfer_method| Asset {
             network: self.network.clone(),
-            symbol: "USDC".to_owned(),
-            address: genesis::USDC,
-            name: "USDC".to_owned(),
-            version: "2".to_owned(),
+            symbol: symbol.to_owned(),
+            address,
+            name: name.to_owned(),
+            version: version.to_owned(),
             decimals: 6,
             is_usd: true,
-            transfer_method: tollway_evm::TransferMethod::Eip3009,
-        })
+            transfer_method,
+        };
+        AssetTable::empty()
+            .with(asset("USDC", genesis::USDC, "USDC", "2", TransferMethod::Eip3009))
+            .with(asset("PUSD", genesis::PERMIT_USD, "Permit USD", "1", TransferMethod::Permit2))
+            .with(asset("PLAIN", genesis::PLAIN_USD, "", "", TransferMethod::Permit2))
     }
 
     /// A fresh authorization of `amount` by `payer`.

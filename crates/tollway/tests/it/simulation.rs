@@ -56,7 +56,7 @@ async fn verdicts(chain: &Chain, payments: &[ExactPayment]) -> Vec<Verdict> {
 }
 
 fn funds(balance: u64) -> Verdict {
-    Ok(Funds { available: U256::from(balance), payer_has_code: false })
+    Ok(Funds { available: U256::from(balance), is_alone: false, payer_has_code: false })
 }
 
 /// The slot of `authorizationState[payer][nonce]`, as the token has it.
