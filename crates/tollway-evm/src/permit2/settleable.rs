@@ -55,6 +55,10 @@ impl Settleable for PermitPayment {
         PERMIT2
     }
 
+    fn signature(&self) -> &PayerSignature {
+        &self.signature
+    }
+
     /// And what is charged: of two amounts asked for one permit of scheme `upto`, the second is another payment.
     fn signed_words(&self) -> Vec<B256> {
         let Permit { from, token, amount, nonce, deadline, proxy, to, valid_after } = &self.permit;
