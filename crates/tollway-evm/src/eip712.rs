@@ -128,7 +128,8 @@ impl Domain {
     /// # let paid = exact::check_at_any_time(&request.payment, &request.requirements)?;
     /// # let domain = tollway_evm::eip712::Domain::new(&paid.network, paid.asset, "USD Coin", "2").unwrap();
     /// let digest = domain.digest(&paid.authorization.message());
-    /// assert_eq!(signature::recover(digest, &paid.signature), Ok(paid.authorization.from));
+    /// let signed = signature::parse(&paid.signature.inner())?;
+    /// assert_eq!(signature::recover(digest, &signed), Ok(paid.authorization.from));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn digest<T: SolStruct>(&self, message: &T) -> B256 {

@@ -173,7 +173,7 @@ impl Paywall {
     }
 
     /// Holds a payment for the resource at `resource_url` against `offers`: every rule that needs nobody
-    /// else, signature included. For any transport; the HTTP layer is built on it. A payment that expired a short while
+    /// else, a key's signature included. For any transport; the HTTP layer is built on it. A payment that expired a short while
     /// ago passes, for it may have been under way then; [`Self::admit`] knows.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl Paywall {
     /// let offers = paywall.price("$0.01")?.offers().expect("a fixed price");
     /// let mut payment = signed(&offers).await;
     /// assert!(paywall.check(&offers, payment.clone(), "https://api.example.com/data").is_ok());
-    /// payment.payload["signature"] = format!("0x{}", "11".repeat(65)).into();
+    /// payment.payload["authorization"]["value"] = "1".into();
     /// assert!(paywall.check(&offers, payment, "https://api.example.com/data").is_err());
     /// # Ok(()) }
     /// ```
