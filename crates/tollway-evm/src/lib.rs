@@ -3,6 +3,7 @@
 //! - [`exact`]: scheme `exact` by EIP-3009, one file a step.
 //! - [`permit2`]: scheme `exact` for tokens without EIP-3009, and scheme `upto`.
 //! - [`auth_capture`]: scheme `auth-capture`: money that is held, taken and given back.
+//! - [`delegation`]: the same by delegation (ERC-7710).
 //! - [`AssetTable`]: which token a price means, and the domain it signs under.
 //! - [`signature`], [`eip712`]: the cryptography, on libsecp256k1.
 //! - [`credit`]: the signature that redeems a seller's credit.
@@ -20,6 +21,7 @@ pub mod auth_capture;
 #[cfg(feature = "rpc")]
 mod chain;
 pub mod credit;
+pub mod delegation;
 #[cfg(feature = "rpc")]
 mod deployment;
 pub mod eip712;

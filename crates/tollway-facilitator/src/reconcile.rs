@@ -32,6 +32,9 @@ const OVERDUE_SECONDS: u64 = 120;
 /// has no proof, or that one whose transaction failed or was lost is unused. Nodes behind one URL do not all know the
 /// same.
 const LOOKS: u32 = 4;
+/// How often what nobody on chain keeps account of is looked for: some ten minutes. By then the lane has given its nonce to
+/// another transaction.
+const PATIENCE: u32 = 120;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -93,6 +96,7 @@ pub(crate) async fn chase(core: &Core, network: &EvmNetwork, row: &Arc<Row>, unu
 struct Looks {
     unproved: u32,
     unused: u32,
+    open: u32,
 }
 
 enum Step {
@@ -122,11 +126,19 @@ async fn look(
             Step::Ended(failed(&row.payment.naming(Trouble::NonceUsed).0, message))
         }
         Fate::Unproved => {
-            *seen = Looks { unproved: seen.unproved + 1, unused: 0 };
+            *seen = Looks { unproved: seen.unproved + 1, ..Looks::default() };
+            Step::Wait
+        }
+        Fate::Open if seen.open >= PATIENCE => {
+            let message = "its transaction was not included".to_owned();
+            Step::Ended(failed(&ErrorCode::INVALID_TRANSACTION_STATE, message))
+        }
+        Fate::Open => {
+            seen.open += 1;
             Step::Wait
         }
         Fate::Unused if seen.unused < LOOKS && unused.ends_at_once() => {
-            *seen = Looks { unused: seen.unused + 1, unproved: 0 };
+            *seen = Looks { unused: seen.unused + 1, ..Looks::default() };
             Step::Wait
         }
         Fate::Unused => match unused {

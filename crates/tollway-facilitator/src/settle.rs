@@ -386,7 +386,7 @@ async fn await_ledger(
 }
 
 /// What the ledger knows of the payment.
-async fn known(core: &Core, payment: &Payment) -> Result<Option<Settlement>, FacilitatorError> {
+pub(crate) async fn known(core: &Core, payment: &Payment) -> Result<Option<Settlement>, FacilitatorError> {
     timed("settlement_get", core.journal.ledger().settlement_get(&payment.key()))
         .await
         .map_err(|error| FacilitatorError::Busy(error.to_string()))
@@ -397,7 +397,7 @@ fn nobody() -> Member {
     Member { role: Role::Facilitator, name: String::new(), incarnation: 0 }
 }
 
-const fn may_begin_anew(state: &SettlementState) -> bool {
+pub(crate) const fn may_begin_anew(state: &SettlementState) -> bool {
     matches!(state, SettlementState::Failed { .. } | SettlementState::Abandoned { .. })
 }
 

@@ -11,7 +11,7 @@ use tollway_evm::Payment;
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
 use crate::phase::{admission, check, code, matching};
-use crate::settle::used;
+use crate::settle::{known, may_begin_anew, used};
 
 /// A payment that breaks no rule that can be told without the chain.
 #[derive(Debug)]
@@ -48,6 +48,12 @@ pub(crate) async fn verify(
     candidate: Box<Candidate<'_>>,
 ) -> Result<Result<Good, Refusal>, FacilitatorError> {
     candidate.network.can_pay().await?;
+    // Nobody on chain would tell that it is used.
+    if candidate.payment.state_call().is_none()
+        && known(core, &candidate.payment).await?.is_some_and(|known| !may_begin_anew(&known.state))
+    {
+        return Ok(Err(used(&candidate.payment, "must be unused: it has paid already")));
+    }
     let verdict = candidate.network.coalescer.simulate(&candidate.payment).await?;
     let Candidate { network, payment } = *candidate;
     let verdict = verdict.and_then(|funds| {

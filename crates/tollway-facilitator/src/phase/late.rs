@@ -18,6 +18,8 @@ pub(crate) enum Fate {
     Settled { state: SettlementState, block_number: u64 },
     /// Used or canceled, and no proof was found.
     Unproved,
+    /// A transaction was signed for it and is in no block, and nobody on chain keeps its nonce: it may still come.
+    Open,
 }
 
 /// What an unused authorization means for a payment.
@@ -41,18 +43,26 @@ impl Unused {
 /// Asks the token whether the authorization is used, and if so for the proof: in our own transactions, then in
 /// whichever used it.
 pub(crate) async fn fate(chain: &Chain, row: &Row) -> Result<Fate, ChainError> {
-    if are_used(chain, &[&row.payment]).await? == [Some(false)] {
+    let states = are_used(chain, &[&row.payment]).await?;
+    let is_kept = states != [None];
+    if states == [Some(false)] {
         return Ok(Fate::Unused);
     }
     let mut transactions = row.transactions();
+    let mut is_included = transactions.is_empty();
     transactions.extend(find_uses(chain, &row.payment).await?);
     for transaction in transactions {
-        if let Some(receipt) = chain.receipt(transaction).await?
-            && let Some(state) = settled_by(&row.payment, &receipt)
-        {
+        let Some(receipt) = chain.receipt(transaction).await? else { continue };
+        is_included = true;
+        if let Some(state) = settled_by(&row.payment, &receipt) {
             let block_number = receipt.block_number.unwrap_or_default();
             return Ok(Fate::Settled { state, block_number });
         }
     }
-    Ok(Fate::Unproved)
+    Ok(match (is_kept, is_included) {
+        (true, _) => Fate::Unproved,
+        // Of those with one nonce of the lane's only one is included, and it moved nothing.
+        (false, true) => Fate::Unused,
+        (false, false) => Fate::Open,
+    })
 }

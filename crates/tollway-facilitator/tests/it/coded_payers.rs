@@ -42,7 +42,7 @@ impl Signer for Wallet {
 }
 
 /// Puts a contract on the chain. What it was made with is in its code (`immutable`).
-async fn place(world: &World, kind: &Creation, arguments: &[u8]) -> Address {
+pub(crate) async fn place(world: &World, kind: &Creation, arguments: &[u8]) -> Address {
     let creation = json!([{ "data": kind.with(arguments), "gas": "0x1312d00" }, "latest"]);
     let code = world.chain.raw("eth_call", creation).await.unwrap();
     let address = LocalSigner::random().unwrap().address();
@@ -50,7 +50,8 @@ async fn place(world: &World, kind: &Creation, arguments: &[u8]) -> Address {
     address
 }
 
-fn grant(world: &World, address: Address) {
+/// Money of the token, and none for gas.
+pub(crate) fn grant(world: &World, address: Address) {
     world.devnet.grant(address, Grant { wei: U256::ZERO, token_atomic: U256::from(1_000_000) });
 }
 

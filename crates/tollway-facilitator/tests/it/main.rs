@@ -5,6 +5,7 @@
 mod auth_capture;
 mod coded_payers;
 mod crash;
+mod delegations;
 mod gate;
 mod inclusion;
 mod journal;
