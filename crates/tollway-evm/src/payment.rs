@@ -12,6 +12,7 @@ use tollway_core::model::FacilitatorRequest;
 use tollway_core::{AuthorizationKey, ErrorCode, Network, Refusal, SchemeName, UnixTime};
 
 use crate::auth_capture::AuthCapture;
+use crate::delegation::{self, DelegationPayment};
 use crate::exact::{self, ExactPayment, TokenEvents, TransferProof};
 use crate::multicall::Call;
 use crate::permit2::{self, Ceiling, Permit, PermitPayment, Proxy};
@@ -33,6 +34,8 @@ pub enum Payment {
     AuthCapture(AuthCapture),
     /// Scheme `exact` by Permit2, and scheme `upto`.
     Permit2(PermitPayment),
+    /// Scheme `exact` by delegation (ERC-7710).
+    Delegation(DelegationPayment),
 }
 
 /// What a payment tells whoever settles it. Every method of payment implements it.
@@ -141,6 +144,9 @@ impl Payment {
         let FacilitatorRequest { payment, requirements, .. } = request;
         if requirements.scheme == SchemeName::AUTH_CAPTURE {
             return AuthCapture::check(request, now).map(Self::AuthCapture);
+        }
+        if delegation::pays(requirements) {
+            return delegation::check(payment, requirements).map(Self::Delegation);
         }
         if permit2::pays(requirements) {
             let checked = match now {
@@ -334,8 +340,7 @@ impl Payment {
         match self {
             // Who is not there yet has no code to be seen.
             Self::Eip3009(exact) => exact.signature.deployment().is_none(),
-            Self::AuthCapture(_) => false,
-            Self::Permit2(_) => false,
+            Self::AuthCapture(_) | Self::Permit2(_) | Self::Delegation(_) => false,
         }
     }
 
@@ -369,6 +374,9 @@ impl Payment {
             Some(Value::String(method)) if method == permit2::METHOD => {
                 PermitPayment::decode(record).map(Self::Permit2)
             }
+            Some(Value::String(method)) if method == delegation::METHOD => {
+                DelegationPayment::decode(record).map(Self::Delegation)
+            }
             Some(_) => None,
         }
     }
@@ -394,6 +402,7 @@ impl Deref for Payment {
             Self::Eip3009(payment) => payment,
             Self::AuthCapture(payment) => payment,
             Self::Permit2(payment) => payment,
+            Self::Delegation(payment) => payment,
         }
     }
 }

@@ -82,6 +82,8 @@ pub async fn find_uses(chain: &Chain, payment: &Payment) -> Result<Vec<B256>, Ch
         Payment::Eip3009(exact) => exact::find_use(chain, exact).await,
         // Only the operator's account can send it, so whatever settled it is among what that account has sent.
         Payment::AuthCapture(_) => Ok(Vec::new()),
+        // Whoever may redeem it is named in it.
+        Payment::Delegation(_) => Ok(Vec::new()),
         Payment::Permit2(permit) => permit2::find_uses(chain, permit).await,
     }
 }

@@ -14,6 +14,8 @@
 mod settleable;
 mod verify;
 
+#[cfg(feature = "rpc")]
+pub(crate) use verify::pays;
 pub use verify::{DelegationPayment, check};
 
 /// `extra.assetTransferMethod` of offers that are paid so.

@@ -67,7 +67,8 @@ impl Settleable for DelegationPayment {
     }
 
     fn signed_words(&self) -> Vec<B256> {
-        let accounts = [self.manager, self.delegator, self.asset, self.payee].map(|account| account.into_word());
+        let accounts =
+            [self.manager, self.delegator, self.asset, self.payee].map(|account| account.into_word());
         accounts.into_iter().chain([self.value.into(), Settleable::nonce(self)]).collect()
     }
 
@@ -100,7 +101,7 @@ impl Settleable for DelegationPayment {
     }
 
     fn prove(&self, events: &TokenEvents) -> Option<TransferProof> {
-        events.prove_transfer(self.delegator, self.payee, self.value)
+        events.moved(self.delegator, self.payee, self.value).filter(|_| events.asset() == self.asset)
     }
 
     fn naming(&self, trouble: Trouble) -> (ErrorCode, &'static str) {

@@ -74,6 +74,7 @@ impl DelegationPayment {
 }
 
 /// Whether `offer` is paid by delegation.
+#[cfg(feature = "rpc")]
 pub(crate) fn pays(offer: &PaymentRequirements) -> bool {
     offer.scheme == SchemeName::EXACT && offer.extra_str("assetTransferMethod") == Some(METHOD)
 }

@@ -7,6 +7,7 @@ use tollway_core::{
 
 use super::check;
 use crate::AssetTable;
+use crate::delegation;
 use crate::permit2::{self, Ceiling};
 use crate::pricing::{Pricing, money_in};
 
@@ -72,6 +73,9 @@ impl SellerScheme for ExactSeller {
         match offer.extra_str(permit2::METHOD_FIELD) {
             Some(permit2::METHOD) => {
                 permit2::check(payment, offer, Ceiling::Equal, now).map(|payment| payment.checked())
+            }
+            Some(delegation::METHOD) => {
+                delegation::check(payment, offer).map(|payment| payment.checked(offer, now))
             }
             _ => check(payment, offer, now).map(|payment| payment.checked()),
         }
