@@ -80,7 +80,7 @@ pub(crate) async fn settle(
     caller: Option<&str>,
     candidate: Box<Candidate<'_>>,
 ) -> Result<SettleResponse, FacilitatorError> {
-    if candidate.payment.value().is_zero() {
+    if candidate.payment.is_metered() && candidate.payment.value().is_zero() {
         return nothing(core, &candidate.payment).await;
     }
     let deadline = Instant::now() + core.limits.settle_deadline;
