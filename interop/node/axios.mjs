@@ -1,10 +1,10 @@
 // A foreign client: @x402/axios. How it is told what to pay: peer.mjs.
 import { decodePaymentResponseHeader, wrapAxiosWithPayment, x402Client } from "@x402/axios";
 import axios from "axios";
-import { registered } from "./buyer.mjs";
+import { both } from "./buyer.mjs";
 import { client, init } from "./peer.mjs";
 
-const api = wrapAxiosWithPayment(axios.create(), registered(new x402Client()));
+const api = both((payments) => wrapAxiosWithPayment(axios.create(), payments), x402Client);
 
 function told(asked) {
   const { body: data, ...rest } = init(asked);
@@ -14,7 +14,7 @@ function told(asked) {
 await client(
   async (asked) => {
     // A status that is no success is an answer too.
-    const { status, data, headers } = await api.request({ url: asked.url, ...told(asked) }).catch((error) => {
+    const { status, data, headers } = await api(asked).request({ url: asked.url, ...told(asked) }).catch((error) => {
       if (error.response) return error.response;
       throw error;
     });

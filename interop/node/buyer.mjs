@@ -4,11 +4,23 @@ import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
 import { ExactEvmScheme } from "@x402/evm/exact/client";
 import { UptoEvmScheme } from "@x402/evm/upto/client";
 import { ExactEvmSchemeV1 } from "@x402/evm/v1";
+import {
+  BuilderCodeClientExtension,
+  PAYMENT_IDENTIFIER,
+  appendPaymentIdentifierToExtensions,
+  createSIWxClientExtension,
+} from "@x402/extensions";
 import { privateKeyToAccount } from "viem/accounts";
 import { reader, start } from "./peer.mjs";
 
-// Registers every EVM scheme on an x402Client, of whichever version of the core package.
-export function registered(client) {
+// One client as it comes, and one with extensions, by whether a request asks for them. `made` makes one of an
+// x402Client, of whichever version of the core package.
+export function both(made, Client) {
+  const [plain, extended] = [made(registered(new Client())), made(extending(registered(new Client())))];
+  return (asked) => (asked.extended ? extended : plain);
+}
+
+function registered(client) {
   const { network, v1Network, token, rpc } = start;
   const signer = toClientEvmSigner(privateKeyToAccount(start.key), reader());
   client
@@ -20,4 +32,15 @@ export function registered(client) {
   const allowed = (name) => ({ network: name, asset: token.address, maxAmountPerPayment: "1000000000" });
   client.setSpendControls?.({ allowedAssets: [allowed(network), allowed(v1Network)] });
   return client;
+}
+
+function extending(client) {
+  return client
+    .registerExtension(new BuilderCodeClientExtension("partner_agent"))
+    .registerExtension({ key: PAYMENT_IDENTIFIER, enrichPaymentPayload: named })
+    .registerExtension(createSIWxClientExtension({ signers: [privateKeyToAccount(start.key)] }));
+}
+
+async function named(payment) {
+  return { ...payment, extensions: appendPaymentIdentifierToExtensions({ ...payment.extensions }) };
 }

@@ -7,7 +7,9 @@ import { answer, charged, resourceServer, sold } from "./seller.mjs";
 
 await servers(async (facilitator) => {
   const app = express();
-  app.use(paymentMiddleware(sold(facilitator), resourceServer(facilitator)));
+  const server = createServer(app);
+  const url = await listening(server);
+  app.use(paymentMiddleware(sold(facilitator), resourceServer(facilitator, url)));
   app.use(express.text({ type: () => true }));
   app.all("/:route", (request, response) => {
     const overrides = charged(request.path);
@@ -15,5 +17,5 @@ await servers(async (facilitator) => {
     const [status, text] = answer(request.path, request.body);
     response.status(status).type("text/plain").send(text);
   });
-  return listening(createServer(app));
+  return url;
 });

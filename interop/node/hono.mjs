@@ -7,12 +7,14 @@ import { answer, charged, resourceServer, sold } from "./seller.mjs";
 
 await servers(async (facilitator) => {
   const app = new Hono();
-  app.use(paymentMiddleware(sold(facilitator), resourceServer(facilitator)));
+  const server = createAdaptorServer({ fetch: app.fetch });
+  const url = await listening(server);
+  app.use(paymentMiddleware(sold(facilitator), resourceServer(facilitator, url)));
   app.all("/:route", async (context) => {
     const overrides = charged(context.req.path);
     if (overrides) setSettlementOverrides(context, overrides);
     const [status, text] = answer(context.req.path, await context.req.text());
     return context.text(text, status);
   });
-  return listening(createAdaptorServer({ fetch: app.fetch }));
+  return url;
 });

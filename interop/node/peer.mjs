@@ -2,8 +2,8 @@
 //
 //   node ROLE.mjs '{"rpc", "network", "v1Network", "token": {address, name, version, decimals}, "price", ...}'
 //
-// A client also gets `key`. It prints {"ready": true}, then reads one {url, body?} a line, POSTs the body
-// if there is one, and prints for each {status, body, settlement, headers} or {error}. A server gets `payTo` and `facilitators`, each {url, routes}; it
+// A client also gets `key`. It prints {"ready": true}, then reads one {url, body?, extended?} a line, POSTs
+// the body if there is one, uses its extensions if it is told to, and prints for each {status, body, settlement, headers} or {error}. A server gets `payTo` and `facilitators`, each {url, routes}; it
 // prints {"urls": [...]}, one of its own for each facilitator. A facilitator gets `keys` and `pollMs`; it prints
 // {"urls": [its]}.
 // All serve until their stdin ends, so that none outlives the test that started it.

@@ -2,13 +2,26 @@
 import { HTTPFacilitatorClient, x402ResourceServer } from "@x402/core/server";
 import { ExactEvmScheme } from "@x402/evm/exact/server";
 import { UptoEvmScheme } from "@x402/evm/upto/server";
+import {
+  InMemorySIWxStorage,
+  PAYMENT_IDENTIFIER,
+  builderCodeResourceServerExtension,
+  createSIWxResourceServerExtension,
+  declareBuilderCodeExtension,
+  declarePaymentIdentifierExtension,
+  declareSIWxExtension,
+  paymentIdentifierResourceServerExtension,
+} from "@x402/extensions";
 import { start } from "./peer.mjs";
 
-// A server that settles through `url`.
-export function resourceServer({ url }) {
+// A server at `origin` that settles through `url`.
+export function resourceServer({ url }, origin) {
   return new x402ResourceServer(new HTTPFacilitatorClient({ url }))
     .register(start.network, new ExactEvmScheme())
-    .register(start.network, new UptoEvmScheme());
+    .register(start.network, new UptoEvmScheme())
+    .registerExtension(builderCodeResourceServerExtension)
+    .registerExtension(paymentIdentifierResourceServerExtension)
+    .registerExtension(createSIWxResourceServerExtension({ storage: new InMemorySIWxStorage(), origin }));
 }
 
 // The routes that the test asked for, of those that the packages can sell.
@@ -28,6 +41,12 @@ export function sold({ routes }) {
     "/exact-eip3009": offer("exact"),
     "/exact-permit2": offer("exact", { assetTransferMethod: "permit2" }),
     "/upto": offer("upto"),
+    "/payment-identifier": {
+      ...offer("exact"),
+      extensions: { [PAYMENT_IDENTIFIER]: declarePaymentIdentifierExtension(true) },
+    },
+    "/builder-code": { ...offer("exact"), extensions: { "builder-code": declareBuilderCodeExtension("partner_app") } },
+    "/sign-in-with-x": { ...offer("exact"), extensions: declareSIWxExtension() },
     "/echo": offer("exact"),
     "/fails": offer("exact"),
   };

@@ -11,6 +11,9 @@ import requests
 from eth_account import Account
 from peer import START, say
 from x402 import x402Client, x402ClientSync
+from x402.extensions.builder_code import BuilderCodeClientExtension
+from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, append_payment_identifier_to_extensions
+from x402.extensions.sign_in_with_x import CreateSIWxClientExtensionOptions, create_siwx_client_extension
 from x402.http.clients import wrapHttpxWithPayment, wrapRequestsWithPayment
 from x402.http.utils import decode_payment_response_header
 from x402.mechanisms.evm.exact.client import ExactEvmScheme
@@ -19,6 +22,16 @@ from x402.mechanisms.evm.signers import EthAccountSignerWithRPC
 from x402.mechanisms.evm.upto.client import UptoEvmScheme
 
 TIMEOUT_SECONDS = 60
+
+
+class Named:
+    """Names each payment where the seller asks for it."""
+
+    key = PAYMENT_IDENTIFIER
+
+    def enrich_payment_payload(self, payment, _required):
+        extensions = append_payment_identifier_to_extensions({**(payment.extensions or {})})
+        return payment.model_copy(update={"extensions": extensions})
 
 
 def registered(client):
@@ -34,6 +47,17 @@ def registered(client):
     ]
     client.set_spend_controls({"allowed_assets": allowed})
     return client
+
+
+def extended(client):
+    """Registers every extension as well."""
+    client.register_extension(BuilderCodeClientExtension("partner_agent"))
+    client.register_extension(Named())
+    # Its hooks are async: a sync client takes them, and then fails at them.
+    if isinstance(client, x402Client):
+        options = CreateSIWxClientExtensionOptions(signers=[Account.from_key(START.key)])
+        client.register_extension(create_siwx_client_extension(options))
+    return registered(client)
 
 
 def asked(line: str, body_name: str) -> tuple[str, str, dict]:
@@ -56,20 +80,26 @@ def told(response) -> dict:
 
 
 async def over_httpx() -> None:
-    async with wrapHttpxWithPayment(registered(x402Client()), timeout=TIMEOUT_SECONDS) as http:
+    async with (
+        wrapHttpxWithPayment(registered(x402Client()), timeout=TIMEOUT_SECONDS) as plain,
+        wrapHttpxWithPayment(extended(x402Client()), timeout=TIMEOUT_SECONDS) as extending,
+    ):
         for line in sys.stdin:
             try:
                 method, url, options = asked(line, "content")
+                http = extending if json.loads(line).get("extended") else plain
                 say(told(await http.request(method, url, **options)))
             except Exception as error:  # whatever the package raises is the answer
                 say({"error": repr(error)})
 
 
 def over_requests() -> None:
-    session = wrapRequestsWithPayment(requests.Session(), registered(x402ClientSync()))
+    plain = wrapRequestsWithPayment(requests.Session(), registered(x402ClientSync()))
+    extending = wrapRequestsWithPayment(requests.Session(), extended(x402ClientSync()))
     for line in sys.stdin:
         try:
             method, url, options = asked(line, "data")
+            session = extending if json.loads(line).get("extended") else plain
             say(told(session.request(method, url, timeout=TIMEOUT_SECONDS, **options)))
         except Exception as error:  # whatever the package raises is the answer
             say({"error": repr(error)})

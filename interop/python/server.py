@@ -14,6 +14,16 @@ from flask import Flask, make_response, request
 from peer import START, serve_threads
 from werkzeug.serving import make_server
 from x402 import x402ResourceServer, x402ResourceServerSync
+from x402.extensions.builder_code import declare_builder_code_extension
+from x402.extensions.builder_code.server import BuilderCodeResourceServerExtension
+from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, declare_payment_identifier_extension
+from x402.extensions.payment_identifier.server import PaymentIdentifierResourceServerExtension
+from x402.extensions.sign_in_with_x import (
+    CreateSIWxResourceServerExtensionOptions,
+    InMemorySIWxStorage,
+    create_siwx_resource_server_extension,
+    declare_siwx_extension,
+)
 from x402.http.facilitator_client import FacilitatorConfig, HTTPFacilitatorClient, HTTPFacilitatorClientSync
 from x402.http.middleware import fastapi as fastapi_middleware
 from x402.http.middleware import flask as flask_middleware
@@ -25,19 +35,22 @@ from x402.mechanisms.evm.upto.server import UptoEvmScheme
 def sold(routes: list[str]) -> dict[str, RouteConfig]:
     """The routes that the test asked for, of those that the package can sell."""
 
-    def offer(scheme: str, **extra) -> RouteConfig:
+    def offer(scheme: str, extensions: dict | None = None, **extra) -> RouteConfig:
         price = {
             "amount": START.price,
             "asset": START.token.address,
             "extra": {"name": START.token.name, "version": START.token.version, **extra},
         }
         option = PaymentOption(scheme=scheme, pay_to=START.payTo, price=price, network=START.network)
-        return RouteConfig(accepts=[option], description="sold by a partner", mime_type="text/plain")
+        return RouteConfig(accepts=[option], description="sold by a partner", mime_type="text/plain", extensions=extensions)
 
     every = {
         "/exact-eip3009": offer("exact"),
         "/exact-permit2": offer("exact", assetTransferMethod="permit2"),
         "/upto": offer("upto"),
+        "/payment-identifier": offer("exact", {PAYMENT_IDENTIFIER: declare_payment_identifier_extension(True)}),
+        "/builder-code": offer("exact", {"builder-code": declare_builder_code_extension("partner_app")}),
+        "/sign-in-with-x": offer("exact", declare_siwx_extension()),
         "/echo": offer("exact"),
         "/fails": offer("exact"),
     }
@@ -45,18 +58,25 @@ def sold(routes: list[str]) -> dict[str, RouteConfig]:
     return {f"{method.get(path, 'GET')} {path}": config for path, config in every.items() if path in routes}
 
 
-def registered(server):
-    """Registers every EVM scheme on a server, sync or async."""
+def registered(server, origin: str):
+    """Registers every EVM scheme and extension on a server, sync or async."""
+    storage = InMemorySIWxStorage()
+    options = CreateSIWxResourceServerExtensionOptions(storage=storage, origin=origin)
+    server.register_extension(BuilderCodeResourceServerExtension())
+    server.register_extension(PaymentIdentifierResourceServerExtension())
+    # Its hooks are async: a sync server takes them, and then fails at them.
+    if isinstance(server, x402ResourceServer):
+        server.register_extension(create_siwx_resource_server_extension(options))
     return server.register(START.network, ExactEvmScheme()).register(START.network, UptoEvmScheme())
 
 
-def fastapi_app(facilitator) -> FastAPI:
+def fastapi_app(facilitator, origin: str) -> FastAPI:
     client = HTTPFacilitatorClient(FacilitatorConfig(url=facilitator.url))
     app = FastAPI()
     app.add_middleware(
         fastapi_middleware.PaymentMiddlewareASGI,
         routes=sold(facilitator.routes),
-        server=registered(x402ResourceServer(client)),
+        server=registered(x402ResourceServer(client), origin),
     )
 
     @app.api_route("/{route}", methods=["GET", "POST"])
@@ -70,10 +90,10 @@ def fastapi_app(facilitator) -> FastAPI:
     return app
 
 
-def flask_app(facilitator) -> Flask:
+def flask_app(facilitator, origin: str) -> Flask:
     client = HTTPFacilitatorClientSync(FacilitatorConfig(url=facilitator.url))
     app = Flask(__name__)
-    server = registered(x402ResourceServerSync(client))
+    server = registered(x402ResourceServerSync(client), origin)
     flask_middleware.payment_middleware(app, routes=sold(facilitator.routes), server=server)
 
     @app.route("/<route>", methods=["GET", "POST"])
@@ -92,12 +112,12 @@ def main() -> None:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in START.facilitators]
     urls = [f"http://127.0.0.1:{bound.getsockname()[1]}" for bound in sockets]
     runs = []
-    for bound, facilitator in zip(sockets, START.facilitators, strict=True):
+    for bound, url, facilitator in zip(sockets, urls, START.facilitators, strict=True):
         if sys.argv[1] == "fastapi":
-            server = uvicorn.Server(uvicorn.Config(fastapi_app(facilitator), log_config=None))
+            server = uvicorn.Server(uvicorn.Config(fastapi_app(facilitator, url), log_config=None))
             runs.append(lambda server=server, bound=bound: server.run(sockets=[bound]))
         else:
-            server = make_server("127.0.0.1", 0, flask_app(facilitator), threaded=True, fd=bound.detach())
+            server = make_server("127.0.0.1", 0, flask_app(facilitator, url), threaded=True, fd=bound.detach())
             runs.append(server.serve_forever)
     serve_threads(urls, runs)
 

@@ -39,7 +39,8 @@ fn written(cells: &[Cell]) -> String {
     for facilitator in FACILITATORS {
         let here: Vec<_> = cells.iter().filter(|cell| cell.row.facilitator.id == facilitator.id).collect();
         let _ = writeln!(table, "\n### Settled by {}\n", facilitator.name.trim_matches('*'));
-        let headings: Vec<_> = Case::ALL.iter().map(|case| case.heading()).collect();
+        let schemes = Case::ALL.iter().filter(|case| !case.is_extension());
+        let headings: Vec<_> = schemes.map(|case| case.heading()).chain(["extensions"]).collect();
         let _ = writeln!(table, "| client | server | {} |", headings.join(" | "));
         let _ = writeln!(table, "|---|---|{}", "---|".repeat(headings.len()));
         let mut rows: Vec<Row> = Vec::new();
@@ -54,13 +55,35 @@ fn written(cells: &[Cell]) -> String {
         for row in rows {
             let cells = here
                 .iter()
+                .copied()
                 .filter(|cell| (row.client.id, row.server.id) == (cell.row.client.id, cell.row.server.id));
-            let said: Vec<_> = cells.map(|cell| notes.cell(&cell.expected)).collect();
+            let (extensions, schemes): (Vec<&Cell>, Vec<&Cell>) =
+                cells.partition(|cell| cell.case.is_extension());
+            let mut said: Vec<_> = schemes.into_iter().map(|cell| notes.cell(&cell.expected)).collect();
+            said.push(shared(&extensions, &mut notes));
             let _ = writeln!(table, "| {} | {} | {} |", row.client.name, row.server.name, said.join(" | "));
         }
     }
     notes.write(&mut page);
     page + &table
+}
+
+/// Several cases in one cell: each verdict once, with what it is about unless it is about all.
+fn shared(cells: &[&Cell], notes: &mut Notes) -> String {
+    let mut verdicts: Vec<(String, Vec<&str>)> = Vec::new();
+    for cell in cells {
+        let verdict = notes.cell(&cell.expected);
+        match verdicts.iter_mut().find(|(known, _)| *known == verdict) {
+            Some((_, about)) => about.push(cell.case.heading()),
+            None => verdicts.push((verdict, vec![cell.case.heading()])),
+        }
+    }
+    let whole = verdicts.len() == 1;
+    let said = verdicts.into_iter().map(|(verdict, about)| match whole {
+        true => verdict,
+        false => format!("{verdict}: {}", about.join(", ")),
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// Who they are, by the lists that pin them.
@@ -121,6 +144,13 @@ impl Notes {
             Expected::Pass => "pass".to_owned(),
             Expected::Lacks { who, why } => {
                 format!("peer lacks it [{}]", self.number(format!("{}: {why}", who.name)))
+            }
+            Expected::NotYet { why } => format!("**fail** [{}]", self.number(format!("Tollway: {why}"))),
+            Expected::Untried { who } => {
+                format!(
+                    "not tried [{}]",
+                    self.number(format!("{}: it has them; the program here uses none yet", who.name))
+                )
             }
             Expected::Wrong { who, why } => format!("**fail** [{}]", self.number(format!("{who}: {why}"))),
         }

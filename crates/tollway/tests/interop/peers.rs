@@ -54,12 +54,69 @@ impl Peer {
     }
 }
 
-const OURS: Peer =
-    Peer { id: "tollway", name: "**Tollway**", package: Package::Ours, program: Program::Ours, lacks: &[] };
+/// Of ours, in every role.
+const NOT_YET: &[(Case, &str)] = &[(Case::AuthCapture, "not here yet")];
+/// Of our seller.
+const NOT_YET_SOLD: &[(Case, &str)] = &[(Case::AuthCapture, "not here yet"), (Case::Upto, "not here yet")];
+/// Of our facilitator.
+const NOT_YET_SETTLED: &[(Case, &str)] =
+    &[(Case::AuthCapture, "not here yet"), (Case::Permit2, "not here yet"), (Case::Upto, "not here yet")];
+
+const OURS: Peer = Peer {
+    id: "tollway",
+    name: "**Tollway**",
+    package: Package::Ours,
+    program: Program::Ours,
+    lacks: NOT_YET,
+};
 
 const fn npm(name: &'static str) -> Package {
     Package::Npm { directory: "node", name }
 }
+
+/// The newest of its name is older than its siblings.
+const AXIOS_LACKS: &[(Case, &str)] = &[
+    (
+        Case::BuilderCode,
+        "2.11.0 is its newest, whose core replaces what a seller declared instead of adding to it",
+    ),
+    (Case::SignIn, "2.11.0 is its newest, whose core has no hooks for it"),
+];
+const NO_SYNC_SIGN_IN: (Case, &str) =
+    (Case::SignIn, "the package's hooks for it are async, and what is built on its sync side fails at them");
+const NO_EXTENSIONS: &str = "it has no extensions but those for gas";
+/// Of the packages called `x402-` for Rust.
+const X402_RS_LACKS: &[(Case, &str)] = &[
+    NO_AUTH_CAPTURE,
+    (Case::PaymentIdentifier, NO_EXTENSIONS),
+    (Case::BuilderCode, NO_EXTENSIONS),
+    (Case::SignIn, NO_EXTENSIONS),
+];
+const NO_AUTH_CAPTURE: (Case, &str) = (Case::AuthCapture, "it has no scheme `auth-capture`");
+const NO_AUTH_CAPTURE_SERVER: (Case, &str) =
+    (Case::AuthCapture, "it has the client of `auth-capture`, no server and no facilitator");
+const MPPX_EXTENSIONS: &str = "it has no extensions but its own";
+const EIP3009_ONLY: &str = "it speaks EIP-3009 only";
+/// Of what is published for v1 alone.
+const V1_LACKS: &[(Case, &str)] = &[
+    (Case::Eip3009, V1_ONLY),
+    (Case::Permit2, V1_ONLY),
+    (Case::Upto, V1_ONLY),
+    (Case::AuthCapture, V1_ONLY),
+    (Case::PaymentIdentifier, V1_ONLY),
+    (Case::BuilderCode, V1_ONLY),
+    (Case::SignIn, V1_ONLY),
+];
+/// Of mppx, in both of its roles.
+const MPPX_LACKS: &[(Case, &str)] = &[
+    (Case::Permit2, EIP3009_ONLY),
+    (Case::Upto, EIP3009_ONLY),
+    (Case::AuthCapture, EIP3009_ONLY),
+    (Case::PaymentIdentifier, MPPX_EXTENSIONS),
+    (Case::BuilderCode, MPPX_EXTENSIONS),
+    (Case::SignIn, MPPX_EXTENSIONS),
+    (Case::V1, V2_ONLY),
+];
 
 const SERVER_V2: &str = "it sells by v2 only";
 const V2_ONLY: &str = "it speaks v2 only";
@@ -79,28 +136,28 @@ pub(crate) const CLIENTS: &[Peer] = &[
         name: "@x402/axios",
         package: npm("@x402/axios"),
         program: Program::Node("axios.mjs"),
-        lacks: &[],
+        lacks: AXIOS_LACKS,
     },
     Peer {
         id: "httpx",
         name: "x402 (httpx)",
         package: Package::Pip("x402"),
         program: Program::Python("client.py", "httpx"),
-        lacks: &[],
+        lacks: &[NO_AUTH_CAPTURE],
     },
     Peer {
         id: "requests",
         name: "x402 (requests)",
         package: Package::Pip("x402"),
         program: Program::Python("client.py", "requests"),
-        lacks: &[],
+        lacks: &[NO_AUTH_CAPTURE, NO_SYNC_SIGN_IN],
     },
     Peer {
         id: "x402-reqwest",
         name: "x402-reqwest",
         package: Package::Crate("x402-reqwest"),
         program: Program::Rust("x402-reqwest"),
-        lacks: &[],
+        lacks: X402_RS_LACKS,
     },
     Peer {
         id: "r402-client",
@@ -114,53 +171,53 @@ pub(crate) const CLIENTS: &[Peer] = &[
         name: "mppx (client)",
         package: Package::Npm { directory: "mppx", name: "mppx" },
         program: Program::Mppx("client.mjs"),
-        lacks: &[(Case::V1, V2_ONLY)],
+        lacks: MPPX_LACKS,
     },
     Peer {
         id: "x402-fetch",
         name: "x402-fetch",
         package: npm("x402-fetch"),
         program: Program::Node("fetch_v1.mjs"),
-        lacks: &[(Case::Eip3009, V1_ONLY)],
+        lacks: V1_LACKS,
     },
 ];
 
 pub(crate) const SERVERS: &[Peer] = &[
-    OURS,
+    Peer { lacks: NOT_YET_SOLD, ..OURS },
     Peer {
         id: "express",
         name: "@x402/express",
         package: npm("@x402/express"),
         program: Program::Node("express.mjs"),
-        lacks: &[(Case::V1, SERVER_V2)],
+        lacks: &[NO_AUTH_CAPTURE_SERVER, (Case::V1, SERVER_V2)],
     },
     Peer {
         id: "hono",
         name: "@x402/hono",
         package: npm("@x402/hono"),
         program: Program::Node("hono.mjs"),
-        lacks: &[(Case::V1, SERVER_V2)],
+        lacks: &[NO_AUTH_CAPTURE_SERVER, (Case::V1, SERVER_V2)],
     },
     Peer {
         id: "fastapi",
         name: "x402 (FastAPI)",
         package: Package::Pip("x402"),
         program: Program::Python("server.py", "fastapi"),
-        lacks: &[(Case::V1, SERVER_V2)],
+        lacks: &[NO_AUTH_CAPTURE, (Case::V1, SERVER_V2)],
     },
     Peer {
         id: "flask",
         name: "x402 (Flask)",
         package: Package::Pip("x402"),
         program: Program::Python("server.py", "flask"),
-        lacks: &[(Case::V1, SERVER_V2)],
+        lacks: &[NO_AUTH_CAPTURE, NO_SYNC_SIGN_IN, (Case::V1, SERVER_V2)],
     },
     Peer {
         id: "x402-axum",
         name: "x402-axum",
         package: Package::Crate("x402-axum"),
         program: Program::Rust("x402-axum"),
-        lacks: &[],
+        lacks: X402_RS_LACKS,
     },
     Peer {
         id: "r402-server",
@@ -174,38 +231,38 @@ pub(crate) const SERVERS: &[Peer] = &[
         name: "mppx (server)",
         package: Package::Npm { directory: "mppx", name: "mppx" },
         program: Program::Mppx("server.mjs"),
-        lacks: &[(Case::V1, V2_ONLY)],
+        lacks: MPPX_LACKS,
     },
     Peer {
         id: "x402-express",
         name: "x402-express",
         package: npm("x402-express"),
         program: Program::Node("express_v1.mjs"),
-        lacks: &[(Case::Eip3009, V1_ONLY)],
+        lacks: V1_LACKS,
     },
 ];
 
 pub(crate) const FACILITATORS: &[Peer] = &[
-    OURS,
+    Peer { lacks: NOT_YET_SETTLED, ..OURS },
     Peer {
         id: "core",
         name: "@x402/core",
         package: npm("@x402/core"),
         program: Program::Node("facilitator.mjs"),
-        lacks: &[],
+        lacks: &[NO_AUTH_CAPTURE_SERVER],
     },
     Peer {
         id: "python",
         name: "x402 (Python)",
         package: Package::Pip("x402"),
         program: Program::Python("facilitator.py", "facilitator"),
-        lacks: &[],
+        lacks: &[NO_AUTH_CAPTURE],
     },
     Peer {
         id: "x402-facilitator-local",
         name: "x402-facilitator-local",
         package: Package::Crate("x402-facilitator-local"),
         program: Program::Rust("x402-facilitator-local"),
-        lacks: &[],
+        lacks: &[NO_AUTH_CAPTURE],
     },
 ];

@@ -8,11 +8,14 @@ use tollway_buyer::{paid, payment_error};
 use crate::cases::Case;
 use crate::node::Kind;
 use crate::peers::Peer;
-use crate::stand::{ECHO, FAILS, PRICE_ATOMIC, Stand, books, our_client};
+use crate::stand::{CHARGED_ATOMIC, ECHO, FAILS, PRICE_ATOMIC, Stand, our_client};
 use crate::verdicts::{Expected, Row};
 
 /// Servers that settle before the handler runs, and say so nowhere in their offers: a handler that fails is paid for.
 const CHARGES_FIRST: [&str; 1] = ["mppx-server"];
+
+/// Servers that have no way to charge less than the maximum: `upto` moves all of it.
+const CHARGES_ALL: [&str; 1] = ["x402-axum"];
 
 /// One case of one row, tried or not.
 pub(crate) struct Cell {
@@ -55,7 +58,7 @@ impl Matrix {
             for case in Case::ALL {
                 let expected = row.expected(case);
                 let mut came = None;
-                if row.is_sold(case) {
+                if row.is_tried(case) {
                     let tried = Instant::now();
                     came = Some(self.pay(&row, case).await);
                     slowest = slowest.max((tried.elapsed(), name(&row, case)));
@@ -81,7 +84,7 @@ impl Matrix {
             let body = "{\"a\":1}";
             let echo = json!({ "url": self.stand.route_url(&row, ECHO), "body": body });
             let (answer, moved) = self.request(&row, &echo).await;
-            if let Came::Fail(why) = judged(&format!("sold {ECHO}{body}"), &answer, moved) {
+            if let Came::Fail(why) = judged(&format!("sold {ECHO}{body}"), PRICE_ATOMIC, &answer, moved) {
                 faults.push(format!("{}, POST: {why}", name(&row, Case::Eip3009)));
             }
             let fails = json!({ "url": self.stand.route_url(&row, FAILS) });
@@ -98,25 +101,40 @@ impl Matrix {
     }
 
     async fn pay(&mut self, row: &Row, case: Case) -> Came {
-        let request = json!({ "url": self.stand.url(row, case) });
+        let request = json!({ "url": self.stand.url(row, case), "extended": case.is_extension() });
         let (answer, moved) = self.request(row, &request).await;
-        judged(&format!("sold {}", case.route()), &answer, moved)
+        let due = if case == Case::Upto && !CHARGES_ALL.contains(&row.server.id) {
+            CHARGED_ATOMIC
+        } else {
+            PRICE_ATOMIC
+        };
+        let sold = format!("sold {}", case.route());
+        let came = judged(&sold, due, &answer, moved);
+        if case != Case::SignIn || matches!(came, Came::Fail(_)) {
+            return came;
+        }
+        let (answer, moved) = self.request(row, &request).await;
+        if answer["status"] == 200 && answer["body"] == sold && moved == (0, 0) {
+            return Came::Pass;
+        }
+        Came::Fail(format!("came back: {}", shown(&answer, moved)))
     }
 
     /// What a request was answered with, and what it moved: so much less for the payer, so much more for the payee.
     async fn request(&mut self, row: &Row, request: &Value) -> (Value, (u64, u64)) {
-        let before = books(&self.stand.market).await;
+        let before = self.stand.books(row.client).await;
         let answer = if row.client.is_ours() {
             self.we_pay(request).await
         } else {
             self.stand.stranger_pays(row.client, request)
         };
-        let after = books(&self.stand.market).await;
+        let after = self.stand.books(row.client).await;
         (answer, (before.0.wrapping_sub(after.0), after.1.wrapping_sub(before.1)))
     }
 
     async fn we_pay(&self, request: &Value) -> Value {
-        let (client, url) = (our_client(&self.stand.market), request["url"].as_str().expect("a URL"));
+        let (client, url) =
+            (our_client(request["extended"] == true), request["url"].as_str().expect("a URL"));
         let request = match request["body"].as_str() {
             None => client.get(url),
             Some(body) => client.post(url).header("content-type", "application/json").body(body.to_owned()),
@@ -164,6 +182,9 @@ fn surprise(cell: &Cell) -> Option<String> {
         (Expected::Lacks { who, why }, Some(Came::Pass)) => {
             Some(format!("{name}: passes, though {} should lack it: {why}", peer_name(who)))
         }
+        (Expected::NotYet { why }, Some(Came::Pass)) => {
+            Some(format!("{name}: passes, though we have it {why}"))
+        }
         (Expected::Wrong { who, why }, Some(Came::Pass)) => {
             Some(format!("{name}: passes, though {who} should be wrong: {why}"))
         }
@@ -184,16 +205,19 @@ fn name(row: &Row, case: Case) -> String {
 }
 
 /// Served as sold, with a receipt that says so, and the books agree: that much less here, that much more there.
-fn judged(sold: &str, answer: &Value, moved: (u64, u64)) -> Came {
+fn judged(sold: &str, due: u64, answer: &Value, moved: (u64, u64)) -> Came {
     let served = answer["status"] == 200 && answer["body"] == sold;
     let told = answer["settlement"]["success"] == true && answer["suspicious"].is_null();
-    let expected = (PRICE_ATOMIC, PRICE_ATOMIC);
-    if served && told && moved == expected {
+    if served && told && moved == (due, due) {
         return Came::Pass;
     }
+    Came::Fail(shown(answer, moved))
+}
+
+fn shown(answer: &Value, moved: (u64, u64)) -> String {
     let mut answer = answer.clone();
     if let Some(headers) = answer.get_mut("headers").and_then(Value::as_object_mut) {
         headers.retain(|name, _| name.contains("payment"));
     }
-    Came::Fail(format!("moved {moved:?}; {answer}"))
+    format!("moved {moved:?}; {answer}")
 }

@@ -2,17 +2,23 @@
 //! seller and theirs; our wallet, and their clients.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use alloy_primitives::{B256, keccak256};
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::map_response;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tollway_buyer::{Policy, Wallet};
+use tollway_core::model::SchemeName;
 use tollway_devnet::{ACCOUNTS, genesis};
+use tollway_evm::permit2::{UptoBuyer, UptoSeller};
+use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
 use tollway_facilitator::Limits;
-use tollway_seller::{HttpFacilitator, Paywall};
+use tollway_seller::{HttpFacilitator, IdentifierRule, Paywall, SignIn};
 
 use crate::cases::Case;
 use crate::market::{self, Market};
@@ -26,6 +32,10 @@ const CHAIN_ID: u64 = 84_532;
 const V1_NETWORK: &str = "base-sepolia";
 /// What everything costs, in atomic units.
 pub(crate) const PRICE_ATOMIC: u64 = 10_000;
+/// What each payer has.
+const ENDOWMENT_ATOMIC: u64 = 1_000_000_000;
+/// What scheme `upto` charges of it.
+pub(crate) const CHARGED_ATOMIC: u64 = 7_000;
 /// A route that answers with what was sent to it.
 pub(crate) const ECHO: &str = "/echo";
 /// A route whose handler fails.
@@ -68,6 +78,9 @@ impl Stand {
                     .expect("the node sets code");
             }
         }
+        for peer in CLIENTS {
+            endow(&market, payer(peer)).await;
+        }
         let mut facilitators = Vec::new();
         for (index, peer) in strangers(FACILITATORS).enumerate() {
             let key = ACCOUNTS[FIRST_STRANGER + index].secret_key.to_string();
@@ -83,7 +96,7 @@ impl Stand {
         let mut clients = BTreeMap::new();
         for peer in strangers(CLIENTS) {
             let mut start = common(&market);
-            start["key"] = market.buyer_key().into();
+            start["key"] = payer_key(peer).into();
             clients.insert(peer.id, Partner::start(peer, &start)?);
         }
         let mut servers = Vec::new();
@@ -96,7 +109,7 @@ impl Stand {
         }
         let (mut shops, mut ours) = (BTreeMap::new(), Vec::new());
         for facilitator in FACILITATORS {
-            let (url, server) = our_shop(&market, &urls[facilitator.id]).await;
+            let (url, server) = our_shop(&market, (facilitator, urls[facilitator.id].clone())).await;
             shops.insert(("tollway", facilitator.id), url);
             ours.push(server);
         }
@@ -119,6 +132,13 @@ impl Stand {
     /// Where the row's server has `route` through the row's facilitator.
     pub(crate) fn route_url(&self, row: &Row, route: &str) -> String {
         format!("{}{route}", self.shops[&(row.server.id, row.facilitator.id)])
+    }
+
+    /// The books of who pays for a client, and of who is paid.
+    pub(crate) async fn books(&self, client: &Peer) -> (u64, u64) {
+        let whole = |amount: tollway_core::Amount| amount.to_string().parse().expect("fits");
+        let (payer, payee) = (payer(client), self.market.payee);
+        (whole(self.market.balance(payer).await), whole(self.market.balance(payee).await))
     }
 
     /// Has a client of theirs pay.
@@ -150,7 +170,7 @@ fn common(market: &Market) -> Value {
             "decimals": 6,
         },
         "price": PRICE_ATOMIC.to_string(),
-        "charged": PRICE_ATOMIC.to_string(),
+        "charged": CHARGED_ATOMIC.to_string(),
     })
 }
 
@@ -164,30 +184,62 @@ fn asked(server: &Peer, facilitator: &Peer, urls: &BTreeMap<&str, String>) -> Va
     json!({ "url": urls[facilitator.id], "routes": routes })
 }
 
-/// Our seller, settling through the facilitator at `facilitator_url`.
-async fn our_shop(market: &Market, facilitator_url: &str) -> (String, JoinHandle<()>) {
+/// Our seller, settling through `facilitator`.
+async fn our_shop(market: &Market, facilitator: (&Peer, String)) -> (String, JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let assets = market::assets(CHAIN_ID);
-    let paywall = market::paywall(&url, &market.node.network(), market.payee, &assets)
-        .facilitator(HttpFacilitator::new(facilitator_url).unwrap())
-        .start()
-        .await
-        .expect("the paywall starts");
-    let app = routes(&paywall);
+    let mut app = Router::new();
+    let network = market.node.network();
+    let (by_token, by_permit2) = (market::assets(CHAIN_ID), by_permit2());
+    let wall = |assets: &AssetTable| {
+        let facilitator = HttpFacilitator::new(&facilitator.1).unwrap();
+        market::paywall(&url, &network, market.payee, assets).facilitator(facilitator)
+    };
+    app = app.merge(routes(&wall(&by_token).start().await.expect("the paywall starts")));
+    if facilitator.0.lack(Case::Permit2).is_none() {
+        app = app.merge(route(&wall(&by_permit2).start().await.expect("the paywall starts"), Case::Permit2));
+    }
+    if facilitator.0.lack(Case::Upto).is_none() && SERVERS[0].lack(Case::Upto).is_none() {
+        let upto = Paywall::builder(&url)
+            .accept_by(SchemeName::UPTO, network.as_str(), market.payee.to_string())
+            .scheme(UptoSeller::new(by_token))
+            .facilitator(HttpFacilitator::new(&facilitator.1).unwrap());
+        let upto = route(&upto.start().await.expect("the paywall starts"), Case::Upto);
+        app = app.merge(upto);
+    }
     (url, tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") }))
 }
 
+/// One route. Scheme `upto` is charged less than its most.
+fn route(paywall: &Paywall, case: Case) -> Router {
+    let price = format!("{} USDC", usdc(PRICE_ATOMIC));
+    let sold = get(move || async move {
+        let mut response = format!("sold {}", case.route()).into_response();
+        if case == Case::Upto {
+            response.headers_mut().insert("settlement-overrides", HeaderValue::from(CHARGED_ATOMIC));
+        }
+        response
+    });
+    Router::new().route(case.route(), sold.layer(paywall.price(price.as_str()).expect("the price is one")))
+}
+
 fn routes(paywall: &Paywall) -> Router {
-    let sold = |case: Case| get(move || async move { format!("sold {}", case.route()) });
     let price = format!("{} USDC", usdc(PRICE_ATOMIC));
     let priced = || paywall.price(price.as_str()).expect("the price is one");
-    let v1 =
-        Router::new().route(Case::V1.route(), sold(Case::V1).layer(priced())).layer(map_response(without_v2));
+    let v1 = route(paywall, Case::V1).layer(map_response(without_v2));
     let echo = post(|body: String| async move { format!("sold {ECHO}{body}") });
     let fails = get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, format!("sold {FAILS}")) });
+    let extended = [
+        (Case::PaymentIdentifier, priced().payment_identifier(IdentifierRule::Required)),
+        (Case::BuilderCode, priced().builder_code("tollway_app", &[]).expect("the code is one")),
+        (Case::SignIn, priced().sign_in(SignIn::for_seconds(3_600)).expect("the rule can be kept")),
+    ];
+    let extended = extended.into_iter().fold(Router::new(), |app, (case, priced)| {
+        app.route(case.route(), get(move || async move { format!("sold {}", case.route()) }).layer(priced))
+    });
     Router::new()
-        .route(Case::Eip3009.route(), sold(Case::Eip3009).layer(priced()))
+        .merge(extended)
+        .merge(route(paywall, Case::Eip3009))
         .route(ECHO, echo.layer(priced()))
         .route(FAILS, fails.layer(priced()))
         .merge(v1)
@@ -204,13 +256,44 @@ fn usdc(atomic: u64) -> String {
     format!("{}.{:06}", atomic / 1_000_000, atomic % 1_000_000)
 }
 
-/// Our wallet's client.
-pub(crate) fn our_client(market: &Market) -> reqwest_middleware::ClientWithMiddleware {
-    market.wallet().client().expect("the wallet has a client")
+/// Our wallet's client, with every scheme, and with or without extensions.
+pub(crate) fn our_client(extended: bool) -> reqwest_middleware::ClientWithMiddleware {
+    let signer = Arc::new(LocalSigner::from_hex(&payer_key(&CLIENTS[0])).expect("the key is one"));
+    let assets = market::assets(CHAIN_ID);
+    let upto = Arc::new(UptoBuyer::new(Arc::clone(&signer) as Arc<dyn Signer>, assets.clone()));
+    let wallet = Wallet::builder().signer(signer).assets(assets).scheme(upto).policy(Policy::default());
+    let wallet = match extended {
+        true => wallet.sign_in().builder_codes(&["tollway_agent"]).expect("the code is one"),
+        false => wallet,
+    };
+    wallet.build().expect("the wallet is whole").client().expect("the wallet has a client")
 }
 
-/// Kept beside the stand: the books of who pays and who is paid.
-pub(crate) async fn books(market: &Market) -> (u64, u64) {
-    let whole = |amount: tollway_core::Amount| amount.to_string().parse().expect("fits");
-    (whole(market.balance(market.buyer()).await), whole(market.balance(market.payee).await))
+/// The same assets, moved through Permit2.
+fn by_permit2() -> AssetTable {
+    let through = |asset: &Asset| Asset { transfer_method: TransferMethod::Permit2, ..asset.clone() };
+    market::assets(CHAIN_ID).iter().map(through).fold(AssetTable::empty(), AssetTable::with)
+}
+
+/// Gives a payer money, and has it approve Permit2 for as much as there is: the token's mapping of allowances is its
+/// third word.
+async fn endow(market: &Market, payer: Address) {
+    let nested = |key: Address, within: B256| keccak256([key.into_word(), within].concat());
+    let allowance = nested(genesis::PERMIT2, nested(payer, B256::with_last_byte(2)));
+    let balance = B256::from(genesis::balance_slot(payer));
+    for (slot, word) in
+        [(allowance, B256::repeat_byte(0xff)), (balance, B256::from(U256::from(ENDOWMENT_ATOMIC)))]
+    {
+        let params = json!([genesis::USDC, slot, word]);
+        market.chain.raw("anvil_setStorageAt", params).await.expect("the node sets storage");
+    }
+}
+
+/// Who pays for a client: each has its own, so that none comes back for what another bought.
+fn payer_key(client: &Peer) -> String {
+    keccak256(client.id).to_string()
+}
+
+fn payer(client: &Peer) -> Address {
+    LocalSigner::from_hex(&payer_key(client)).expect("a hash is a key").address()
 }

@@ -43,10 +43,20 @@ impl Row {
         // Who cannot even offer it is named first: then there is nothing to try.
         let offered = [self.server, self.facilitator];
         let all = offered.into_iter().chain((!self.has_both_wires(case)).then_some(self.client));
+        // Where a partner lacks it too, that is what counts.
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|peer| peer.is_ours());
         for peer in all {
             if let Some(why) = peer.lack(case) {
+                if peer.is_ours() {
+                    return Expected::NotYet { why };
+                }
                 return Expected::Lacks { who: peer, why };
             }
+        }
+        let drivers = [self.client, self.server].into_iter().find(|peer| UNTRIED.contains(&peer.id));
+        if let Some(who) = drivers.filter(|_| case.is_extension()) {
+            return Expected::Untried { who };
         }
         let wrong = WRONG.iter().find(|wrong| wrong.case == case && wrong.names(self));
         wrong.map_or(Expected::Pass, |wrong| Expected::Wrong { who: wrong.who, why: wrong.why })
@@ -57,7 +67,13 @@ impl Row {
         self.server.is_ours() && case == Case::Eip3009
     }
 
-    /// Whether there is a route to try `case` on.
+    /// Whether there is something to try: a route, and for an extension a client that does its part.
+    pub(crate) fn is_tried(&self, case: Case) -> bool {
+        let untried = matches!(self.expected(case), Expected::Untried { .. });
+        !untried && self.is_sold(case) && !(case.is_extension() && self.client.lack(case).is_some())
+    }
+
+    /// Whether there is a route for `case`.
     pub(crate) fn is_sold(&self, case: Case) -> bool {
         self.server.lack(case).is_none() && self.facilitator.lack(case).is_none()
     }
@@ -70,6 +86,10 @@ pub(crate) enum Expected {
     Pass,
     /// A partner has nothing for it.
     Lacks { who: &'static Peer, why: &'static str },
+    /// We have nothing for it.
+    NotYet { why: &'static str },
+    /// A partner has it, and its program here does not use it yet.
+    Untried { who: &'static Peer },
     /// A partner is wrong by the standard, so it fails.
     Wrong { who: &'static str, why: &'static str },
 }
@@ -95,6 +115,9 @@ impl Wrong {
     }
 }
 
+/// Whose extensions the programs here do not use yet.
+const UNTRIED: [&str; 2] = ["r402-client", "r402-server"];
+
 const CHECKSUMS: &str = "it takes an authorization only if `from` is spelled with EIP-55's checksum, which no section \
     asks for (exact on EVM, *PaymentPayload*); clients in Rust spell addresses in lower case";
 const NULL_MIME_TYPE: &str = "it writes `mimeType: null` unless told otherwise; v1, 5.1.2 has an optional *string*. Who \
@@ -109,6 +132,8 @@ const WRONG: &[Wrong] = &[
     checksums(Case::Eip3009, "x402-reqwest"),
     checksums(Case::V1, "x402-reqwest"),
     checksums(Case::Eip3009, "r402-client"),
+    checksums(Case::Permit2, "r402-client"),
+    checksums(Case::Upto, "r402-client"),
     Wrong {
         case: Case::V1,
         client: Some("x402-fetch"),
