@@ -1,7 +1,7 @@
 // A foreign client: @x402/axios. How it is told what to pay: peer.mjs.
 import { decodePaymentResponseHeader, wrapAxiosWithPayment, x402Client } from "@x402/axios";
 import axios from "axios";
-import { both } from "./buyer.mjs";
+import { both, receiptSigner } from "./buyer.mjs";
 import { client, init } from "./peer.mjs";
 
 const api = both((payments) => wrapAxiosWithPayment(axios.create(), payments), x402Client);
@@ -18,7 +18,8 @@ await client(
       if (error.response) return error.response;
       throw error;
     });
-    return { status, body: typeof data === "string" ? data : JSON.stringify(data), headers: { ...headers } };
+    const body = typeof data === "string" ? data : JSON.stringify(data);
+    return { status, body, headers: { ...headers }, receiptSigner: await receiptSigner(asked.url, { ...headers }) };
   },
   (headers) => {
     const header = headers["payment-response"] ?? headers["x-payment-response"];

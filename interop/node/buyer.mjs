@@ -9,6 +9,8 @@ import {
   PAYMENT_IDENTIFIER,
   appendPaymentIdentifierToExtensions,
   createSIWxClientExtension,
+  extractReceiptFromResponse,
+  verifyReceiptSignatureEIP712,
 } from "@x402/extensions";
 import { privateKeyToAccount } from "viem/accounts";
 import { reader, start } from "./peer.mjs";
@@ -18,6 +20,14 @@ import { reader, start } from "./peer.mjs";
 export function both(made, Client) {
   const [plain, extended] = [made(registered(new Client())), made(extending(registered(new Client())))];
   return (asked) => (asked.extended ? extended : plain);
+}
+
+// Who signed the receipt of what was bought at `url`, if there is one.
+export async function receiptSigner(url, headers) {
+  const receipt = extractReceiptFromResponse(new Response(null, { headers }));
+  if (!receipt) return undefined;
+  const { signer, payload } = await verifyReceiptSignatureEIP712(receipt);
+  return payload.resourceUrl === url ? signer : undefined;
 }
 
 function registered(client) {

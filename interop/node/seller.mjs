@@ -6,12 +6,16 @@ import {
   InMemorySIWxStorage,
   PAYMENT_IDENTIFIER,
   builderCodeResourceServerExtension,
+  createEIP712OfferReceiptIssuer,
+  createOfferReceiptExtension,
   createSIWxResourceServerExtension,
   declareBuilderCodeExtension,
+  declareOfferReceiptExtension,
   declarePaymentIdentifierExtension,
   declareSIWxExtension,
   paymentIdentifierResourceServerExtension,
 } from "@x402/extensions";
+import { privateKeyToAccount } from "viem/accounts";
 import { start } from "./peer.mjs";
 
 // A server at `origin` that settles through `url`.
@@ -21,7 +25,13 @@ export function resourceServer({ url }, origin) {
     .register(start.network, new UptoEvmScheme())
     .registerExtension(builderCodeResourceServerExtension)
     .registerExtension(paymentIdentifierResourceServerExtension)
+    .registerExtension(createOfferReceiptExtension(issuer()))
     .registerExtension(createSIWxResourceServerExtension({ storage: new InMemorySIWxStorage(), origin }));
+}
+
+function issuer() {
+  const account = privateKeyToAccount(start.issuerKey);
+  return createEIP712OfferReceiptIssuer(`did:pkh:eip155:1:${account.address}`, (data) => account.signTypedData(data));
 }
 
 // The routes that the test asked for, of those that the packages can sell.
@@ -47,6 +57,7 @@ export function sold({ routes }) {
     },
     "/builder-code": { ...offer("exact"), extensions: { "builder-code": declareBuilderCodeExtension("partner_app") } },
     "/sign-in-with-x": { ...offer("exact"), extensions: declareSIWxExtension() },
+    "/offer-receipt": { ...offer("exact"), extensions: declareOfferReceiptExtension() },
     "/echo": offer("exact"),
     "/fails": offer("exact"),
   };

@@ -19,10 +19,12 @@ pub(crate) enum Case {
     BuilderCode,
     /// Who has bought comes back, and does not pay.
     SignIn,
+    /// Offers and receipts that the seller signs, and the buyer checks.
+    OfferReceipt,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Eip3009,
         Self::Permit2,
         Self::Upto,
@@ -31,11 +33,12 @@ impl Case {
         Self::PaymentIdentifier,
         Self::BuilderCode,
         Self::SignIn,
+        Self::OfferReceipt,
     ];
 
     /// Whether it is an extension of scheme `exact`: who lacks it pays all the same.
     pub(crate) const fn is_extension(self) -> bool {
-        matches!(self, Self::PaymentIdentifier | Self::BuilderCode | Self::SignIn)
+        matches!(self, Self::PaymentIdentifier | Self::BuilderCode | Self::SignIn | Self::OfferReceipt)
     }
 
     /// The column's heading; extensions share a column.
@@ -49,6 +52,7 @@ impl Case {
             Self::PaymentIdentifier => "payment-identifier",
             Self::BuilderCode => "builder-code",
             Self::SignIn => "sign-in-with-x",
+            Self::OfferReceipt => "offer-receipt",
         }
     }
 
@@ -63,6 +67,7 @@ impl Case {
             Self::PaymentIdentifier => "/payment-identifier",
             Self::BuilderCode => "/builder-code",
             Self::SignIn => "/sign-in-with-x",
+            Self::OfferReceipt => "/offer-receipt",
         }
     }
 }

@@ -82,6 +82,7 @@ const AXIOS_LACKS: &[(Case, &str)] = &[
     ),
     (Case::SignIn, "2.11.0 is its newest, whose core has no hooks for it"),
 ];
+const NO_RECEIPTS: (Case, &str) = (Case::OfferReceipt, "the Python package does not have it");
 const NO_SYNC_SIGN_IN: (Case, &str) =
     (Case::SignIn, "the package's hooks for it are async, and what is built on its sync side fails at them");
 const NO_EXTENSIONS: &str = "it has no extensions but those for gas";
@@ -91,6 +92,7 @@ const X402_RS_LACKS: &[(Case, &str)] = &[
     (Case::PaymentIdentifier, NO_EXTENSIONS),
     (Case::BuilderCode, NO_EXTENSIONS),
     (Case::SignIn, NO_EXTENSIONS),
+    (Case::OfferReceipt, NO_EXTENSIONS),
 ];
 const NO_AUTH_CAPTURE: (Case, &str) = (Case::AuthCapture, "it has no scheme `auth-capture`");
 const NO_AUTH_CAPTURE_SERVER: (Case, &str) =
@@ -106,6 +108,7 @@ const V1_LACKS: &[(Case, &str)] = &[
     (Case::PaymentIdentifier, V1_ONLY),
     (Case::BuilderCode, V1_ONLY),
     (Case::SignIn, V1_ONLY),
+    (Case::OfferReceipt, V1_ONLY),
 ];
 /// Of mppx, in both of its roles.
 const MPPX_LACKS: &[(Case, &str)] = &[
@@ -115,6 +118,7 @@ const MPPX_LACKS: &[(Case, &str)] = &[
     (Case::PaymentIdentifier, MPPX_EXTENSIONS),
     (Case::BuilderCode, MPPX_EXTENSIONS),
     (Case::SignIn, MPPX_EXTENSIONS),
+    (Case::OfferReceipt, MPPX_EXTENSIONS),
     (Case::V1, V2_ONLY),
 ];
 
@@ -143,14 +147,14 @@ pub(crate) const CLIENTS: &[Peer] = &[
         name: "x402 (httpx)",
         package: Package::Pip("x402"),
         program: Program::Python("client.py", "httpx"),
-        lacks: &[NO_AUTH_CAPTURE],
+        lacks: &[NO_RECEIPTS, NO_AUTH_CAPTURE],
     },
     Peer {
         id: "requests",
         name: "x402 (requests)",
         package: Package::Pip("x402"),
         program: Program::Python("client.py", "requests"),
-        lacks: &[NO_AUTH_CAPTURE, NO_SYNC_SIGN_IN],
+        lacks: &[NO_RECEIPTS, NO_AUTH_CAPTURE, NO_SYNC_SIGN_IN],
     },
     Peer {
         id: "x402-reqwest",
@@ -203,14 +207,14 @@ pub(crate) const SERVERS: &[Peer] = &[
         name: "x402 (FastAPI)",
         package: Package::Pip("x402"),
         program: Program::Python("server.py", "fastapi"),
-        lacks: &[NO_AUTH_CAPTURE, (Case::V1, SERVER_V2)],
+        lacks: &[NO_RECEIPTS, NO_AUTH_CAPTURE, (Case::V1, SERVER_V2)],
     },
     Peer {
         id: "flask",
         name: "x402 (Flask)",
         package: Package::Pip("x402"),
         program: Program::Python("server.py", "flask"),
-        lacks: &[NO_AUTH_CAPTURE, NO_SYNC_SIGN_IN, (Case::V1, SERVER_V2)],
+        lacks: &[NO_RECEIPTS, NO_AUTH_CAPTURE, NO_SYNC_SIGN_IN, (Case::V1, SERVER_V2)],
     },
     Peer {
         id: "x402-axum",

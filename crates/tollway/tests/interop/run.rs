@@ -110,6 +110,9 @@ impl Matrix {
         };
         let sold = format!("sold {}", case.route());
         let came = judged(&sold, due, &answer, moved);
+        if case == Case::OfferReceipt && answer["receiptSigner"].is_null() {
+            return Came::Fail(format!("no receipt that holds: {}", shown(&answer, moved)));
+        }
         if case != Case::SignIn || matches!(came, Came::Fail(_)) {
             return came;
         }
@@ -156,9 +159,17 @@ impl Matrix {
                 "errorReason": settlement.error_reason.as_ref().map(ToString::to_string),
             })
         });
+        let receipt =
+            paid.as_ref().and_then(|paid| paid.receipt.as_ref()).map(|receipt| format!("{receipt:?}"));
         let suspicious = paid.and_then(|paid| paid.suspicious);
         let body = response.text().await.unwrap_or_default();
-        json!({ "status": status, "body": body, "settlement": settlement, "suspicious": suspicious })
+        json!({
+            "status": status,
+            "body": body,
+            "settlement": settlement,
+            "suspicious": suspicious,
+            "receiptSigner": receipt,
+        })
     }
 }
 

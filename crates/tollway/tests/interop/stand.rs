@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tollway_buyer::{Policy, Wallet};
 use tollway_core::model::SchemeName;
 use tollway_devnet::{ACCOUNTS, genesis};
+use tollway_evm::offer_receipt::Issuer;
 use tollway_evm::permit2::{UptoBuyer, UptoSeller};
 use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
 use tollway_facilitator::Limits;
@@ -32,6 +33,8 @@ const CHAIN_ID: u64 = 84_532;
 const V1_NETWORK: &str = "base-sepolia";
 /// What everything costs, in atomic units.
 pub(crate) const PRICE_ATOMIC: u64 = 10_000;
+/// Which of the funded accounts signs offers and receipts for every seller.
+const ISSUER: usize = 9;
 /// What each payer has.
 const ENDOWMENT_ATOMIC: u64 = 1_000_000_000;
 /// What scheme `upto` charges of it.
@@ -171,6 +174,7 @@ fn common(market: &Market) -> Value {
         },
         "price": PRICE_ATOMIC.to_string(),
         "charged": CHARGED_ATOMIC.to_string(),
+        "issuerKey": ACCOUNTS[ISSUER].secret_key.to_string(),
     })
 }
 
@@ -196,6 +200,9 @@ async fn our_shop(market: &Market, facilitator: (&Peer, String)) -> (String, Joi
         market::paywall(&url, &network, market.payee, assets).facilitator(facilitator)
     };
     app = app.merge(routes(&wall(&by_token).start().await.expect("the paywall starts")));
+    let issuer = Issuer::eip712(Arc::new(market::account(ISSUER)));
+    let signing = wall(&by_token).sign_offers(issuer.clone()).sign_receipts(issuer);
+    app = app.merge(route(&signing.start().await.expect("the paywall starts"), Case::OfferReceipt));
     if facilitator.0.lack(Case::Permit2).is_none() {
         app = app.merge(route(&wall(&by_permit2).start().await.expect("the paywall starts"), Case::Permit2));
     }
