@@ -49,9 +49,9 @@ mod transaction;
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 pub use asset::{Asset, AssetTable, TransferMethod};
 #[cfg(feature = "rpc")]
-pub use chain::{Chain, ChainError, Head, NodeError};
+pub use chain::{Chain, ChainError, Head, Node, NodeError, NodeRules, NodeStatus};
 #[cfg(feature = "rpc")]
-pub use deployment::asset_faults;
+pub use deployment::{asset_faults, deployment_faults};
 #[cfg(feature = "rpc")]
 pub use multicall::{Call, MULTICALL3, batch};
 #[cfg(feature = "rpc")]

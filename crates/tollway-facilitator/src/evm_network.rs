@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 use metrics::gauge;
 use tollway_core::{FacilitatorError, Network};
-use tollway_evm::{Asset, AssetTable, Chain, ChainError, MULTICALL3, Payment, Signer, asset_faults};
+use tollway_evm::{Asset, AssetTable, Chain, Payment, Signer, deployment_faults};
 
 use crate::coalesce::Coalescer;
 use crate::gas::Gas;
@@ -48,18 +48,7 @@ impl NetworkSetup {
                 add(format!("signer {address} is given twice: two lanes would fight for its nonces"));
             }
         }
-        match self.chain.check_chain_id().await {
-            Err(error @ ChainError::OtherChain { .. }) => add(error.to_string()),
-            Err(error) => add(format!("node: {error}")),
-            Ok(()) => match self.chain.code(MULTICALL3).await {
-                Ok(code) if code.is_empty() => add(ChainError::NoMulticall.to_string()),
-                Ok(_) => match asset_faults(&self.chain, &self.assets).await {
-                    Ok(found) => found.into_iter().for_each(&mut add),
-                    Err(error) => add(format!("node: {error}")),
-                },
-                Err(error) => add(format!("node: {error}")),
-            },
-        }
+        deployment_faults(&self.chain, &self.assets).await.into_iter().for_each(add);
         faults
     }
 }

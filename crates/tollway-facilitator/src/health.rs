@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-use tollway_evm::U256;
+use tollway_evm::{NodeStatus, U256};
 
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
@@ -42,6 +42,7 @@ struct NetworkHealth {
     network: String,
     /// The newest block; none if the node does not answer.
     head: Option<u64>,
+    nodes: Vec<NodeStatus>,
     lanes: Vec<LaneHealth>,
 }
 
@@ -123,7 +124,7 @@ impl NetworkHealth {
                 balance,
             });
         }
-        Self { network: network.network().to_string(), head, lanes }
+        Self { network: network.network().to_string(), head, nodes: network.chain.nodes(), lanes }
     }
 
     /// Whether it can settle: the node answers, and a lane runs and can pay for gas.
@@ -139,7 +140,16 @@ impl NetworkHealth {
                 "balanceWei": lane.balance.map(|wei| wei.to_string()),
             })
         };
+        let node = |node: &NodeStatus| {
+            json!({
+                "index": node.index, "host": node.name, "state": node.state, "primary": node.is_primary,
+                "head": node.head, "lagBlocks": node.lag_blocks,
+            })
+        };
         let lanes: Vec<Value> = self.lanes.iter().map(lane).collect();
-        json!({ "network": self.network, "ok": self.is_ok(), "head": self.head, "lanes": lanes })
+        let nodes: Vec<Value> = self.nodes.iter().map(node).collect();
+        json!({
+            "network": self.network, "ok": self.is_ok(), "head": self.head, "nodes": nodes, "lanes": lanes,
+        })
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod inclusion;
+mod nodes;
 mod outcomes;
 mod telemetry;
 
@@ -16,11 +17,12 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
-use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, Signer, TransferMethod, U256};
+use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
 use tollway_facilitator::{Callers, Limits, NetworkSetup, Profile, ScoreLimits};
 
 use self::access::{CallerConfig, StrangersConfig};
 use self::inclusion::ThresholdConfig;
+use self::nodes::{NodeConfig, NodesConfig};
 use self::outcomes::{DeliveryConfig, ScoreConfig, WebhookConfig};
 use crate::dev_assets::with_dev_assets;
 
@@ -81,11 +83,15 @@ struct LimitsConfig {
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NetworkConfig {
     network: String,
-    rpc_url: String,
+    rpc_url: Option<String>,
+    #[serde(default)]
+    rpc_urls: Vec<NodeConfig>,
+    max_lag_blocks: Option<u64>,
+    check_ms: Option<u64>,
     keys: Vec<String>,
     #[serde(default)]
     assets: Vec<String>,
@@ -103,11 +109,20 @@ struct NetworkConfig {
 struct TokenConfig {
     symbol: String,
     address: String,
+    #[serde(default)]
     name: String,
+    #[serde(default)]
     version: String,
     decimals: u8,
     #[serde(default)]
     transfer_method: TransferConfig,
+}
+
+impl TokenConfig {
+    /// Whether payers sign under its own EIP-712 domain.
+    const fn needs_domain(&self) -> bool {
+        matches!(self.transfer_method, TransferConfig::Eip3009)
+    }
 }
 
 /// How a token moves.
@@ -218,6 +233,13 @@ impl FacilitatorConfig {
     }
 }
 
+/// Without the URLs, which may hold keys.
+impl std::fmt::Debug for NetworkConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkConfig").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
 impl NetworkConfig {
     fn setup(&self, rpc_deadline: Duration) -> Result<(NetworkSetup, Profile), Vec<String>> {
         let mut faults = Vec::new();
@@ -242,13 +264,15 @@ impl NetworkConfig {
         let assets = self.assets(&network, &mut faults);
         let (inclusion, thresholds) = (self.inclusion.as_deref(), &self.thresholds);
         let profile = inclusion::profile(&network, inclusion, self.final_depth, thresholds, &mut faults);
-        match Chain::connect(&self.rpc_url, &network, rpc_deadline) {
-            Ok(chain) if faults.is_empty() => Ok((NetworkSetup { chain, assets, signers }, profile)),
-            Ok(_) => Err(faults),
-            Err(error) => {
-                faults.push(format!("rpc_url: {error}"));
-                Err(faults)
-            }
+        let nodes = NodesConfig {
+            rpc_url: self.rpc_url.as_deref(),
+            rpc_urls: &self.rpc_urls,
+            max_lag_blocks: self.max_lag_blocks,
+            check_ms: self.check_ms,
+        };
+        match nodes.chain(&network, rpc_deadline, &mut faults) {
+            Some(chain) if faults.is_empty() => Ok((NetworkSetup { chain, assets, signers }, profile)),
+            _ => Err(faults),
         }
     }
 
@@ -262,6 +286,11 @@ impl NetworkConfig {
             match token.address.parse::<Address>() {
                 Ok(_) if token.decimals > MAX_DECIMALS => {
                     faults.push(format!("tokens[{index}].decimals: must be at most {MAX_DECIMALS}"));
+                }
+                Ok(_) if token.needs_domain() && (token.name.is_empty() || token.version.is_empty()) => {
+                    let key = if token.name.is_empty() { "name" } else { "version" };
+                    faults
+                        .push(format!("tokens[{index}].{key}: is required, unless it moves through permit2"));
                 }
                 Ok(address) => all.push(Asset {
                     network: network.clone(),
@@ -364,7 +393,18 @@ mod tests {
         let config = FacilitatorConfig::load(None).unwrap();
         assert_eq!(config.limits().unwrap(), tollway_facilitator::Limits::default());
         for key in [
-            "network", "rpc_url", "keys", "assets", "tokens", "symbol", "address", "name", "version",
+            "network",
+            "rpc_url",
+            "rpc_urls",
+            "max_lag_blocks",
+            "check_ms",
+            "keys",
+            "assets",
+            "tokens",
+            "symbol",
+            "address",
+            "name",
+            "version",
             "decimals",
         ] {
             assert!(

@@ -1,19 +1,28 @@
-//! One EVM network through its node: the few JSON-RPC methods that settling needs, each with a deadline.
+//! One EVM network through its nodes: the few JSON-RPC methods that settling needs, each with a deadline.
 //!
-//! The transport is alloy's, so a node over HTTP and a devnet in this process look the same.
+//! The transport is alloy's, so a node over HTTP and a devnet in this process look the same. Which of several nodes is
+//! asked, [`nodes`] says; here they are one.
+
+mod answer;
+mod board;
+mod broadcast;
+mod endpoint;
+mod error;
+mod node;
+mod nodes;
+mod rate;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use alloy_json_rpc::{RpcError, RpcRecv, RpcSend};
+use alloy_json_rpc::{ResponsePacket, RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_rpc_client::{RpcClient, Waiter};
 use alloy_rpc_types_eth::simulate::{SimBlock, SimCallResult, SimulatePayload, SimulatedBlock};
 use alloy_rpc_types_eth::{
     Block, BlockNumberOrTag, Filter, Log, TransactionInput, TransactionReceipt, TransactionRequest,
 };
-use alloy_transport::{IntoBoxTransport, TransportError, TransportErrorKind};
+use alloy_transport::{IntoBoxTransport, TransportError};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tollway_core::Network;
@@ -21,147 +30,21 @@ use tollway_core::Network;
 use crate::multicall::Call;
 use crate::telemetry;
 
-/// A network behind one node.
+use self::error::Unanswered;
+use self::nodes::{Checked, Nodes};
+
+pub use self::error::{ChainError, NodeError};
+pub use self::node::{Node, NodeStatus};
+pub use self::nodes::NodeRules;
+
+/// A network behind one node, or several.
 #[derive(Clone, Debug)]
 pub struct Chain {
     client: RpcClient,
+    nodes: Nodes,
     network: Network,
     chain_id: u64,
     deadline: Duration,
-}
-
-/// Why the node gave no answer. It says nothing about any payment.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChainError {
-    /// The node was not reached, or answered with an error.
-    #[error("{method}: {error}")]
-    Rpc {
-        /// The JSON-RPC method.
-        method: String,
-        /// What went wrong.
-        error: NodeError,
-    },
-    /// No answer in time.
-    #[error("{method}: no answer within {deadline_ms} ms")]
-    Timeout {
-        /// The JSON-RPC method.
-        method: String,
-        /// The deadline.
-        deadline_ms: u128,
-    },
-    /// The node is on another chain.
-    #[error("the node is on chain {actual}, configured is {expected}")]
-    OtherChain {
-        /// The configured chain id.
-        expected: u64,
-        /// The node's.
-        actual: u64,
-    },
-    /// The network is not an EVM network.
-    #[error("{0} is not an EVM network")]
-    NotEvm(Network),
-    /// Not a URL.
-    #[error("rpc url: {0}")]
-    Url(String),
-    /// Multicall3 is not at its address, or does not behave.
-    #[error("Multicall3 at 0xcA11bde05977b3631167028862bE2a173976CA11 does not answer as it should")]
-    NoMulticall,
-    /// A token does not tell the state of an authorization.
-    #[error("an asset does not tell the state of an authorization: it does not implement EIP-3009")]
-    NoState,
-    /// The node does not run a call without a target, or gives it too little gas for one payment.
-    #[error(
-        "the node does not simulate transfers: an eth_call without a target does not answer as it should"
-    )]
-    NoSimulation,
-    /// The node has no latest block.
-    #[error("the node has no latest block")]
-    NoBlock,
-}
-
-/// What a node or the way to it did wrong. It is never shown as the transport has it: that holds the node's URL, and
-/// URLs of nodes hold keys.
-pub struct NodeError(TransportError);
-
-impl NodeError {
-    fn describe(&self) -> String {
-        match &self.0 {
-            RpcError::ErrorResp(answer) => {
-                let words: String = answer.message.chars().filter(|c| !c.is_control()).take(200).collect();
-                format!("the node answered error {}: {words}", answer.code)
-            }
-            RpcError::Transport(TransportErrorKind::HttpError(http)) => {
-                format!("the node answered with HTTP status {}", http.status)
-            }
-            RpcError::Transport(_) => "the node was not reached".to_owned(),
-            RpcError::DeserError { .. } | RpcError::SerError(_) => {
-                "the node's answer is not of the method".to_owned()
-            }
-            _ => "the node gave no usable answer".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for NodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.describe())
-    }
-}
-
-impl fmt::Debug for NodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeError({:?})", self.describe())
-    }
-}
-
-impl ChainError {
-    /// The node's own words for a call it rejected, if it answered at all: foreign text, without bound.
-    ///
-    /// ```
-    /// # use alloy_transport::mock::{Asserter, MockTransport};
-    /// # use tollway_core::Network;
-    /// # use tollway_evm::Bytes;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let node = Asserter::new();
-    /// # node.push_failure_msg("nonce too low");
-    /// # let (node, deadline) = (MockTransport::new(node), std::time::Duration::from_secs(5));
-    /// # let chain = tollway_evm::Chain::from_transport(node, &Network::evm(8453), deadline)?;
-    /// # let raw = Bytes::from_static(&[2]);
-    /// let error = chain.send_raw(&raw).await.unwrap_err();
-    /// assert_eq!(error.rejection(), Some("nonce too low"));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn rejection(&self) -> Option<&str> {
-        match self {
-            Self::Rpc { error, .. } => error.0.as_error_resp().map(|error| error.message.as_ref()),
-            _ => None,
-        }
-    }
-
-    /// Whether the node does not know the method (JSON-RPC 2.0, section 5.1).
-    pub(crate) fn is_missing_method(&self) -> bool {
-        let response = match self {
-            Self::Rpc { error, .. } => error.0.as_error_resp(),
-            _ => None,
-        };
-        response.is_some_and(|response| response.code == -32_601)
-    }
-
-    /// One word for it, for who counts.
-    const fn kind(&self) -> &'static str {
-        match self {
-            Self::Timeout { .. } => "timeout",
-            Self::Rpc { error: NodeError(RpcError::ErrorResp(_)), .. } => "rejected",
-            Self::Rpc { error: NodeError(RpcError::Transport(TransportErrorKind::HttpError(_))), .. } => {
-                "http"
-            }
-            Self::Rpc { error: NodeError(RpcError::Transport(_)), .. } => "unreachable",
-            _ => "malformed",
-        }
-    }
 }
 
 /// How an `eth_call` ended.
@@ -204,8 +87,7 @@ impl Chain {
     /// # Ok::<(), tollway_evm::ChainError>(())
     /// ```
     pub fn connect(url: &str, network: &Network, deadline: Duration) -> Result<Self, ChainError> {
-        let url = url.parse().map_err(|error| ChainError::Url(format!("{error}")))?;
-        Self::from_client(RpcClient::new_http(url), network, deadline)
+        Self::over(vec![Node::http(url)?], NodeRules::default(), network, deadline)
     }
 
     /// A network behind any transport, such as a devnet in this process.
@@ -230,12 +112,52 @@ impl Chain {
         network: &Network,
         deadline: Duration,
     ) -> Result<Self, ChainError> {
-        Self::from_client(RpcClient::new(transport, true), network, deadline)
+        let node = Node::from_transport("here", transport);
+        Self::over(vec![node], NodeRules::default(), network, deadline)
     }
 
-    fn from_client(client: RpcClient, network: &Network, deadline: Duration) -> Result<Self, ChainError> {
+    /// A network behind these nodes. The first that is well answers, until it is well no longer; a transaction is offered
+    /// to all. A single node is asked however it is.
+    ///
+    /// # Errors
+    /// [`ChainError::NotEvm`], [`ChainError::Nodes`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollway_core::Network;
+    /// use tollway_evm::{Chain, Node, NodeRules};
+    /// let nodes = vec![Node::http("https://one.example.org")?, Node::http("https://two.example.org")?];
+    /// let (rules, deadline) = (NodeRules::default(), Duration::from_secs(5));
+    /// let chain = Chain::over(nodes, rules, &Network::evm(8453), deadline)?;
+    /// assert_eq!(chain.nodes().len(), 2);
+    /// # Ok::<(), tollway_evm::ChainError>(())
+    /// ```
+    pub fn over(
+        nodes: Vec<Node>,
+        rules: NodeRules,
+        network: &Network,
+        deadline: Duration,
+    ) -> Result<Self, ChainError> {
         let chain_id = network.evm_chain_id().ok_or_else(|| ChainError::NotEvm(network.clone()))?;
-        Ok(Self { client, network: network.clone(), chain_id, deadline })
+        let nodes = Nodes::new(nodes, rules, network, chain_id, deadline)?;
+        let client = RpcClient::new(nodes.clone(), true);
+        Ok(Self { client, nodes, network: network.clone(), chain_id, deadline })
+    }
+
+    /// How its nodes are, as far as is known. Nobody is asked.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollway_core::Network;
+    /// use tollway_evm::Chain;
+    /// let url = "https://rpc.example.org/a-secret-key";
+    /// let chain = Chain::connect(url, &Network::evm(8453), Duration::from_secs(5))?;
+    /// let node = &chain.nodes()[0];
+    /// assert_eq!((&*node.name, node.state, node.head), ("rpc.example.org", "unchecked", None));
+    /// # Ok::<(), tollway_evm::ChainError>(())
+    /// ```
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        self.nodes.statuses()
     }
 
     /// The network.
@@ -290,6 +212,21 @@ impl Chain {
         let actual: U64 = self.request("eth_chainId", ()).await?;
         let (expected, actual) = (self.chain_id, actual.to());
         if expected == actual { Ok(()) } else { Err(ChainError::OtherChain { expected, actual }) }
+    }
+
+    /// Asks every node for its chain and its head, and tells what is wrong with each, in their order: nothing, that it is
+    /// on another chain, or that it gave no answer.
+    pub(crate) async fn check_nodes(&self) -> Vec<Result<(), ChainError>> {
+        let expected = self.chain_id;
+        let told = |found: Checked| match found {
+            Checked::Well | Checked::Behind | Checked::Busy => Ok(()),
+            Checked::OtherChain(actual) => Err(ChainError::OtherChain { expected, actual }),
+            Checked::Failed(trouble) => match trouble.came {
+                Err(error) => Err(self.error("eth_chainId", error)),
+                Ok(answer) => Err(self.error("eth_chainId", answer_error(answer))),
+            },
+        };
+        self.nodes.check_all().await.into_iter().map(told).collect()
     }
 
     /// Runs a call on the latest state (`eth_call`) with at most `gas`. A revert is an answer.
@@ -732,29 +669,37 @@ impl Chain {
         Ok(try_join_all(batches).await?.into_iter().flatten().collect())
     }
 
-    /// Bounds a wait, and says which method it was for.
+    /// Says which method a failure was of. The wait itself is bounded by the nodes' transport.
     async fn within<R>(
         &self,
         method: &str,
         call: impl IntoFuture<Output = Result<R, TransportError>>,
     ) -> Result<R, ChainError> {
         let began = tokio::time::Instant::now();
-        let answer = match tokio::time::timeout(self.deadline, call).await {
-            Ok(answer) => {
-                answer.map_err(|error| ChainError::Rpc { method: method.to_owned(), error: NodeError(error) })
-            }
-            Err(_) => {
-                let deadline_ms = self.deadline.as_millis();
-                Err(ChainError::Timeout { method: method.to_owned(), deadline_ms })
-            }
-        };
+        let answer = call.await.map_err(|error| self.error(method, error));
         telemetry::called(&self.network, method, began, answer.as_ref().err().map(ChainError::kind));
         answer
+    }
+
+    fn error(&self, method: &str, error: TransportError) -> ChainError {
+        let method = method.to_owned();
+        match Unanswered::of(&error) {
+            Some(Unanswered::Late) => ChainError::Timeout { method, deadline_ms: self.deadline.as_millis() },
+            _ => ChainError::Rpc { method, error: NodeError(error) },
+        }
     }
 }
 
 /// The most requests in one JSON-RPC batch: what the stricter of public nodes take.
 const BATCH_REQUESTS: usize = 10;
+
+/// What a node said instead of an answer, as an error.
+fn answer_error(answer: ResponsePacket) -> TransportError {
+    match answer.as_error() {
+        Some(error) => TransportError::err_resp(error.clone()),
+        None => Unanswered::Broken.into(),
+    }
+}
 
 fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> TransactionRequest {
     TransactionRequest {
