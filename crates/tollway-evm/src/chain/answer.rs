@@ -195,7 +195,7 @@ fn is_of(method: &str, result: &str) -> bool {
     match method {
         "eth_chainId" | "eth_blockNumber" | "eth_getTransactionCount" => is_hex(16) && result != "\"0x\"",
         "eth_getBalance" | "eth_estimateGas" | "eth_maxPriorityFeePerGas" => is_hex(64) && result != "\"0x\"",
-        "eth_call" | "eth_getCode" => is_hex(usize::MAX),
+        "eth_call" | "eth_getCode" => is_hex(usize::MAX) && result.len().is_multiple_of(2),
         "eth_sendRawTransaction" => is_hex(64) && result.len() == 68,
         "eth_getTransactionReceipt" | "eth_getTransactionByHash" | "eth_getBlockByNumber" => {
             result == "null" || result.starts_with('{')
@@ -329,6 +329,7 @@ mod tests {
             ("eth_getBalance", "\"0xzz\""),
             ("eth_getTransactionCount", "\"0x11111111111111111\""),
             ("eth_call", "\"hello\""),
+            ("eth_getCode", "\"0x1\""),
             ("eth_getTransactionReceipt", "[]"),
             ("eth_getTransactionReceipt", "\"0x\""),
             ("eth_getLogs", "{}"),

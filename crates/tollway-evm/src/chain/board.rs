@@ -154,7 +154,9 @@ impl Board {
         }
         let node = &mut self.nodes[index];
         (node.state, node.troubles, node.pause) = (State::Healthy, 0, FIRST_PAUSE);
-        self.starving_since = None;
+        if head >= self.floor {
+            self.starving_since = None;
+        }
         if index == self.primary {
             self.floor = head;
         }
@@ -173,6 +175,11 @@ impl Board {
         (0..self.nodes.len()).filter(|index| lags(&self.nodes[*index])).collect()
     }
 
+    /// Whether somebody that was not tried is well and has come as far as was seen.
+    pub(super) fn has_successor(&self, tried: &[bool]) -> bool {
+        self.choose(tried).is_some_and(|index| self.nodes[index].head >= Some(self.floor))
+    }
+
     /// Makes it the primary, if it has come as far as was seen.
     pub(super) fn take_over(&mut self, index: usize, head: u64) -> bool {
         self.nodes[index].head = Some(head);
@@ -187,8 +194,8 @@ impl Board {
     /// Those that answer are all behind. After a while the floor gives way: to the furthest of them. Whether it did.
     pub(super) fn starve(&mut self, now: Instant) -> bool {
         let since = *self.starving_since.get_or_insert(now);
-        let behind = self.nodes.iter().filter(|node| node.state == State::Out(Why::Behind));
-        let furthest = behind.filter_map(|node| node.head).max();
+        let answers = |node: &&Standing| matches!(node.state, State::Healthy | State::Out(Why::Behind));
+        let furthest = self.nodes.iter().filter(answers).filter_map(|node| node.head).max();
         match furthest {
             Some(head) if now.duration_since(since) >= PATIENCE => {
                 self.floor = head;

@@ -31,6 +31,8 @@ use crate::telemetry::NodeLabels;
 pub(super) const MAX_NODES: usize = 16;
 /// What is known is worth nothing after so many times the pause between two rounds.
 const STALE_AFTER: u32 = 3;
+/// How often another node is turned to for one request: nodes that take turns to fail end it too.
+const MAX_TURNS: usize = 4 * MAX_NODES;
 /// How often those that lag are looked at while a request waits for them.
 const WHILE_WAITING: Duration = Duration::from_millis(100);
 
@@ -219,7 +221,7 @@ impl Inner {
     async fn read(&self, packet: RequestPacket, until: Instant) -> Result<ResponsePacket, TransportError> {
         let mut tried = vec![false; self.members.len()];
         let mut last = None;
-        while Instant::now() < until {
+        for _ in 0..MAX_TURNS {
             let Some(index) = self.choose(&tried) else {
                 if self.revive(&tried, until).await {
                     continue;
@@ -246,9 +248,9 @@ impl Inner {
                 }
             }
         }
-        match last {
-            Some(trouble) => trouble.came,
-            None => Err(self.nobody().into()),
+        match (self.unasked(&tried), last) {
+            (Unanswered::Nobody, Some(trouble)) => trouble.came,
+            (unanswered, _) => Err(unanswered.into()),
         }
     }
 
@@ -302,10 +304,10 @@ impl Inner {
             };
             let within = until.min(self.check_deadline());
             let found = join_all(candidates.iter().map(|index| self.check(*index, within))).await;
-            if self.choose(tried).is_some() {
+            if self.board.lock().has_successor(tried) {
                 return true;
             }
-            let is_lagging = found.iter().any(|found| matches!(found, Checked::Behind));
+            let is_lagging = found.iter().any(|found| matches!(found, Checked::Behind | Checked::Well));
             let is_busy = found.iter().any(|found| matches!(found, Checked::Busy));
             if is_lagging && self.board.lock().starve(now) {
                 let (network, floor) = (&self.network, self.board.lock().floor);
@@ -327,9 +329,11 @@ impl Inner {
         }
     }
 
-    fn nobody(&self) -> Unanswered {
+    /// Why those were not asked that were not: there is nobody, or they are behind.
+    fn unasked(&self, tried: &[bool]) -> Unanswered {
         let board = self.board.lock();
-        match board.nodes.iter().any(|node| node.state == State::Out(Why::Behind)) {
+        let answers = |state: State| matches!(state, State::Healthy | State::Out(Why::Behind));
+        match board.nodes.iter().zip(tried).any(|(node, tried)| !tried && answers(node.state)) {
             true => Unanswered::Behind(board.floor),
             false => Unanswered::Nobody,
         }
