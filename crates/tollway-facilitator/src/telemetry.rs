@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use tollway_core::model::{Outcome, SettleResponse, VerifyResponse};
 use tollway_core::{ErrorCode, FacilitatorError, Network};
 use tollway_evm::Payment;
-use tollway_evm::telemetry::{RPC_CALLS, RPC_ERRORS, RPC_SECONDS};
+use tollway_evm::telemetry::{
+    NODE_CALLS, NODE_CHANGES, NODE_ERRORS, NODE_HEALTHY, NODE_SECONDS, NODE_THROTTLED, RPC_CALLS, RPC_ERRORS,
+    RPC_SECONDS,
+};
 use tollway_ledger::SettlementId;
 use tracing::Span;
 use tracing::field::display;
@@ -95,6 +98,12 @@ pub const FAMILIES: &[Family] = &[
     family(RPC_CALLS, FamilyKind::Counter, "JSON-RPC calls to the node, by method"),
     family(RPC_ERRORS, FamilyKind::Counter, "JSON-RPC calls without a usable answer, by method and kind"),
     family(RPC_SECONDS, FamilyKind::Seconds, "How long the node took, by method"),
+    family(NODE_CALLS, FamilyKind::Counter, "Calls to one node"),
+    family(NODE_ERRORS, FamilyKind::Counter, "Calls to one node in vain, by kind"),
+    family(NODE_SECONDS, FamilyKind::Seconds, "How long one node took"),
+    family(NODE_THROTTLED, FamilyKind::Counter, "Calls that our own limit for a node held up or refused"),
+    family(NODE_HEALTHY, FamilyKind::Gauge, "Whether a node may be asked"),
+    family(NODE_CHANGES, FamilyKind::Counter, "Changes of a node's state, by the new state"),
     family(HTTP_REQUESTS, FamilyKind::Counter, "Requests over HTTP, by route and status"),
     family(HTTP_DENIED, FamilyKind::Counter, "Requests turned away before their body was read"),
     family(

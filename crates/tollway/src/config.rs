@@ -425,7 +425,12 @@ mod tests {
     fn all_faults_are_told_at_once() {
         let config = parse(
             "[[networks]]\nnetwork = \"base\"\nrpc_url = \"x\"\nkeys = [\"0x00\"]\n\
-             [[networks]]\nnetwork = \"eip155:8453\"\nrpc_url = \"::\"\nkeys = []\nassets = [\"NOPE\"]",
+             [[networks]]\nnetwork = \"eip155:8453\"\nrpc_url = \"::\"\nkeys = []\nassets = [\"NOPE\"]\n\
+             [[networks]]\nnetwork = \"eip155:987654\"\nkeys = [\"env:NOT_SET\"]\n\
+             [[networks.tokens]]\nsymbol = \"A\"\naddress = \"0x1111111111111111111111111111111111111111\"\n\
+             name = \"A\"\ndecimals = 6\n\
+             [[networks.tokens]]\nsymbol = \"B\"\naddress = \"0x2222222222222222222222222222222222222222\"\n\
+             decimals = 18\ntransfer_method = \"permit2\"",
         )
         .unwrap();
         let error = config.networks().unwrap_err().to_string();
@@ -435,8 +440,11 @@ mod tests {
             "networks[1].keys",
             "networks[1].assets[0]",
             "networks[1].rpc_url",
+            "networks[2].rpc_urls",
+            "networks[2].tokens[0].version",
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }
+        assert!(!error.contains("tokens[1]"), "a token of permit2 needs no domain: {error}");
     }
 }

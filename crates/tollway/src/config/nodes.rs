@@ -151,3 +151,75 @@ fn url_of(text: &str) -> Result<String, String> {
 fn http(url: &str) -> Result<Node, String> {
     Node::http(url).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use tollway_core::Network;
+    use tollway_evm::Chain;
+
+    use super::{NodeConfig, NodesConfig};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        rpc_url: Option<String>,
+        #[serde(default)]
+        rpc_urls: Vec<NodeConfig>,
+        check_ms: Option<u64>,
+    }
+
+    /// What becomes of a network's lines; the chain, or all faults.
+    fn read(text: &str) -> Result<Chain, Vec<String>> {
+        let figment =
+            figment::Figment::from(<figment::providers::Toml as figment::providers::Format>::string(text));
+        let written: Written = figment.extract().map_err(|errors| {
+            errors.into_iter().map(|error| super::super::fault(&error)).collect::<Vec<String>>()
+        })?;
+        assert!(!format!("{written:?}").contains("SECRET"), "{text}");
+        let config = NodesConfig {
+            rpc_url: written.rpc_url.as_deref(),
+            rpc_urls: &written.rpc_urls,
+            max_lag_blocks: None,
+            check_ms: written.check_ms,
+        };
+        let mut faults = Vec::new();
+        let chain = config.chain(&Network::evm(1), std::time::Duration::from_secs(5), &mut faults);
+        chain.ok_or(faults)
+    }
+
+    #[test]
+    fn a_node_is_a_url_or_a_table_and_is_called_by_its_host_or_name() {
+        let text = "rpc_urls = [\"https://one.example.org/SECRET\", \
+                    { url = \"https://SECRET.example.org\", name = \"paid\", requests_per_second = 5 }]";
+        let names: Vec<String> = read(text).unwrap().nodes().into_iter().map(|node| node.name).collect();
+        assert_eq!(names, ["one.example.org", "paid"]);
+    }
+
+    #[test]
+    fn every_fault_names_its_key_and_repeats_no_url() {
+        for (text, fault) in [
+            ("", "rpc_urls: at least one"),
+            ("rpc_url = \"x\"\nrpc_urls = [\"https://a.example.org\"]", "rpc_url: is given beside"),
+            ("rpc_urls = [\"https://a.example.org\", \"SECRET\"]", "rpc_urls[1].url: "),
+            ("rpc_urls = [\"ftp://SECRET.example.org\"]", "rpc_urls[0].url: "),
+            ("rpc_urls = [\"env:NOT_SET_ANYWHERE\"]", "NOT_SET_ANYWHERE is not set"),
+            ("rpc_urls = [{ url = \"https://a.example.org\", burst = 5 }]", "rpc_urls[0].burst: "),
+            ("rpc_urls = [{ url = \"https://a.example.org\", name = \"\" }]", "rpc_urls[0].name: "),
+            ("rpc_urls = [{ url = \"https://a.example.org\", rate = 5 }]", "rate"),
+            ("rpc_urls = [{ name = \"a\" }]", "url"),
+            (
+                "rpc_urls = [{ url = \"https://a.example.org\", requests_per_second = 0 }]",
+                "requests_per_second",
+            ),
+            ("rpc_urls = [[\"https://SECRET.example.org\"]]", "must be a URL"),
+            ("rpc_urls = [7]", "must be a URL"),
+            ("rpc_urls = [\"https://a.example.org\"]\ncheck_ms = 1", "check_ms: "),
+        ] {
+            let faults = read(text).unwrap_err().join("; ");
+            assert!(faults.contains(fault) && !faults.contains("SECRET"), "{text}: {faults}");
+        }
+        let many = vec!["\"https://a.example.org\""; 17].join(", ");
+        assert!(read(&format!("rpc_urls = [{many}]")).unwrap_err()[0].contains("1 to 16"));
+    }
+}

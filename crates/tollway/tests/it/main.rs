@@ -27,9 +27,11 @@ mod killed;
 mod lanes;
 mod market;
 mod node;
+mod nodes;
 mod operator;
 mod outcomes;
 mod process;
+mod proxy;
 mod receipts;
 #[cfg(feature = "failpoints")]
 mod scale_out;
