@@ -1,6 +1,5 @@
 //! A node behind a real socket that misbehaves as a seed says: it passes what it is asked on to a devnet, or does not.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
@@ -62,7 +61,6 @@ struct Sky {
     weather: Weather,
     /// How it changes by itself: the state of the dice, and how many requests until then.
     dice: Option<(u64, u64)>,
-    asked: BTreeMap<String, u64>,
     changes: u64,
 }
 
@@ -70,7 +68,7 @@ impl Proxy {
     pub(crate) async fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let sky = Sky { weather: Weather::Well, dice: None, asked: BTreeMap::new(), changes: 0 };
+        let sky = Sky { weather: Weather::Well, dice: None, changes: 0 };
         let client = reqwest::Client::new();
         let shared = Arc::new(Shared { upstream: upstream.to_owned(), client, sky: Mutex::new(sky) });
         let mut server = JoinSet::new();
@@ -95,10 +93,6 @@ impl Proxy {
 
     pub(crate) fn changes(&self) -> u64 {
         self.shared.sky.lock().changes
-    }
-
-    pub(crate) fn asked(&self, method: &str) -> u64 {
-        self.shared.sky.lock().asked.get(method).copied().unwrap_or_default()
     }
 }
 
@@ -151,13 +145,7 @@ async fn answer(shared: &Shared, request: http::Request<Incoming>) -> Result<Res
     let broken = || Error::new(ErrorKind::ConnectionReset, "the weather");
     let body = axum::body::to_bytes(Body::new(request.into_body()), 1 << 24).await.map_err(|_| broken())?;
     let asked: Value = serde_json::from_slice(&body).map_err(|_| broken())?;
-    let weather = {
-        let mut sky = shared.sky.lock();
-        for one in asked.as_array().map_or(std::slice::from_ref(&asked), Vec::as_slice) {
-            *sky.asked.entry(one["method"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
-        }
-        sky.next()
-    };
+    let weather = shared.sky.lock().next();
     let plain = |status: u16, text: String| {
         let status = StatusCode::from_u16(status).unwrap();
         Ok(Response::builder().status(status).body(Body::from(text)).unwrap())
