@@ -192,14 +192,15 @@ fn is_of(method: &str, result: &str) -> bool {
             digits.len() <= most && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
         })
     };
+    let is_null_or = |field: &str| result == "null" || (result.starts_with('{') && result.contains(field));
     match method {
         "eth_chainId" | "eth_blockNumber" | "eth_getTransactionCount" => is_hex(16) && result != "\"0x\"",
         "eth_getBalance" | "eth_estimateGas" | "eth_maxPriorityFeePerGas" => is_hex(64) && result != "\"0x\"",
         "eth_call" | "eth_getCode" => is_hex(usize::MAX) && result.len().is_multiple_of(2),
         "eth_sendRawTransaction" => is_hex(64) && result.len() == 68,
-        "eth_getTransactionReceipt" | "eth_getTransactionByHash" | "eth_getBlockByNumber" => {
-            result == "null" || result.starts_with('{')
-        }
+        "eth_getBlockByNumber" => is_null_or("\"parentHash\""),
+        "eth_getTransactionReceipt" => is_null_or("\"transactionHash\""),
+        "eth_getTransactionByHash" => is_null_or("\"hash\""),
         "eth_getLogs" => result.starts_with('['),
         _ => true,
     }
@@ -331,6 +332,8 @@ mod tests {
             ("eth_call", "\"hello\""),
             ("eth_getCode", "\"0x1\""),
             ("eth_getTransactionReceipt", "[]"),
+            ("eth_getTransactionReceipt", "{}"),
+            ("eth_getBlockByNumber", "{\"nonsense\":true}"),
             ("eth_getTransactionReceipt", "\"0x\""),
             ("eth_getLogs", "{}"),
             ("eth_sendRawTransaction", "\"0x1234\""),
