@@ -2,6 +2,7 @@
 //! environment. Parsed once; every fault is told at once, and is fatal.
 
 mod access;
+mod auth_capture;
 mod inclusion;
 mod nodes;
 mod outcomes;
@@ -18,9 +19,10 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
 use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
-use tollway_facilitator::{Callers, Limits, NetworkSetup, Profile, ScoreLimits};
+use tollway_facilitator::{AuthCaptureSetup, Callers, Limits, NetworkSetup, Profile, ScoreLimits};
 
 use self::access::{CallerConfig, StrangersConfig};
+use self::auth_capture::AuthCaptureConfig;
 use self::inclusion::ThresholdConfig;
 use self::nodes::{NodeConfig, NodesConfig};
 use self::outcomes::{DeliveryConfig, ScoreConfig, WebhookConfig};
@@ -53,6 +55,7 @@ pub(crate) struct FacilitatorConfig {
     webhooks: Vec<WebhookConfig>,
     delivery: DeliveryConfig,
     score: ScoreConfig,
+    auth_capture: AuthCaptureConfig,
     pub(crate) telemetry: TelemetryConfig,
     limits: LimitsConfig,
     #[serde(default)]
@@ -142,6 +145,7 @@ pub(crate) struct Setup {
     pub(crate) callers: Callers,
     pub(crate) outcomes: Outcomes,
     pub(crate) score: ScoreLimits,
+    pub(crate) auth_capture: AuthCaptureSetup,
 }
 
 /// Every fault of a configuration.
@@ -173,12 +177,13 @@ impl FacilitatorConfig {
         }
         let callers = access::callers(self.open, &self.strangers, &self.callers, &mut faults);
         let outcomes = outcomes::outcomes(&self.webhooks, &self.delivery, &self.callers, &mut faults);
+        let auth_capture = self.auth_capture.setup(&mut faults);
         let score = self.score.limits();
         faults.extend(score.faults());
         faults.extend(outcomes.faults());
         match (self.limits(), self.networks()) {
             (Ok(limits), Ok(networks)) if faults.is_empty() => {
-                Ok(Setup { limits, networks, callers, outcomes, score })
+                Ok(Setup { limits, networks, callers, outcomes, score, auth_capture })
             }
             (limits, networks) => {
                 faults.extend(limits.err().map(|error| error.0).unwrap_or_default());

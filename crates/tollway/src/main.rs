@@ -1,4 +1,4 @@
-//! The `tollway` program: a demo, a paying client, a facilitator, a devnet.
+//! The `tollway` program: a demo, a paying client, what a seller does with held payments, a facilitator, a devnet.
 
 mod commands;
 mod config;
@@ -32,6 +32,10 @@ enum Command {
     Demo(commands::demo::Args),
     Pay(Box<commands::pay::Args>),
     Receipt(commands::receipt::Args),
+    Capture(commands::hold::Capture),
+    Void(commands::hold::Void),
+    Refund(commands::hold::Refund),
+    Status(commands::hold::Status),
     Facilitator(commands::facilitator::Args),
     Devnet(commands::devnet::Args),
 }
@@ -43,6 +47,10 @@ async fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::run(args).await,
         Command::Pay(args) => commands::pay::run(*args).await,
         Command::Receipt(args) => commands::receipt::run(args).await,
+        Command::Capture(args) => commands::hold::capture(args).await,
+        Command::Void(args) => commands::hold::void(args).await,
+        Command::Refund(args) => commands::hold::refund(args).await,
+        Command::Status(args) => commands::hold::status(args).await,
         Command::Facilitator(args) => commands::facilitator::run(args).await,
         Command::Devnet(args) => commands::devnet::run(args).await,
     };

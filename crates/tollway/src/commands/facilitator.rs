@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let output = Output::new(args.json);
     let config = FacilitatorConfig::load(args.config.as_deref())?;
-    let Setup { limits, networks, callers, outcomes, score } = config.setup()?;
+    let Setup { limits, networks, callers, outcomes, score, auth_capture } = config.setup()?;
     let address = args.listen.as_deref().unwrap_or(&config.listen);
     if tokio::net::lookup_host(address).await.is_err() {
         anyhow::bail!("listen: {address:?} is no address like \"127.0.0.1:4020\"");
@@ -68,6 +68,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .ledger(Arc::clone(&ledger))
         .name(name)
         .score(score)
+        .auth_capture(auth_capture)
         .outcome_endpoints(outcomes.endpoints);
     for (network, profile) in networks {
         builder = builder.profile(network.chain.network().clone(), profile).network(network);

@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod flows;
 mod foreign;
+mod held;
 #[cfg(feature = "failpoints")]
 mod killed;
 mod lanes;
