@@ -56,11 +56,6 @@ impl Peer {
 
 /// Of ours, in every role.
 const NOT_YET: &[(Case, &str)] = &[(Case::AuthCapture, "not here yet")];
-/// Of our seller.
-const NOT_YET_SOLD: &[(Case, &str)] = &[(Case::AuthCapture, "not here yet"), (Case::Upto, "not here yet")];
-/// Of our facilitator.
-const NOT_YET_SETTLED: &[(Case, &str)] =
-    &[(Case::AuthCapture, "not here yet"), (Case::Permit2, "not here yet"), (Case::Upto, "not here yet")];
 
 const OURS: Peer = Peer {
     id: "tollway",
@@ -187,7 +182,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
 ];
 
 pub(crate) const SERVERS: &[Peer] = &[
-    Peer { lacks: NOT_YET_SOLD, ..OURS },
+    OURS,
     Peer {
         id: "express",
         name: "@x402/express",
@@ -247,7 +242,7 @@ pub(crate) const SERVERS: &[Peer] = &[
 ];
 
 pub(crate) const FACILITATORS: &[Peer] = &[
-    Peer { lacks: NOT_YET_SETTLED, ..OURS },
+    OURS,
     Peer {
         id: "core",
         name: "@x402/core",

@@ -206,7 +206,7 @@ async fn our_shop(market: &Market, facilitator: (&Peer, String)) -> (String, Joi
     if facilitator.0.lack(Case::Permit2).is_none() {
         app = app.merge(route(&wall(&by_permit2).start().await.expect("the paywall starts"), Case::Permit2));
     }
-    if facilitator.0.lack(Case::Upto).is_none() && SERVERS[0].lack(Case::Upto).is_none() {
+    if facilitator.0.lack(Case::Upto).is_none() {
         let upto = Paywall::builder(&url)
             .accept_by(SchemeName::UPTO, network.as_str(), market.payee.to_string())
             .scheme(UptoSeller::new(by_token))
