@@ -9,6 +9,7 @@ use tollway_core::http_signature::MessageSigner;
 use tollway_core::{BuyerScheme, Clock, SystemClock};
 use tollway_evm::exact::ExactBuyer;
 use tollway_evm::offer_receipt::Keys;
+use tollway_evm::permit2::UptoBuyer;
 use tollway_evm::{AssetTable, LocalSigner, Signer, SignerError};
 
 use crate::http_clients::Settings;
@@ -266,7 +267,8 @@ impl WalletBuilder {
         if let Some(signer) = self.signer.clone() {
             address = Some(signer.address().to_string());
             let assets = self.assets.unwrap_or_else(AssetTable::known);
-            schemes.push(Arc::new(ExactBuyer::new(signer, assets)));
+            schemes.push(Arc::new(ExactBuyer::new(Arc::clone(&signer), assets.clone())));
+            schemes.push(Arc::new(UptoBuyer::new(signer, assets)));
         }
         if schemes.is_empty() {
             return Err(WalletError::NothingToSignWith);

@@ -15,6 +15,7 @@ use tollway_core::{
 };
 use tollway_evm::Payment;
 use tollway_evm::auth_capture::voiding_rest;
+use tollway_evm::permit2::EIP2612_GAS_SPONSORING;
 use tollway_ledger::{Ledger, LedgerError, MemoryLedger, Settlement, SettlementId, SettlementQuery};
 
 use crate::core::Core;
@@ -400,6 +401,7 @@ impl Facilitator for Engine {
         }
         signers.sort();
         signers.dedup();
+        response.extensions = vec![EIP2612_GAS_SPONSORING.to_owned()];
         response.signers = BTreeMap::from([("eip155:*".to_owned(), signers)]);
         Box::pin(std::future::ready(Ok(response)))
     }

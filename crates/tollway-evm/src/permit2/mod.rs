@@ -7,6 +7,7 @@
 //! | make the offer of scheme `upto` | `offer` | seller |
 //! | sign it | `sign` | buyer |
 //! | check what needs no chain | `verify` | seller, facilitator |
+//! | read the approval that may come with it | `sponsor` | facilitator |
 //! | what is signed (EIP-712) | `message` | all |
 //! | build the call that settles it, find who sent it | `settle` | facilitator |
 //! | what the engine asks of it | `settleable` | facilitator |
@@ -20,6 +21,7 @@ mod settle;
 #[cfg(feature = "rpc")]
 mod settleable;
 mod sign;
+mod sponsor;
 mod verify;
 
 pub use message::{PERMIT2, Proxy};
@@ -27,9 +29,10 @@ pub use offer::UptoSeller;
 #[cfg(feature = "rpc")]
 pub(crate) use settle::is_settled_by;
 #[cfg(feature = "rpc")]
-pub use settle::{find_uses, settle_call};
+pub use settle::{approve_call, find_uses, settle_call};
 pub use sign::UptoBuyer;
 pub(crate) use sign::sign_permit;
+pub use sponsor::{Approval, EIP2612_GAS_SPONSORING};
 #[cfg(feature = "rpc")]
 pub(crate) use verify::pays;
 pub use verify::{Ceiling, PermitPayment, check, check_at_any_time, check_window};

@@ -5,7 +5,7 @@ use alloy_rpc_types_eth::Filter;
 use alloy_sol_types::{SolCall, SolEvent, sol};
 use serde_json::Value;
 
-use super::{PERMIT2, PermitPayment, Proxy};
+use super::{Approval, PERMIT2, PermitPayment, Proxy};
 use crate::chain::{Chain, ChainError};
 use crate::exact::Transfer;
 use crate::multicall::{self, Call};
@@ -37,13 +37,29 @@ pub(super) mod proxy {
             uint256 validAfter;
         }
 
+        struct EIP2612Permit {
+            uint256 value;
+            uint256 deadline;
+            bytes32 r;
+            bytes32 s;
+            uint8 v;
+        }
+
         interface Exact {
+            function settleWithPermit(
+                EIP2612Permit permit2612, PermitTransferFrom permit, address owner, ExactWitness witness,
+                bytes signature
+            ) external;
             function settle(
                 PermitTransferFrom permit, address owner, ExactWitness witness, bytes signature
             ) external;
         }
 
         interface Upto {
+            function settleWithPermit(
+                EIP2612Permit permit2612, PermitTransferFrom permit, uint256 amount, address owner,
+                UptoWitness witness, bytes signature
+            ) external;
             function settle(
                 PermitTransferFrom permit, uint256 amount, address owner, UptoWitness witness, bytes signature
             ) external;
@@ -55,6 +71,7 @@ pub(super) mod proxy {
 
         interface Approved {
             function allowance(address owner, address spender) external view returns (uint256);
+            function approve(address spender, uint256 amount) external returns (bool);
         }
     }
 }
@@ -87,14 +104,42 @@ fn encode(payment: &PermitPayment, signature: Bytes) -> Bytes {
     match signed.proxy {
         Proxy::Exact => {
             let witness = proxy::ExactWitness { to, validAfter: valid_after };
+            if let Some(permit2612) = approval(payment) {
+                let call =
+                    proxy::Exact::settleWithPermitCall { permit2612, permit, owner, witness, signature };
+                return call.abi_encode().into();
+            }
             proxy::Exact::settleCall { permit, owner, witness, signature }.abi_encode().into()
         }
         Proxy::Upto { facilitator } => {
             let witness = proxy::UptoWitness { to, facilitator, validAfter: valid_after };
             let amount = payment.value;
+            if let Some(permit2612) = approval(payment) {
+                let call = proxy::Upto::settleWithPermitCall {
+                    permit2612,
+                    permit,
+                    amount,
+                    owner,
+                    witness,
+                    signature,
+                };
+                return call.abi_encode().into();
+            }
             proxy::Upto::settleCall { permit, amount, owner, witness, signature }.abi_encode().into()
         }
     }
+}
+
+/// The payer's approval, as the proxies take it. Its value is the permit's: they compare the two.
+fn approval(payment: &PermitPayment) -> Option<proxy::EIP2612Permit> {
+    let Approval { deadline, signature } = payment.approval.as_ref()?;
+    Some(proxy::EIP2612Permit {
+        value: payment.permit.amount,
+        deadline: *deadline,
+        r: signature.r().into(),
+        s: signature.s().into(),
+        v: 27 + u8::from(signature.v()),
+    })
 }
 
 /// The question whether the nonce is used: Permit2 keeps 256 of them in a word.
@@ -108,6 +153,20 @@ pub(super) fn bitmap_call(payment: &PermitPayment) -> Call {
 pub(super) fn allowance_call(payment: &PermitPayment) -> Call {
     let call = proxy::Approved::allowanceCall { owner: payment.permit.from, spender: PERMIT2 };
     Call { to: payment.permit.token, data: call.abi_encode().into() }
+}
+
+/// The call by which a payer lets Permit2 take up to `amount` of its `token`: what a payment by Permit2 needs once. It is a
+/// transaction of the payer's own, which pays the gas.
+///
+/// ```
+/// use tollway_evm::{U256, permit2};
+/// let token = "0x5FbDB2315678afecb367f032d93F642f64180aa3".parse().unwrap();
+/// let call = permit2::approve_call(token, U256::from(1_000_000));
+/// assert_eq!((call.to, &call.data[..4]), (token, &[0x09, 0x5e, 0xa7, 0xb3][..]));
+/// ```
+pub fn approve_call(token: Address, amount: U256) -> Call {
+    let call = proxy::Approved::approveCall { spender: PERMIT2, amount };
+    Call { to: token, data: call.abi_encode().into() }
 }
 
 /// How many blocks back a use is looked for: what public nodes answer in one request.
@@ -194,7 +253,9 @@ fn is_settlement(payment: &PermitPayment, transaction: &Value) -> bool {
         Proxy::Exact => proxy::Exact::settleCall::abi_decode(&input).map(|call| call.signature),
         Proxy::Upto { .. } => proxy::Upto::settleCall::abi_decode(&input).map(|call| call.signature),
     };
-    signature.is_ok_and(|signature| encode(payment, signature) == input)
+    // Who has the allowance presents no approval.
+    let plain = PermitPayment { approval: None, ..payment.clone() };
+    signature.is_ok_and(|signature| encode(&plain, signature) == input)
 }
 
 /// Whether the bit of `nonce` is set in the word that Permit2 answered.

@@ -5,14 +5,16 @@ use serde_json::{Value, json};
 use tollway_core::{ErrorCode, Network, UnixTime};
 
 use super::settle::{allowance_call, bitmap_call, is_set};
-use super::{METHOD, PERMIT2, Permit, PermitPayment, Proxy, settle_call};
+use super::{Approval, METHOD, PERMIT2, Permit, PermitPayment, Proxy, settle_call};
 use crate::exact::{TokenEvents, TransferProof};
 use crate::multicall::Call;
 use crate::payment::{Settleable, Trouble, balance_call};
-use crate::signature::PayerSignature;
+use crate::signature::{self, PayerSignature};
 
 /// The most gas for what a plain key signed: proxy, Permit2, and a token that may itself be a proxy.
 const GAS_OF_KEY: u64 = 350_000;
+/// The payer's approval before it.
+const GAS_OF_APPROVAL: u64 = 100_000;
 /// With the payer's code, which says whether it signed.
 const GAS_OF_CODE: u64 = 650_000;
 /// And with its deployment (ERC-6492).
@@ -76,11 +78,12 @@ impl Settleable for PermitPayment {
     }
 
     fn max_gas(&self) -> u64 {
-        match (&self.signature, self.signature.deployment()) {
+        let settles = match (&self.signature, self.signature.deployment()) {
             (PayerSignature::Key(_), _) => GAS_OF_KEY,
             (PayerSignature::Code(_), None) => GAS_OF_CODE,
             (PayerSignature::Code(_), Some(_)) => GAS_OF_CODE + GAS_OF_DEPLOYMENT,
-        }
+        };
+        if self.approval.is_some() { settles + GAS_OF_APPROVAL } else { settles }
     }
 
     /// Permit2 leaves no mark in its events, and the witness of a receipt knows a settlement by its call: so each has a
@@ -105,7 +108,10 @@ impl Settleable for PermitPayment {
     }
 
     fn funds_calls(&self) -> Vec<Call> {
-        vec![balance_call(self), allowance_call(self)]
+        match self.approval {
+            Some(_) => vec![balance_call(self)],
+            None => vec![balance_call(self), allowance_call(self)],
+        }
     }
 
     fn prove(&self, events: &TokenEvents) -> Option<TransferProof> {
@@ -152,6 +158,9 @@ impl Settleable for PermitPayment {
             "method": METHOD, "network": self.network.as_str(), "asset": token, "from": from, "to": to,
             "value": self.value.to_string(), "amount": amount.to_string(), "nonce": nonce.to_string(),
             "deadline": deadline.to_string(), "validAfter": valid_after.to_string(),
+            "approval": self.approval.as_ref().map(|approval| json!([
+                approval.deadline.to_string(), hex::encode_prefixed(approval.signature.as_bytes()),
+            ])),
             "facilitator": facilitator, "byKey": self.signature.is_by_key(),
             "signature": hex::encode_prefixed(self.signature.to_bytes()),
         })
@@ -169,7 +178,17 @@ impl PermitPayment {
             _ => Proxy::Upto { facilitator: address("facilitator")? },
         };
         let signature = hex::decode(field("signature")?).ok()?;
+        let approval = match record.get("approval")? {
+            Value::Null => None,
+            written => {
+                let text = |place: usize| written.get(place).and_then(Value::as_str);
+                let deadline = U256::from_str_radix(text(0)?, 10).ok()?;
+                let signature = signature::parse(&hex::decode(text(1)?).ok()?).ok()?;
+                Some(Approval { deadline, signature })
+            }
+        };
         Some(Self {
+            approval,
             permit: Permit {
                 from: address("from")?,
                 token: address("asset")?,
@@ -196,7 +215,7 @@ mod tests {
 
     use crate::exact::Transfer;
     use crate::payment::{Payment, Settleable};
-    use crate::permit2::{Permit, PermitPayment, Proxy};
+    use crate::permit2::{Approval, Permit, PermitPayment, Proxy};
 
     fn payment(proxy: Proxy) -> PermitPayment {
         PermitPayment {
@@ -213,6 +232,7 @@ mod tests {
             signature: Signature::test_signature().into(),
             value: U256::from(10),
             network: Network::evm(8453),
+            approval: Some(Approval { deadline: U256::from(7), signature: Signature::test_signature() }),
         }
     }
 
@@ -281,7 +301,9 @@ mod tests {
         assert_eq!((exact.sender(), upto.sender()), (None, Some(Address::repeat_byte(4))));
         assert!(!exact.may_share_with(&exact) && !upto.may_share_with(&upto) && !exact.is_marked());
         assert_eq!(exact.nonce_space(), upto.nonce_space());
-        assert_eq!(exact.funds_calls().len(), 2, "a balance, and what may be taken of it");
+        assert_eq!(exact.funds_calls().len(), 1, "what may be taken comes with the approval");
+        let plain = PermitPayment { approval: None, ..payment(Proxy::Exact) };
+        assert_eq!(plain.funds_calls().len(), 2, "a balance, and what may be taken of it");
         assert_ne!(exact.encode(), Value::Null);
     }
 }

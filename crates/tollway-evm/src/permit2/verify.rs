@@ -7,7 +7,7 @@ use tollway_core::{
     Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
 };
 
-use super::{Decoded, METHOD, METHOD_FIELD, PERMIT2, Permit, Proxy};
+use super::{Approval, Decoded, METHOD, METHOD_FIELD, PERMIT2, Permit, Proxy};
 use crate::exact::{ADDRESS_RULE, MIN_REMAINING_SECONDS, parse_address};
 use crate::signature::PayerSignature;
 
@@ -31,6 +31,8 @@ pub struct PermitPayment {
     pub value: U256,
     /// Where.
     pub network: Network,
+    /// The approval of Permit2 that is presented with it, if the payer's allowance is short.
+    pub approval: Option<Approval>,
 }
 
 impl PermitPayment {
@@ -154,11 +156,13 @@ fn check_rules(
         .and_then(|()| check_amount(&permit, offer.amount.atomic(), ceiling))
         .and_then(|()| check_token(&permit, asset))
         .and_then(|()| check_signature(&permit, &offer.network, &signature))
-        .map(|signature| PermitPayment {
+        .and_then(|signature| Ok((signature, Approval::read(payment, &permit, now)?)))
+        .map(|(signature, approval)| PermitPayment {
             permit,
             signature,
             value: offer.amount.atomic(),
             network: offer.network.clone(),
+            approval,
         })
         .map_err(|refusal| refusal.by(payer.to_checksum(None)))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Bytes, hex};
+use alloy_primitives::{B256, Bytes, hex, keccak256};
 use futures_util::future::join_all;
 use serde_json::json;
 use tollway_core::model::{FacilitatorRequest, PaymentRequired, SettleResponse};
@@ -11,8 +11,9 @@ use tollway_core::{
     X402Version,
 };
 use tollway_devnet::{ACCOUNTS, Grant, Mining, genesis};
+use tollway_evm::eip712::Domain;
 use tollway_evm::exact::{ExactBuyer, ExactSeller};
-use tollway_evm::permit2::{self, UptoBuyer, UptoSeller};
+use tollway_evm::permit2::{self, EIP2612_GAS_SPONSORING, UptoBuyer, UptoSeller};
 use tollway_evm::{Address, LocalSigner, Payment, Settleable, Signer, Transaction, U256};
 use tollway_facilitator::Engine;
 use tollway_ledger::{MemoryLedger, SettlementId};
@@ -34,10 +35,21 @@ async fn pay_for(
     amount: u64,
     facilitator: Address,
 ) -> FacilitatorRequest {
+    pay_in(world, payer, scheme, amount, facilitator, genesis::PLAIN_USD).await
+}
+
+async fn pay_in(
+    world: &World,
+    payer: &LocalSigner,
+    scheme: SchemeName,
+    amount: u64,
+    facilitator: Address,
+    token: Address,
+) -> FacilitatorRequest {
     let (assets, payer) = (world.assets(), Arc::new(payer.clone()));
     let terms =
         Terms { network: world.network.clone(), pay_to: world.payee.to_string(), max_timeout_seconds: 300 };
-    let asset = genesis::PLAIN_USD.to_string();
+    let asset = token.to_string();
     let price = Price::Asset { amount: Amount::from(amount), asset, extra: JsonObject::new() };
     let (seller, buyer): (Box<dyn SellerScheme>, Box<dyn BuyerScheme>) = match scheme == SchemeName::UPTO {
         true => (Box::new(UptoSeller::new(assets.clone())), Box::new(UptoBuyer::new(payer, assets))),
@@ -280,4 +292,64 @@ async fn what_pays_the_same_amount_elsewhere_does_not_prove_a_permit() {
     assert!(permit2::find_uses(&world.chain, &permit).await.unwrap().is_empty());
     let answer = engine.settle(request).await.unwrap();
     assert_eq!(code(&answer), "permit2_invalid_nonce", "{answer:?}");
+}
+
+/// Signs the approval of Permit2 for exactly what the payment allows (EIP-2612), and attaches it.
+async fn approve_beside(world: &World, payer: &LocalSigner, request: &mut FacilitatorRequest, nonce: u64) {
+    let word = |number: u64| B256::from(U256::from(number));
+    let (amount, deadline) = (request.requirements.amount, SystemClock.now().plus_seconds(300).0);
+    let kind = "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)";
+    let message = [
+        keccak256(kind),
+        payer.address().into_word(),
+        permit2::PERMIT2.into_word(),
+        amount.atomic().into(),
+        word(nonce),
+        word(deadline),
+    ];
+    let domain = Domain::new(&world.network, genesis::PERMIT_USD, "Permit USD", "1").unwrap();
+    let hash = keccak256(message.map(|word| word.0).as_flattened());
+    let preimage = [&[0x19, 0x01], domain.separator().as_slice(), hash.as_slice()].concat();
+    let signature = payer.sign(&preimage).await.unwrap();
+    let info = json!({
+        "from": payer.address(), "asset": genesis::PERMIT_USD, "spender": permit2::PERMIT2,
+        "amount": amount.to_string(), "nonce": nonce.to_string(), "deadline": deadline.to_string(),
+        "signature": hex::encode_prefixed(signature.as_bytes()), "version": "1",
+    });
+    request.payment.extensions.insert(EIP2612_GAS_SPONSORING.to_owned(), json!({ "info": info }));
+}
+
+#[tokio::test]
+async fn who_signs_the_approval_too_pays_without_any_gas() {
+    let world = World::open().await;
+    let engine = engine(&world).await;
+    let payer = world.payer_with(100);
+    for (nonce, scheme) in [(0, SchemeName::EXACT), (1, SchemeName::UPTO)] {
+        let facilitator = ACCOUNTS[LANES[0]].address;
+        let mut request = pay_in(&world, &payer, scheme, 10, facilitator, genesis::PERMIT_USD).await;
+        let bare = engine.verify(request.clone()).await.unwrap();
+        assert_eq!(bare.invalid_reason.unwrap().as_str(), "permit2_allowance_required");
+        approve_beside(&world, &payer, &mut request, nonce).await;
+        let verdict = engine.verify(request.clone()).await.unwrap();
+        assert!(verdict.is_valid, "{verdict:?}");
+        let settled = engine.settle(request).await.unwrap();
+        assert!(settled.success, "{settled:?}");
+    }
+    assert_eq!(world.chain.nonce(payer.address()).await.unwrap(), 0, "the payer sent nothing");
+}
+
+#[tokio::test]
+async fn an_approval_that_the_token_does_not_take_burns_no_gas() {
+    let world = World::open().await;
+    let engine = engine(&world).await;
+    let payer = world.payer_with(100);
+    let facilitator = ACCOUNTS[LANES[0]].address;
+    for _ in 0..5 {
+        let mut request =
+            pay_in(&world, &payer, SchemeName::EXACT, 10, facilitator, genesis::PERMIT_USD).await;
+        approve_beside(&world, &payer, &mut request, 7).await;
+        assert!(!engine.verify(request.clone()).await.unwrap().is_valid);
+        assert!(!engine.settle(request).await.unwrap().success);
+    }
+    assert_eq!(world.lane_nonce(0).await, 0);
 }
