@@ -77,7 +77,7 @@ const AXIOS_LACKS: &[(Case, &str)] = &[
     ),
     (Case::SignIn, "2.11.0 is its newest, whose core has no hooks for it"),
 ];
-const NO_RECEIPTS: (Case, &str) = (Case::OfferReceipt, "the Python package does not have it");
+const NO_RECEIPTS: (Case, &str) = (Case::OfferReceipt, "the Python package has no `offer-receipt`");
 const NO_SYNC_SIGN_IN: (Case, &str) =
     (Case::SignIn, "the package's hooks for it are async, and what is built on its sync side fails at them");
 const NO_EXTENSIONS: &str = "it has no extensions but those for gas";

@@ -41,10 +41,10 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Starts everything; none if something is not installed.
-    pub(crate) async fn open(kind: Kind) -> Option<Self> {
+    /// Starts ours, and those of theirs that are `wanted`; none if something is not installed.
+    pub(crate) async fn open(kind: Kind, wanted: fn(&Peer) -> bool) -> Option<Self> {
         let started = Instant::now();
-        let stand = Stand::open(kind).await?;
+        let stand = Stand::open(kind, wanted).await?;
         eprintln!("everybody serves after {:.1?}", started.elapsed());
         Some(Self { stand })
     }

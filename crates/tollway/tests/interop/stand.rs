@@ -67,8 +67,8 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    /// Starts everything; none if the node or a partner's program is not installed.
-    pub(crate) async fn open(kind: Kind) -> Option<Self> {
+    /// Starts ours, and those of theirs that are `wanted`; none if the node or a partner's program is not installed.
+    pub(crate) async fn open(kind: Kind, wanted: fn(&Peer) -> bool) -> Option<Self> {
         let market = Market::on(Node::start(kind, CHAIN_ID).await?, Limits::default()).await;
         for address in WANTED {
             let code =
@@ -85,7 +85,7 @@ impl Stand {
             endow(&market, payer(peer)).await;
         }
         let mut facilitators = Vec::new();
-        for (index, peer) in strangers(FACILITATORS).enumerate() {
+        for (index, peer) in strangers(FACILITATORS, wanted).enumerate() {
             let key = ACCOUNTS[FIRST_STRANGER + index].secret_key.to_string();
             let mut start = common(&market);
             start["keys"] = json!([key]);
@@ -96,28 +96,29 @@ impl Stand {
         for (id, partner) in &mut facilitators {
             urls.insert(id, partner.ready().remove(0));
         }
+        let facilitating: Vec<_> = FACILITATORS.iter().filter(|peer| urls.contains_key(peer.id)).collect();
         let mut clients = BTreeMap::new();
-        for peer in strangers(CLIENTS) {
+        for peer in strangers(CLIENTS, wanted) {
             let mut start = common(&market);
             start["key"] = payer_key(peer).into();
             clients.insert(peer.id, Partner::start(peer, &start)?);
         }
         let mut servers = Vec::new();
-        for peer in strangers(SERVERS) {
+        for peer in strangers(SERVERS, wanted) {
             let mut start = common(&market);
             start["payTo"] = market.payee.to_string().into();
             start["facilitators"] =
-                FACILITATORS.iter().map(|facilitator| asked(peer, facilitator, &urls)).collect();
+                facilitating.iter().map(|facilitator| asked(peer, facilitator, &urls)).collect();
             servers.push((peer.id, Partner::start(peer, &start)?));
         }
         let (mut shops, mut ours) = (BTreeMap::new(), Vec::new());
-        for facilitator in FACILITATORS {
+        for facilitator in &facilitating {
             let (url, server) = our_shop(&market, (facilitator, urls[facilitator.id].clone())).await;
             shops.insert(("tollway", facilitator.id), url);
             ours.push(server);
         }
         for (id, partner) in &mut servers {
-            for (facilitator, url) in FACILITATORS.iter().zip(partner.ready()) {
+            for (facilitator, url) in facilitating.iter().zip(partner.ready()) {
                 shops.insert((*id, facilitator.id), url);
             }
         }
@@ -156,8 +157,8 @@ impl Drop for Stand {
     }
 }
 
-fn strangers(peers: &'static [Peer]) -> impl Iterator<Item = &'static Peer> {
-    peers.iter().filter(|peer| !peer.is_ours())
+fn strangers(peers: &'static [Peer], wanted: fn(&Peer) -> bool) -> impl Iterator<Item = &'static Peer> {
+    peers.iter().filter(move |peer| !peer.is_ours() && wanted(peer))
 }
 
 /// What every partner is told.
