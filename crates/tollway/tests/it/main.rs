@@ -31,6 +31,7 @@ mod node;
 mod nodes;
 mod operator;
 mod outcomes;
+mod permit2;
 mod process;
 mod proxy;
 mod receipts;

@@ -1,0 +1,147 @@
+//! Buyer, seller and facilitator, with a dollar that only Permit2 moves: by scheme `exact`, and by `upto`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tollway_buyer::{Policy, Wallet, paid};
+use tollway_core::SchemeName;
+use tollway_devnet::{Grant, genesis};
+use tollway_evm::exact::ExactSeller;
+use tollway_evm::permit2::{UptoSeller, approve_call};
+use tollway_evm::{
+    Address, Asset, AssetTable, Chain, LocalSigner, Signer, Transaction, TransferMethod, U256,
+};
+use tollway_facilitator::{Callers, Engine, NetworkSetup, router};
+use tollway_seller::{HttpFacilitator, Paywall};
+
+use crate::market::{account, serve};
+use crate::node::{Kind, Node};
+
+/// A shop that takes this dollar, and who would pay in it.
+struct Shop {
+    node: Node,
+    chain: Chain,
+    payee: Address,
+    payer: LocalSigner,
+    wallet: Wallet,
+    url: String,
+}
+
+fn assets(node: &Node) -> AssetTable {
+    AssetTable::empty().with(Asset {
+        network: node.network(),
+        symbol: "PLAIN".to_owned(),
+        address: genesis::PLAIN_USD,
+        name: String::new(),
+        version: String::new(),
+        decimals: 6,
+        is_usd: true,
+        transfer_method: TransferMethod::Permit2,
+    })
+}
+
+impl Shop {
+    async fn open(scheme: SchemeName) -> Self {
+        let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
+        let (chain, assets) = (node.chain(), assets(&node));
+        let setup =
+            NetworkSetup { chain: node.chain(), assets: assets.clone(), signers: vec![Arc::new(account(1))] };
+        let engine = Engine::builder().network(setup).start().await.expect("the engine starts");
+        let (facilitator, _) = serve(router(engine, Callers::open(None))).await;
+        let payee = LocalSigner::random().unwrap().address();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let paywall = Paywall::builder(&url)
+            .accept_by(scheme, node.network().as_str(), payee.to_string())
+            .scheme(ExactSeller::new(assets.clone()))
+            .scheme(UptoSeller::new(assets.clone()))
+            .pending_wait_ms(50)
+            .facilitator(HttpFacilitator::new(&facilitator).unwrap())
+            .start()
+            .await
+            .expect("the paywall starts");
+        let price = || paywall.price("$0.01").expect("the price is one");
+        let used =
+            |charge: &'static str| move || async move { ([("Settlement-Overrides", charge)], "metered") };
+        let app = Router::new()
+            .route("/data", get(|| async { "data" }).layer(price()))
+            .route("/half", get(used("50%")).layer(price()))
+            .route("/nothing", get(used("0")).layer(price()));
+        tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") });
+        let payer = LocalSigner::random().unwrap();
+        let wallet = Wallet::builder().signer(Arc::new(payer.clone())).assets(assets);
+        let wallet = wallet.policy(Policy::default()).build().expect("the wallet is whole");
+        Self { node, chain, payee, payer, wallet, url }
+    }
+
+    async fn fund(&self) {
+        let grant = Grant { wei: U256::from(10u64.pow(18)), token_atomic: U256::from(1_000_000) };
+        self.node.devnet().grant(self.payer.address(), grant);
+    }
+
+    async fn approve(&self) {
+        let call = approve_call(genesis::PLAIN_USD, U256::MAX);
+        let transaction = Transaction {
+            chain_id: self.node.chain_id,
+            nonce: self.chain.nonce(self.payer.address()).await.unwrap(),
+            to: call.to,
+            data: call.data,
+            gas_limit: 100_000,
+            max_fee_per_gas: 10_000_000_000,
+            max_priority_fee_per_gas: 1_000_000_000,
+        };
+        let signed = transaction.sign(&self.payer).await.unwrap();
+        self.chain.send_raw(&signed.raw).await.unwrap();
+        while self.chain.receipt(signed.hash).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn received(&self) -> u64 {
+        let data = format!("0x70a08231{:0>64}", format!("{:x}", self.payee));
+        let call = json!([{ "to": genesis::PLAIN_USD, "data": data }, "latest"]);
+        let word: U256 = serde_json::from_value(self.chain.raw("eth_call", call).await.unwrap()).unwrap();
+        word.to()
+    }
+}
+
+#[tokio::test]
+async fn who_has_not_approved_permit2_is_told_so_and_is_served_after_approving() {
+    for scheme in [SchemeName::EXACT, SchemeName::UPTO] {
+        let shop = Shop::open(scheme).await;
+        shop.fund().await;
+        let client = shop.wallet.client().unwrap();
+        let refused = client.get(format!("{}/data", shop.url)).send().await.unwrap();
+        assert_eq!(
+            (refused.status(), &refused.headers()["cache-control"]),
+            (StatusCode::PRECONDITION_FAILED, &"no-store".parse().unwrap())
+        );
+        let body: serde_json::Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+        assert_eq!(body["error"], "permit2_allowance_required", "{body}");
+        assert_eq!(shop.received().await, 0);
+        shop.approve().await;
+        let served = client.get(format!("{}/data", shop.url)).send().await.unwrap();
+        assert!(paid(&served).unwrap().settlement.as_ref().unwrap().success);
+        assert_eq!((served.text().await.unwrap().as_str(), shop.received().await), ("data", 10_000));
+    }
+}
+
+#[tokio::test]
+async fn upto_charges_what_the_handler_says_was_used() {
+    let shop = Shop::open(SchemeName::UPTO).await;
+    shop.fund().await;
+    shop.approve().await;
+    let client = shop.wallet.client().unwrap();
+    let half = client.get(format!("{}/half", shop.url)).send().await.unwrap();
+    let settlement = paid(&half).unwrap().settlement.clone().unwrap();
+    assert_eq!((settlement.success, settlement.amount.as_deref()), (true, Some("5000")));
+    assert_eq!((half.text().await.unwrap().as_str(), shop.received().await), ("metered", 5_000));
+    let nothing = client.get(format!("{}/nothing", shop.url)).send().await.unwrap();
+    assert_eq!(nothing.status(), StatusCode::OK);
+    assert_eq!((nothing.text().await.unwrap().as_str(), shop.received().await), ("metered", 5_000));
+}
