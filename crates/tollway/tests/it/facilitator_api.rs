@@ -129,7 +129,7 @@ async fn payments_that_break_a_rule_are_refused_by_name_and_without_an_rpc_call(
     let honest = honest(&market).await;
     let calls = market.rpc_calls.load(Ordering::SeqCst);
     let cases: &[(&str, &str, Value)] = &[
-        ("/paymentRequirements/scheme", "paymentRequirements.scheme", json!("upto")),
+        ("/paymentRequirements/scheme", "paymentRequirements.scheme", json!("batch-settlement")),
         ("/paymentRequirements/network", "paymentRequirements.network", json!("eip155:1")),
         (
             "/paymentRequirements/asset",
@@ -147,7 +147,7 @@ async fn payments_that_break_a_rule_are_refused_by_name_and_without_an_rpc_call(
             "paymentPayload.accepted.asset",
             json!("0x0000000000000000000000000000000000000001"),
         ),
-        ("/paymentPayload/accepted/scheme", "accepted.scheme", json!("upto")),
+        ("/paymentPayload/accepted/scheme", "accepted.scheme", json!("batch-settlement")),
         ("/paymentPayload/accepted/network", "accepted.network", json!("eip155:1")),
         ("/paymentRequirements/extra/name", "paymentRequirements.extra.name", json!("Other Coin")),
         (
