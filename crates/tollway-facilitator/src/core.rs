@@ -42,8 +42,8 @@ impl Core {
     /// A payment that was told failed has paid after all: its transaction was taken back, and paid when it was included
     /// again. It begins anew, and is settled by what the chain says.
     pub(crate) fn correct(self: &Arc<Self>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
-        let Begun::New(again) = self.journal.begin(&row.payment, row.caller.as_deref(), row.confirmations)
-        else {
+        let (payment, caller) = (&row.payment, row.caller.as_deref());
+        let Begun::New(again) = self.journal.begin(payment, caller, row.confirmations, &row.suffix) else {
             // Somebody is at it.
             return;
         };

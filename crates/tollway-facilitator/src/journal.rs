@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
 use metrics::{counter, gauge, histogram};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -47,6 +47,8 @@ pub(crate) struct Row {
     pub(crate) payment: Payment,
     pub(crate) confirmations: u32,
     pub(crate) caller: Option<String>,
+    /// What goes behind the calldata of its transaction.
+    pub(crate) suffix: Bytes,
     pub(crate) began: Instant,
     created_at: UnixTime,
     /// For this settlement. None of what was verified before, or taken over.
@@ -155,7 +157,13 @@ impl Journal {
     }
 
     /// One actor per authorization in this process.
-    pub(crate) fn begin(&self, payment: &Payment, caller: Option<&str>, confirmations: u32) -> Begun {
+    pub(crate) fn begin(
+        &self,
+        payment: &Payment,
+        caller: Option<&str>,
+        confirmations: u32,
+        suffix: &Bytes,
+    ) -> Begun {
         let key = payment.key();
         let mut rows = self.rows.lock();
         if let Some(row) = rows.get(&key) {
@@ -173,6 +181,7 @@ impl Journal {
             payment.clone(),
             caller.map(str::to_owned),
             confirmations,
+            suffix.clone(),
             self.clock.now(),
         );
         rows.insert(key, Arc::clone(&row));
@@ -192,6 +201,8 @@ impl Journal {
             payment,
             settlement.caller.clone(),
             settlement.confirmations,
+            // Whoever took part is not kept: a settlement that is taken over names nobody.
+            Bytes::new(),
             settlement.created_at,
         );
         row.accepted(settlement.attempt, &settlement.transactions);
@@ -457,6 +468,7 @@ impl Row {
         payment: Payment,
         caller: Option<String>,
         confirmations: u32,
+        suffix: Bytes,
         created_at: UnixTime,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -464,6 +476,7 @@ impl Row {
             payment,
             confirmations,
             caller,
+            suffix,
             began: Instant::now(),
             created_at,
             simulated_at: OnceLock::new(),
@@ -506,7 +519,8 @@ impl Row {
 
     /// Whether the two may go into one transaction.
     pub(crate) fn may_share_with(&self, other: &Self) -> bool {
-        !self.is_alone() && !other.is_alone() && self.payment.may_share_with(&other.payment)
+        let is_in_company = !self.is_alone() && !other.is_alone();
+        is_in_company && self.suffix == other.suffix && self.payment.may_share_with(&other.payment)
     }
 
     /// What the ledger lets us write with.

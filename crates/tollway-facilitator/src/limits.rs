@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tollway_core::extension::builder_code::BuilderCode;
 use tollway_evm::{Address, U256};
 
 /// The most payments in one transaction: what surely fits into 2^24 gas, which is the most a transaction may use
@@ -44,6 +45,9 @@ pub struct Limits {
     pub contract_payers: bool,
     /// Whom a payment may call to deploy its payer's wallet (ERC-6492). Nobody else is called.
     pub erc6492_factories: BTreeSet<Address>,
+    /// The facilitator's own builder code. With it the codes that a payment carries are written behind the calldata of
+    /// its settlement (extension `builder-code`, ERC-8021).
+    pub builder_code: Option<BuilderCode>,
 }
 
 impl Default for Limits {
@@ -65,6 +69,7 @@ impl Default for Limits {
             member_ttl: Duration::from_secs(10),
             contract_payers: true,
             erc6492_factories: BTreeSet::new(),
+            builder_code: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::Bytes;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tollway_core::model::{FacilitatorRequest, SettleResponse};
 use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Network, Refusal};
@@ -15,7 +16,7 @@ use crate::evm_network::EvmNetwork;
 use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
 use crate::phase::simulate::SimulatedAt;
-use crate::phase::{admission, check, code, matching};
+use crate::phase::{admission, attribution, check, code, matching};
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -35,6 +36,8 @@ pub(crate) struct Candidate<'a> {
     network: &'a Arc<EvmNetwork>,
     payment: Payment,
     confirmations: u32,
+    /// What goes behind its calldata.
+    suffix: Bytes,
 }
 
 /// What a caller asks for beside the payment: how deep its block must be, and until when it waits.
@@ -69,7 +72,8 @@ pub(crate) fn judge<'a>(
         admission::admit(network, &payment)?;
         admission::complete(&payment)?;
         let confirmations = network.profile.confirmations(&request.requirements)?;
-        Ok(Box::new(Candidate { network, payment, confirmations }))
+        let suffix = attribution::suffix(request, &core.limits);
+        Ok(Box::new(Candidate { network, payment, confirmations, suffix }))
     };
     judged().map_err(|refusal| Box::new(refused_on(&request.requirements.network, refusal)))
 }
@@ -121,7 +125,7 @@ async fn find_row(
     candidate: &Candidate<'_>,
     wish: &Wish<'_>,
 ) -> Found {
-    let Candidate { network, payment, confirmations } = candidate;
+    let Candidate { network, payment, confirmations, suffix } = candidate;
     let tell = |answer| Found::Answer(Box::new(answer));
     let refuse = |refusal| tell(Ok(refused(payment, refusal)));
     if let Some(row) = core.journal.row(payment) {
@@ -152,7 +156,7 @@ async fn find_row(
             Ok(Some(_)) => {}
         }
     }
-    match core.journal.begin(payment, caller, *confirmations) {
+    match core.journal.begin(payment, caller, *confirmations, suffix) {
         Begun::New(row) => {
             let (core, network, ours) = (Arc::clone(core), Arc::clone(network), Arc::clone(&row));
             let tasks = Arc::clone(&core.tasks);

@@ -18,6 +18,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
+use tollway_core::extension::builder_code::BuilderCode;
 use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
 use tollway_facilitator::{AuthCaptureSetup, Callers, Limits, NetworkSetup, Profile, ScoreLimits};
 
@@ -83,6 +84,7 @@ struct LimitsConfig {
     member_ttl_seconds: u64,
     contract_payers: bool,
     erc6492_factories: Vec<String>,
+    builder_code: String,
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
@@ -217,6 +219,7 @@ impl FacilitatorConfig {
             member_ttl: Duration::from_secs(limits.member_ttl_seconds),
             contract_payers: limits.contract_payers,
             erc6492_factories: factories(&limits.erc6492_factories)?,
+            builder_code: builder_code(&limits.builder_code)?,
         })
     }
 
@@ -368,6 +371,12 @@ pub(crate) fn read_bounded(from: impl Read, most: usize) -> anyhow::Result<Vec<u
     from.take(limit).read_to_end(&mut bytes)?;
     anyhow::ensure!(bytes.len() <= most, "it is longer than {most} bytes");
     Ok(bytes)
+}
+
+/// The operator's own code, if there is one.
+fn builder_code(text: &str) -> Result<Option<BuilderCode>, ConfigError> {
+    let code = (!text.is_empty()).then(|| BuilderCode::new(text)).transpose();
+    code.map_err(|error| ConfigError(vec![format!("limits.builder_code: {error}")]))
 }
 
 /// Whom payments may call to deploy their payers' wallets.

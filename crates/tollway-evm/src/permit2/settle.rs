@@ -4,6 +4,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::Filter;
 use alloy_sol_types::{SolCall, SolEvent, sol};
 use serde_json::Value;
+use tollway_core::extension::builder_code::Attribution;
 
 use super::{Approval, PERMIT2, PermitPayment, Proxy};
 use crate::chain::{Chain, ChainError};
@@ -243,7 +244,7 @@ fn is_settlement(payment: &PermitPayment, transaction: &Value) -> bool {
         return false;
     };
     let ours = settle_call(payment);
-    if to == Some(ours.to) && input == ours.data {
+    if to == Some(ours.to) && is_call(&input, &ours.data) {
         return true;
     }
     if to != Some(payment.permit.proxy.address()) {
@@ -255,7 +256,13 @@ fn is_settlement(payment: &PermitPayment, transaction: &Value) -> bool {
     };
     // Who has the allowance presents no approval.
     let plain = PermitPayment { approval: None, ..payment.clone() };
-    signature.is_ok_and(|signature| encode(&plain, signature) == input)
+    signature.is_ok_and(|signature| is_call(&input, &encode(&plain, signature)))
+}
+
+/// Whether calldata is this call, with nothing behind it but who took part (ERC-8021), which no contract reads.
+fn is_call(input: &[u8], call: &[u8]) -> bool {
+    let behind = input.strip_prefix(call);
+    behind.is_some_and(|behind| behind.is_empty() || Attribution::read(behind).is_some())
 }
 
 /// Whether the bit of `nonce` is set in the word that Permit2 answered.
@@ -268,6 +275,8 @@ pub(super) fn is_set(answer: &[u8], nonce: U256) -> Option<bool> {
 mod tests {
     use alloy_primitives::{U256, hex};
     use serde_json::json;
+
+    use tollway_core::extension::builder_code::{Attribution, BuilderCode};
 
     use super::{encode, is_set, is_settlement, settle_call};
     use crate::permit2::{PermitPayment, check_at_any_time};
@@ -296,6 +305,9 @@ mod tests {
             assert!(!is_settlement(&payment, &tell(&settle_call(&other).data)));
             let longer = [call.data.as_ref(), &[0]].concat();
             assert!(!is_settlement(&payment, &tell(&longer)), "and nothing else");
+            let codes = Attribution { app: BuilderCode::new("shop").ok(), ..Attribution::default() };
+            let signed = [call.data.as_ref(), &codes.suffix()].concat();
+            assert!(is_settlement(&payment, &tell(&signed)), "but who took part");
             assert!(!is_settlement(&payment, &json!({"to": payment.permit.token, "input": call.data})));
             assert!(!is_settlement(&payment, &json!(null)));
         }

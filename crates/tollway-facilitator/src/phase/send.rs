@@ -284,10 +284,15 @@ async fn estimate(lane: &Lane, call: &Call) -> Result<u64, NotSent> {
 }
 
 fn call_for(rows: &[Arc<Row>]) -> Call {
-    match rows {
+    let mut call = match rows {
         [only] => only.payment.call(),
         many => batch(many.iter().map(|row| row.payment.call())),
+    };
+    // The same for all of them.
+    if let Some(suffix) = rows.first().map(|row| &row.suffix).filter(|suffix| !suffix.is_empty()) {
+        call.data = [&call.data[..], suffix].concat().into();
     }
+    call
 }
 
 #[cfg(test)]

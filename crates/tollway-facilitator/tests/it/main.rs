@@ -2,6 +2,7 @@
 //! chain where none is needed.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
+mod attribution;
 mod auth_capture;
 mod coded_payers;
 mod crash;
