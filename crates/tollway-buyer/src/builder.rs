@@ -9,7 +9,7 @@ use tollway_core::http_signature::MessageSigner;
 use tollway_core::{BuyerScheme, Clock, SystemClock};
 use tollway_evm::exact::ExactBuyer;
 use tollway_evm::offer_receipt::Keys;
-use tollway_evm::permit2::UptoBuyer;
+use tollway_evm::permit2::{Allowances, UptoBuyer};
 use tollway_evm::{AssetTable, LocalSigner, Signer, SignerError};
 
 use crate::http_clients::Settings;
@@ -24,6 +24,7 @@ pub struct WalletBuilder {
     signer: Option<Arc<dyn Signer>>,
     assets: Option<AssetTable>,
     schemes: Vec<Arc<dyn BuyerScheme>>,
+    allowances: Vec<Arc<dyn Allowances>>,
     policy: Policy,
     patience: Patience,
     clock: Option<Arc<dyn Clock>>,
@@ -116,6 +117,27 @@ impl WalletBuilder {
     #[must_use]
     pub fn scheme(mut self, scheme: Arc<dyn BuyerScheme>) -> Self {
         self.schemes.push(scheme);
+        self
+    }
+
+    /// Asks `allowances`, of one more network, whether the Permit2 contract may take what a payment moves. If it may not, and the
+    /// seller's facilitator presents approvals (extension `eip2612GasSponsoring`), one for this very amount is signed beside
+    /// the payment: it costs no gas. Without it such a payment is refused until the wallet's owner approves Permit2.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// use std::sync::Arc;
+    /// use tollway_buyer::{Wallet, WalletError};
+    /// use tollway_evm::permit2::Allowances;
+    /// // With feature `rpc` of tollway-evm, a `Chain` is one.
+    /// fn wallet_on(chain: Arc<dyn Allowances>) -> Result<Wallet, WalletError> {
+    ///     Wallet::builder().key(KEY)?.allowances(chain).build()
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn allowances(mut self, allowances: Arc<dyn Allowances>) -> Self {
+        self.allowances.push(allowances);
         self
     }
 
@@ -267,8 +289,14 @@ impl WalletBuilder {
         if let Some(signer) = self.signer.clone() {
             address = Some(signer.address().to_string());
             let assets = self.assets.unwrap_or_else(AssetTable::known);
-            schemes.push(Arc::new(ExactBuyer::new(Arc::clone(&signer), assets.clone())));
-            schemes.push(Arc::new(UptoBuyer::new(signer, assets)));
+            let mut exact = ExactBuyer::new(Arc::clone(&signer), assets.clone());
+            let mut upto = UptoBuyer::new(signer, assets);
+            for known in &self.allowances {
+                exact = exact.allowances(Arc::clone(known));
+                upto = upto.allowances(Arc::clone(known));
+            }
+            schemes.push(Arc::new(exact));
+            schemes.push(Arc::new(upto));
         }
         if schemes.is_empty() {
             return Err(WalletError::NothingToSignWith);

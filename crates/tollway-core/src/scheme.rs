@@ -235,6 +235,23 @@ pub trait SellerScheme: Send + Sync + std::fmt::Debug {
         Ok(offer)
     }
 
+    /// The extensions, by name, that a 402 with `offer` declares because of it, of those that the facilitator has
+    /// `understood`. Nothing, if the scheme has none.
+    ///
+    /// ```
+    /// use tollway_core::model::{PaymentRequirements, SupportedResponse};
+    /// use tollway_core::{JsonObject, SellerScheme};
+    /// fn declared(
+    ///     scheme: &dyn SellerScheme, offer: &PaymentRequirements, facilitator: &SupportedResponse,
+    /// ) -> JsonObject {
+    ///     scheme.declare(offer, &facilitator.extensions)
+    /// }
+    /// ```
+    fn declare(&self, offer: &PaymentRequirements, understood: &[String]) -> JsonObject {
+        let _ = (offer, understood);
+        JsonObject::new()
+    }
+
     /// Holds a payment against the seller's own offer: every rule that needs no chain, a key's signature included.
     /// What `payment.accepted` repeats of the offer is the buyer's word; the payment is held to `offer`.
     ///

@@ -201,7 +201,8 @@ impl Rail {
         // v1 clients sign an authorization of EIP-3009, whatever the offer says.
         let by_token = matches!(requirements.extra_str("assetTransferMethod"), None | Some("eip3009"));
         let (scheme, takes_v1) = (Arc::clone(&self.scheme), self.takes_v1 && by_token);
-        Ok(Offer { requirements, scheme, takes_v1, is_usual, watched, stale: None })
+        let declares = scheme.declare(&requirements, &self.understood);
+        Ok(Offer { requirements, scheme, takes_v1, declares, is_usual, watched, stale: None })
     }
 
     /// Dollars in one of the coins.

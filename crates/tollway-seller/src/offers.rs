@@ -41,6 +41,8 @@ pub(crate) struct Offer {
     pub(crate) scheme: Arc<dyn SellerScheme>,
     /// Whether the facilitator settles it for v1 buyers too.
     pub(crate) takes_v1: bool,
+    /// The extensions that the 402 declares because of it.
+    pub(crate) declares: JsonObject,
     /// Whether its asset is what dollars mean on its network by themselves.
     pub(crate) is_usual: bool,
     /// What is watched of its asset, if anything is.
@@ -78,6 +80,8 @@ pub(crate) struct Rail {
     pub(crate) usual: Option<String>,
     /// What the facilitator says of the scheme on this network.
     pub(crate) kind: Option<SupportedKind>,
+    /// The extensions that the facilitator understands.
+    pub(crate) understood: Vec<String>,
 }
 
 /// A price, for every accepted network or for one.
@@ -150,6 +154,9 @@ impl Offers {
         }
         if let Some(rule) = route.identifier {
             about.extensions.insert(identifier::NAME.to_owned(), identifier::declaration(rule).into());
+        }
+        for (name, declaration) in all.iter().flat_map(|offer| &offer.declares) {
+            about.extensions.entry(name.clone()).or_insert_with(|| declaration.clone());
         }
         let standing = core.standing(snapshot);
         let list: Vec<Offer> = all.iter().filter_map(|offer| standing.shown(offer)).collect();

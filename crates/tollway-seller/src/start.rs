@@ -188,7 +188,15 @@ impl PaywallBuilder {
         let coins = coin::on_rail(&accept.coins, scheme.as_ref(), &terms, watches);
         let coins = coins.map_err(|fault| format!("{named}: {fault}"))?;
         let usual = coin::usual(scheme.as_ref(), &terms);
-        Ok(Rail { scheme: Arc::clone(scheme), terms, takes_v1: false, coins, usual, kind: None })
+        Ok(Rail {
+            scheme: Arc::clone(scheme),
+            terms,
+            takes_v1: false,
+            coins,
+            usual,
+            kind: None,
+            understood: Vec::new(),
+        })
     }
 }
 
@@ -261,6 +269,7 @@ fn match_supported(rails: &mut [Rail], supported: &SupportedResponse, faults: &m
             kind.version == X402Version::V2 && kind.scheme == *scheme && kind.network == *network
         };
         rail.kind = supported.kinds.iter().find(is_ours).cloned();
+        rail.understood.clone_from(&supported.extensions);
         if !supported.supports(X402Version::V2, scheme, network) {
             let list: Vec<String> = supported
                 .kinds

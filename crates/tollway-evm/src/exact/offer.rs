@@ -2,7 +2,8 @@
 
 use tollway_core::model::{PaymentPayload, PaymentRequirements};
 use tollway_core::{
-    Amount, Checked, Money, Network, OfferError, Price, Refusal, SchemeName, SellerScheme, Terms, UnixTime,
+    Amount, Checked, JsonObject, Money, Network, OfferError, Price, Refusal, SchemeName, SellerScheme, Terms,
+    UnixTime,
 };
 
 use super::check;
@@ -62,6 +63,10 @@ impl SellerScheme for ExactSeller {
 
     fn offer(&self, price: &Price, terms: &Terms) -> Result<PaymentRequirements, OfferError> {
         Pricing { assets: &self.assets, scheme: SchemeName::EXACT, only: None }.offer(price, terms)
+    }
+
+    fn declare(&self, offer: &PaymentRequirements, understood: &[String]) -> JsonObject {
+        permit2::declare(offer, understood)
     }
 
     fn check(

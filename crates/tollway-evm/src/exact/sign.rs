@@ -11,7 +11,7 @@ use tollway_core::{
 
 use super::verify::domain;
 use super::{ADDRESS_RULE, Authorization, parse_address};
-use crate::permit2::{METHOD, METHOD_FIELD, Proxy, sign_permit};
+use crate::permit2::{Allowances, Known, METHOD, METHOD_FIELD, Proxy, attach, sign_permit};
 use crate::{AssetTable, Signer};
 
 /// How far v1 backdates `validAfter`: its token checks ran on clocks that lagged.
@@ -22,6 +22,7 @@ const V1_BACKDATE_SECONDS: u64 = 600;
 pub struct ExactBuyer {
     signer: Arc<dyn Signer>,
     assets: AssetTable,
+    allowances: Known,
 }
 
 impl ExactBuyer {
@@ -46,7 +47,25 @@ impl ExactBuyer {
     /// # }
     /// ```
     pub fn new(signer: Arc<dyn Signer>, assets: AssetTable) -> Self {
-        Self { signer, assets }
+        Self { signer, assets, allowances: Known::new() }
+    }
+
+    /// Asks `allowances`, of one more network, whether Permit2 may take what a payment moves. If it may not, and the seller's
+    /// facilitator presents approvals (extension `eip2612GasSponsoring`), one for this very amount is signed beside the
+    /// payment: it costs the payer no gas.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use tollway_evm::{AssetTable, LocalSigner, exact::ExactBuyer, permit2::Allowances};
+    /// fn payer(allowances: Arc<dyn Allowances>) -> Result<ExactBuyer, tollway_evm::SignerError> {
+    ///     let signer = Arc::new(LocalSigner::random()?);
+    ///     Ok(ExactBuyer::new(signer, AssetTable::known()).allowances(allowances))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn allowances(mut self, allowances: Arc<dyn Allowances>) -> Self {
+        self.allowances.push(allowances);
+        self
     }
 
     async fn payload(
@@ -124,14 +143,16 @@ impl BuyerScheme for ExactBuyer {
                 }
                 X402Version::V2 => Accepted::Offer(Box::new(offer.clone())),
             };
-            Ok(PaymentPayload {
+            let mut payment = PaymentPayload {
                 version: required.version,
                 accepted,
                 payload,
                 resource: required.resource.clone(),
                 extensions: required.extensions.clone(),
                 other: JsonObject::new(),
-            })
+            };
+            attach(&mut payment, offer, self.signer.as_ref(), &self.allowances).await?;
+            Ok(payment)
         })
     }
 }

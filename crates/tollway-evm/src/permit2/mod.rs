@@ -7,13 +7,17 @@
 //! | make the offer of scheme `upto` | `offer` | seller |
 //! | sign it | `sign` | buyer |
 //! | check what needs no chain | `verify` | seller, facilitator |
-//! | read the approval that may come with it | `sponsor` | facilitator |
+//! | sign the approval beside it | `approve`, `allowances` | buyer |
+//! | declare that such approvals are taken, read one | `sponsor` | seller, facilitator |
 //! | what is signed (EIP-712) | `message` | all |
 //! | build the call that settles it, find who sent it | `settle` | facilitator |
 //! | what the engine asks of it | `settleable` | facilitator |
 //!
 //! Offers of scheme `exact` are made and routed in [`crate::exact`]: a scheme has one name, whatever moves the token.
 
+#[cfg(feature = "rpc")]
+mod allowances;
+mod approve;
 mod message;
 mod offer;
 #[cfg(feature = "rpc")]
@@ -24,6 +28,8 @@ mod sign;
 mod sponsor;
 mod verify;
 
+pub use approve::{Allowances, Unknown};
+pub(crate) use approve::{Known, attach};
 pub use message::{PERMIT2, Proxy};
 pub use offer::UptoSeller;
 #[cfg(feature = "rpc")]
@@ -32,6 +38,7 @@ pub(crate) use settle::is_settled_by;
 pub use settle::{approve_call, find_uses, settle_call};
 pub use sign::UptoBuyer;
 pub(crate) use sign::sign_permit;
+pub(crate) use sponsor::declare;
 pub use sponsor::{Approval, EIP2612_GAS_SPONSORING};
 #[cfg(feature = "rpc")]
 pub(crate) use verify::pays;

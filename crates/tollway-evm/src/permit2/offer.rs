@@ -3,11 +3,11 @@
 use alloy_primitives::Address;
 use tollway_core::model::{PaymentPayload, PaymentRequirements, SupportedKind};
 use tollway_core::{
-    Amount, Checked, ErrorCode, Money, Network, OfferError, Price, Refusal, SchemeName, SellerScheme, Terms,
-    UnixTime,
+    Amount, Checked, ErrorCode, JsonObject, Money, Network, OfferError, Price, Refusal, SchemeName,
+    SellerScheme, Terms, UnixTime,
 };
 
-use super::{Ceiling, check};
+use super::{Ceiling, check, declare};
 use crate::exact::parse_address;
 use crate::pricing::{Pricing, money_in};
 use crate::{AssetTable, TransferMethod};
@@ -79,6 +79,10 @@ impl SellerScheme for UptoSeller {
         })?;
         offer.extra.insert("facilitatorAddress".to_owned(), address.to_checksum(None).into());
         Ok(offer)
+    }
+
+    fn declare(&self, offer: &PaymentRequirements, understood: &[String]) -> JsonObject {
+        declare(offer, understood)
     }
 
     fn check(

@@ -9,7 +9,7 @@ use tollway_core::{
     UnixTime, X402Version,
 };
 
-use super::{METHOD, METHOD_FIELD, Permit, Proxy};
+use super::{Allowances, Known, METHOD, METHOD_FIELD, Permit, Proxy, attach};
 use crate::exact::{ADDRESS_RULE, parse_address};
 use crate::{AssetTable, Signer};
 
@@ -18,6 +18,7 @@ use crate::{AssetTable, Signer};
 pub struct UptoBuyer {
     signer: Arc<dyn Signer>,
     assets: AssetTable,
+    allowances: Known,
 }
 
 impl UptoBuyer {
@@ -43,7 +44,25 @@ impl UptoBuyer {
     /// # }
     /// ```
     pub fn new(signer: Arc<dyn Signer>, assets: AssetTable) -> Self {
-        Self { signer, assets }
+        Self { signer, assets, allowances: Known::new() }
+    }
+
+    /// Asks `allowances`, of one more network, whether Permit2 may take what a payment moves. If it may not, and the seller's
+    /// facilitator presents approvals (extension `eip2612GasSponsoring`), one for this very amount is signed beside the
+    /// payment: it costs the payer no gas.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use tollway_evm::{AssetTable, LocalSigner, permit2::UptoBuyer, permit2::Allowances};
+    /// fn payer(allowances: Arc<dyn Allowances>) -> Result<UptoBuyer, tollway_evm::SignerError> {
+    ///     let signer = Arc::new(LocalSigner::random()?);
+    ///     Ok(UptoBuyer::new(signer, AssetTable::known()).allowances(allowances))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn allowances(mut self, allowances: Arc<dyn Allowances>) -> Self {
+        self.allowances.push(allowances);
+        self
     }
 }
 
@@ -85,14 +104,16 @@ impl BuyerScheme for UptoBuyer {
             }
             let proxy = Proxy::Upto { facilitator };
             let payload = sign_permit(self.signer.as_ref(), required.version, offer, proxy, now).await?;
-            Ok(PaymentPayload {
+            let mut payment = PaymentPayload {
                 version: required.version,
                 accepted: Accepted::Offer(Box::new(offer.clone())),
                 payload,
                 resource: required.resource.clone(),
                 extensions: required.extensions.clone(),
                 other: JsonObject::new(),
-            })
+            };
+            attach(&mut payment, offer, self.signer.as_ref(), &self.allowances).await?;
+            Ok(payment)
         })
     }
 }

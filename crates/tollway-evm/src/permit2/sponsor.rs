@@ -2,16 +2,19 @@
 //! settles presents both in one call.
 
 use alloy_primitives::{Address, Signature, U256, hex};
-use serde_json::Value;
-use tollway_core::model::PaymentPayload;
+use serde_json::{Value, json};
+use tollway_core::model::{PaymentPayload, PaymentRequirements};
 use tollway_core::{Amount, ErrorCode, JsonObject, Refusal, UnixTime};
 
-use super::{PERMIT2, Permit};
+use super::{PERMIT2, Permit, approve};
 use crate::exact::{MIN_REMAINING_SECONDS, parse_address};
 use crate::signature;
 
 /// The extension's name.
 pub const EIP2612_GAS_SPONSORING: &str = "eip2612GasSponsoring";
+
+/// The version of it that is declared and spoken.
+pub(super) const VERSION: &str = "1";
 
 /// Fields that a payer fills in. Without one of them it only repeats what the 402 declared.
 const FIELDS: [&str; 8] = ["from", "asset", "spender", "amount", "nonce", "deadline", "signature", "version"];
@@ -64,6 +67,36 @@ impl Approval {
         }
         Ok(Some(Self { deadline, signature }))
     }
+}
+
+/// What a 402 with `offer` declares of it: that the facilitator, which understands the extensions `understood`, presents
+/// approvals. None for a token that has no EIP-2612, which is one without a domain.
+pub(crate) fn declare(offer: &PaymentRequirements, understood: &[String]) -> JsonObject {
+    if !understood.iter().any(|name| name == EIP2612_GAS_SPONSORING) || approve::domain(offer).is_none() {
+        return JsonObject::new();
+    }
+    let field =
+        |pattern: &str, words: &str| json!({ "type": "string", "pattern": pattern, "description": words });
+    let (address, number) = ("^0x[a-fA-F0-9]{40}$", "^[0-9]+$");
+    let declaration = json!({
+        "info": { "description": "Permit2 may be approved by a signature (EIP-2612), without gas.", "version": VERSION },
+        "schema": {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": {
+                "from": field(address, "Who pays."),
+                "asset": field(address, "The token."),
+                "spender": field(address, "Permit2."),
+                "amount": field(number, "What Permit2 may take, atomic units: the payment's amount."),
+                "nonce": field(number, "The payer's nonce at the token."),
+                "deadline": field(number, "Until when the approval is good, Unix seconds."),
+                "signature": field("^0x[a-fA-F0-9]+$", "65 bytes: r, s, v."),
+                "version": field("^[0-9]+(\\.[0-9]+)*$", "The version of this extension."),
+            },
+            "required": FIELDS,
+        },
+    });
+    JsonObject::from_iter([(EIP2612_GAS_SPONSORING.to_owned(), declaration)])
 }
 
 fn text<'a>(info: &'a JsonObject, field: &str) -> Option<&'a str> {

@@ -9,6 +9,7 @@ mod broadcast;
 mod differential;
 #[cfg(feature = "rpc")]
 mod failover;
+mod gas_sponsoring;
 mod golden_permit2;
 mod identity;
 #[cfg(feature = "rpc")]

@@ -12,7 +12,7 @@ use tollway_buyer::{Policy, Wallet, paid};
 use tollway_core::SchemeName;
 use tollway_devnet::{Grant, genesis};
 use tollway_evm::exact::ExactSeller;
-use tollway_evm::permit2::{UptoSeller, approve_call};
+use tollway_evm::permit2::{EIP2612_GAS_SPONSORING, UptoSeller, approve_call};
 use tollway_evm::{
     Address, Asset, AssetTable, Chain, LocalSigner, Signer, Transaction, TransferMethod, U256,
 };
@@ -26,19 +26,21 @@ use crate::node::{Kind, Node};
 struct Shop {
     node: Node,
     chain: Chain,
+    token: Address,
     payee: Address,
     payer: LocalSigner,
     wallet: Wallet,
     url: String,
 }
 
-fn assets(node: &Node) -> AssetTable {
+fn assets(node: &Node, token: Address) -> AssetTable {
+    let has_domain = token == genesis::PERMIT_USD;
     AssetTable::empty().with(Asset {
         network: node.network(),
-        symbol: "PLAIN".to_owned(),
-        address: genesis::PLAIN_USD,
-        name: String::new(),
-        version: String::new(),
+        symbol: "DOLLAR".to_owned(),
+        address: token,
+        name: if has_domain { "Permit USD".to_owned() } else { String::new() },
+        version: if has_domain { "1".to_owned() } else { String::new() },
         decimals: 6,
         is_usd: true,
         transfer_method: TransferMethod::Permit2,
@@ -47,8 +49,12 @@ fn assets(node: &Node) -> AssetTable {
 
 impl Shop {
     async fn open(scheme: SchemeName) -> Self {
+        Self::taking(genesis::PLAIN_USD, scheme).await
+    }
+
+    async fn taking(token: Address, scheme: SchemeName) -> Self {
         let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
-        let (chain, assets) = (node.chain(), assets(&node));
+        let (chain, assets) = (node.chain(), assets(&node, token));
         let setup =
             NetworkSetup { chain: node.chain(), assets: assets.clone(), signers: vec![Arc::new(account(1))] };
         let engine = Engine::builder().network(setup).start().await.expect("the engine starts");
@@ -76,7 +82,7 @@ impl Shop {
         let payer = LocalSigner::random().unwrap();
         let wallet = Wallet::builder().signer(Arc::new(payer.clone())).assets(assets);
         let wallet = wallet.policy(Policy::default()).build().expect("the wallet is whole");
-        Self { node, chain, payee, payer, wallet, url }
+        Self { node, chain, token, payee, payer, wallet, url }
     }
 
     async fn fund(&self) {
@@ -85,7 +91,7 @@ impl Shop {
     }
 
     async fn approve(&self) {
-        let call = approve_call(genesis::PLAIN_USD, U256::MAX);
+        let call = approve_call(self.token, U256::MAX);
         let transaction = Transaction {
             chain_id: self.node.chain_id,
             nonce: self.chain.nonce(self.payer.address()).await.unwrap(),
@@ -104,7 +110,7 @@ impl Shop {
 
     async fn received(&self) -> u64 {
         let data = format!("0x70a08231{:0>64}", format!("{:x}", self.payee));
-        let call = json!([{ "to": genesis::PLAIN_USD, "data": data }, "latest"]);
+        let call = json!([{ "to": self.token, "data": data }, "latest"]);
         let word: U256 = serde_json::from_value(self.chain.raw("eth_call", call).await.unwrap()).unwrap();
         word.to()
     }
@@ -144,4 +150,40 @@ async fn upto_charges_what_the_handler_says_was_used() {
     let nothing = client.get(format!("{}/nothing", shop.url)).send().await.unwrap();
     assert_eq!(nothing.status(), StatusCode::OK);
     assert_eq!((nothing.text().await.unwrap().as_str(), shop.received().await), ("metered", 5_000));
+}
+
+#[tokio::test]
+async fn who_may_sign_the_approval_beside_the_payment_needs_no_gas_and_no_transaction() {
+    for scheme in [SchemeName::EXACT, SchemeName::UPTO] {
+        let shop = Shop::taking(genesis::PERMIT_USD, scheme).await;
+        let grant = Grant { wei: U256::ZERO, token_atomic: U256::from(1_000_000) };
+        shop.node.devnet().grant(shop.payer.address(), grant);
+        let url = format!("{}/data", shop.url);
+        let without = shop.wallet.client().unwrap().get(&url).send().await.unwrap();
+        assert_eq!(without.status(), StatusCode::PRECONDITION_FAILED, "nobody knows its nonce");
+        let wallet = Wallet::builder().signer(Arc::new(shop.payer.clone()));
+        let wallet = wallet.assets(assets(&shop.node, shop.token)).allowances(Arc::new(shop.node.chain()));
+        let client = wallet.build().unwrap().client().unwrap();
+        for bought in 1..=2u64 {
+            let served = client.get(&url).send().await.unwrap();
+            assert!(paid(&served).unwrap().settlement.as_ref().unwrap().success);
+            assert_eq!(
+                (served.text().await.unwrap().as_str(), shop.received().await),
+                ("data", bought * 10_000)
+            );
+        }
+        assert_eq!(shop.chain.nonce(shop.payer.address()).await.unwrap(), 0, "the payer sent nothing");
+    }
+}
+
+#[tokio::test]
+async fn approvals_by_signature_are_declared_for_tokens_that_take_them_alone() {
+    for (token, is_declared) in [(genesis::PERMIT_USD, true), (genesis::PLAIN_USD, false)] {
+        let shop = Shop::taking(token, SchemeName::EXACT).await;
+        let asked = reqwest::get(format!("{}/data", shop.url)).await.unwrap();
+        let header = asked.headers()["payment-required"].as_bytes();
+        let json = tollway_core::wire::decode_header("payment-required", header).unwrap();
+        let required = tollway_core::wire::decode_payment_required(&json).unwrap();
+        assert_eq!(required.extensions.contains_key(EIP2612_GAS_SPONSORING), is_declared, "{token}");
+    }
 }
