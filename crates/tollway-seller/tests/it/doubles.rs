@@ -79,7 +79,9 @@ impl ScriptedFacilitator {
 }
 
 fn payer(request: &FacilitatorRequest) -> String {
-    request.payment.payload["authorization"]["from"].as_str().unwrap().to_owned()
+    let signed = ["authorization", "permit2Authorization"];
+    let from = signed.iter().find_map(|name| request.payment.payload.get(*name)?.get("from")?.as_str());
+    from.unwrap().to_owned()
 }
 
 impl Facilitator for ScriptedFacilitator {

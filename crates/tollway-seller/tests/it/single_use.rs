@@ -8,9 +8,11 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use futures_util::future::join_all;
+use serde_json::json;
 use tollway_core::model::X402Version;
+use tollway_core::{Amount, Price};
 
-use crate::doubles::{Buyer, ScriptedFacilitator, Shop, Signed, explained, paywall, serve};
+use crate::doubles::{BASE, Buyer, ScriptedFacilitator, Shop, Signed, explained, paywall, serve};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_presentations_of_one_payment_run_the_handler_once() {
@@ -71,6 +73,33 @@ async fn another_spelling_of_the_same_authorization_is_the_same() {
     let (status, code, ..) = explained(shop.present(&Signed::of(twin)).await).await;
     assert_eq!((status, code.as_str()), (402, "invalid_exact_evm_nonce_already_used"));
     assert_eq!(shop.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_permit_for_one_resource_buys_no_other() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let paywall = paywall(&facilitator).await;
+    let priced = || {
+        let extra = json!({ "assetTransferMethod": "permit2", "name": "Dollar", "version": "1" });
+        let asset = "0x0Ee4000000000000000000000000000000000003".to_owned();
+        let extra = extra.as_object().cloned().unwrap();
+        paywall.price_on(BASE, Price::Asset { amount: Amount::from(10_000), asset, extra }).unwrap()
+    };
+    let a = get(|| async { "a" }).layer(priced());
+    let b = get(|| async { "b" }).layer(priced());
+    let origin = serve(Router::new().route("/a", a).route("/b", b)).await;
+    let buyer = Buyer::new();
+    for _ in 0..20 {
+        let signed = buyer.sign(&format!("{origin}/a"), X402Version::V2).await;
+        assert!(signed.payment.payload.contains_key("permit2Authorization"));
+        let mut silent = signed.payment.clone();
+        silent.resource = None;
+        assert_eq!(buyer.get(&format!("{origin}/a"), &signed).await.status(), 200, "the control");
+        for payment in [&signed, &Signed::of(silent)] {
+            assert_eq!(buyer.get(&format!("{origin}/b"), payment).await.status(), 402);
+        }
+    }
+    assert_eq!(facilitator.calls().1, 20, "each settled once, for its own resource");
 }
 
 #[tokio::test]
