@@ -10,7 +10,8 @@ use crate::sign::SignedPayment;
 
 /// Why the paying client has no answer for its caller.
 ///
-/// Everything except [`Unresolved`](Self::Unresolved) means: no money has moved, and none will. Through a
+/// Everything except [`Unresolved`](Self::Unresolved) means: no money has moved, and none will. A payment that lacks an
+/// approval ([`AllowanceRequired`](Self::AllowanceRequired)) moves none without one. Through a
 /// client it arrives inside [`reqwest_middleware::Error::Middleware`]; [`payment_error`] takes it out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +67,20 @@ pub enum PaymentError {
     /// Nothing was signed.
     #[error("nothing was signed: {0}")]
     Sign(#[source] SignError),
+    /// The payment was presented and refused with status 412: the token moves by Permit2 only, and its owner has not approved
+    /// that contract for as much. Nothing has moved. **The payment is good until it expires**: once there is an approval it can
+    /// be charged, so present this one rather than buying anew.
+    #[error(
+        "the contract Permit2 may not move {} atomic units of {} on {} yet, and nothing has moved: approve it, from the \
+         account that pays (Wallet::approve, or `tollway pay --approve`), and present the same payment again",
+        payment.offer.amount,
+        payment.offer.asset,
+        payment.offer.network
+    )]
+    AllowanceRequired {
+        /// The payment, to be presented again by [`Wallet::present`](crate::Wallet::present).
+        payment: Box<SignedPayment>,
+    },
     /// Signed, but what the scheme made is no header value: the payment never left.
     #[error("the payment was signed but never sent: it does not fit a header")]
     Unpresentable,

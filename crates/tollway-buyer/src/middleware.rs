@@ -20,6 +20,7 @@ use crate::origin;
 use crate::present::present;
 use crate::required::{self, Answer};
 use crate::settlement;
+use crate::sign::SignedPayment;
 use crate::wallet::Wallet;
 
 /// The middleware that pays: once per request, and only for what the wallet's policy allows.
@@ -78,12 +79,7 @@ impl PayingMiddleware {
             if let Some(proof) = proof.filter(|_| hints.wants_proof(&required, &payment.offer)) {
                 attach(&mut request, &proof)?;
             }
-            let client = self.http.paying(&request);
-            let keys = self.wallet.keys().clone();
-            let purchase = Purchase::new(keys, &required, &request, self.wallet.clock().now());
-            let mut response = present(client, request, &payment, &self.wallet).await?;
-            settlement::record(payment, &purchase, &mut response);
-            Ok::<_, PaymentError>(response)
+            deliver(&self.wallet, &self.http, request, payment).await
         };
         buy.await.map_err(Error::middleware)
     }
@@ -119,6 +115,24 @@ impl PayingMiddleware {
         self.identify(&mut request).map_err(Error::middleware)?;
         Ok(self.http.paying(&request).execute(request).await?)
     }
+}
+
+/// Presents `payment` with `request`, and notes on the answer what became of it.
+pub(crate) async fn deliver(
+    wallet: &Wallet,
+    http: &HttpClients,
+    request: Request,
+    payment: SignedPayment,
+) -> Result<Response, PaymentError> {
+    let client = http.paying(&request);
+    let (keys, now) = (wallet.keys().clone(), wallet.clock().now());
+    let purchase = Purchase::new(keys, payment.resource_url.as_deref(), &request, now);
+    let mut response = present(client, request, &payment, wallet).await?;
+    if required::is_allowance_required(response.status(), response.headers()) {
+        return Err(PaymentError::AllowanceRequired { payment: Box::new(payment) });
+    }
+    settlement::record(payment, &purchase, &mut response);
+    Ok(response)
 }
 
 impl fmt::Debug for PayingMiddleware {

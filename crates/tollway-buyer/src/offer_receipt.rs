@@ -56,14 +56,12 @@ pub(crate) struct Purchase {
 impl Purchase {
     pub(crate) fn new(
         keys: Keys,
-        required: &PaymentRequired,
+        resource_url: Option<&str>,
         request: &reqwest::Request,
         now: UnixTime,
     ) -> Self {
-        let resource_url = match &required.resource {
-            Some(resource) => {
-                request.url().join(&resource.url).map_or_else(|_| resource.url.clone(), String::from)
-            }
+        let resource_url = match resource_url {
+            Some(named) => request.url().join(named).map_or_else(|_| named.to_owned(), String::from),
             None => request.url().as_str().to_owned(),
         };
         let body = request.body().map_or(Some(&[][..]), |body| body.as_bytes());

@@ -10,6 +10,7 @@ use tollway_core::UnixTime;
 
 use crate::error::PaymentError;
 use crate::identify;
+use crate::required;
 use crate::settlement;
 use crate::sign::SignedPayment;
 use crate::wallet::Wallet;
@@ -73,7 +74,7 @@ pub struct Presentation {
 pub enum Presented {
     /// An answer for the caller.
     Answered,
-    /// Refused with 402, without a word that this payment failed.
+    /// Refused with 402, without a word that this payment failed, or with 412, because Permit2 may not move the token.
     Refused,
     /// The seller has not made up its mind.
     Pending {
@@ -119,6 +120,10 @@ impl Presented {
         if let Some(pause) = asked_to_wait(status, headers) {
             let words = format!("the seller answered {status} and asked to wait");
             return Self::Pending { words, pause };
+        }
+        // An earlier presentation may have met an allowance and used it up.
+        if required::is_allowance_required(status, headers) {
+            return Self::Refused;
         }
         if status == StatusCode::PAYMENT_REQUIRED && !settlement::says_failed(payment, headers) {
             return Self::Refused;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
 use reqwest::{Body, Response, ResponseBuilderExt, StatusCode};
 use tollway_core::model::{PaymentRequired, X402Version};
@@ -44,6 +45,18 @@ pub(crate) async fn read(response: Response) -> Result<Answer, PaymentError> {
         PaymentError::Malformed402(WireError::new(ErrorCode::INVALID_PAYLOAD, "body", rule))
     };
     tokio::time::timeout(BODY_TIME, from_body(response)).await.map_err(slow)?
+}
+
+/// Whether an answer to a payment says that the payer must approve Permit2 first: status 412, and a 402's header for a reason.
+/// Resources have uses of their own for the status.
+pub(crate) fn is_allowance_required(status: StatusCode, headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(wire::PAYMENT_REQUIRED) else { return false };
+    status == StatusCode::PRECONDITION_FAILED
+        && wire::decode_header(wire::PAYMENT_REQUIRED, value.as_bytes())
+            .and_then(|json| wire::decode_payment_required(&json))
+            .is_ok_and(|required| {
+                required.error.as_deref() == Some(ErrorCode::PERMIT2_ALLOWANCE_REQUIRED.as_str())
+            })
 }
 
 /// A header that is there and broken is an error, never a reason to look elsewhere: whoever broke it must not

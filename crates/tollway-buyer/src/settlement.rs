@@ -72,7 +72,7 @@ pub(crate) fn record(payment: SignedPayment, purchase: &Purchase, response: &mut
     if let Some(suspicious) = &suspicious {
         tracing::warn!(suspicious, "the answer does not fit the payment");
     }
-    let SignedPayment { header, offer, value, payer, signed_at, signed_offer } = payment;
+    let SignedPayment { header, offer, value, payer, signed_at, signed_offer, .. } = payment;
     let paid = Paid { offer, value, payer, settlement, signed_at, header, suspicious, signed_offer, receipt };
     response.extensions_mut().insert(paid);
 }

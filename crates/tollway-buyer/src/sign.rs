@@ -77,6 +77,8 @@ pub struct SignedPayment {
     pub payer: Option<String>,
     /// When it was signed.
     pub signed_at: UnixTime,
+    /// The resource as the 402 names it.
+    pub resource_url: Option<String>,
     /// The seller's signature on the offer, if there is one.
     pub signed_offer: Option<CheckedOffer>,
 }
@@ -147,7 +149,8 @@ async fn sign(
     );
     let JudgedOffer { offer, value, signed: signed_offer, .. } = chosen.clone();
     let header = PaymentHeader { name, value: text };
-    Ok(SignedPayment { header, offer, value, payer, signed_at, signed_offer })
+    let resource_url = required.resource.as_ref().map(|resource| resource.url.clone());
+    Ok(SignedPayment { header, offer, value, payer, signed_at, resource_url, signed_offer })
 }
 
 /// Names the payment where the seller asks for its name (extension `payment-identifier`). Nobody signs it: it is a secret

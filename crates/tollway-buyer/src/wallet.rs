@@ -17,7 +17,7 @@ use crate::builder::{WalletBuilder, WalletError};
 use crate::credit::SellerCredit;
 use crate::error::PaymentError;
 use crate::http_clients::{HttpClients, Settings};
-use crate::middleware::PayingMiddleware;
+use crate::middleware::{self, PayingMiddleware};
 use crate::offer_receipt;
 use crate::origin;
 use crate::policy::Policy;
@@ -216,6 +216,61 @@ impl Wallet {
         let payment = sign::sign_best(required, &judged, schemes, &**clock, codes).await?;
         self.inner.tally.add(&payment);
         Ok(payment)
+    }
+
+    /// Presents `payment`, which this wallet signed before, with `request`: when its fate is unknown, or after an approval that
+    /// it lacked. It may go to the seller that asked for it, and to nobody else. It can be charged once, however often it is
+    /// presented; nothing is signed. What became of it, [`paid`](crate::paid) tells of the answer.
+    ///
+    /// # Errors
+    /// [`PaymentError`], as for a client of this wallet's.
+    ///
+    /// ```no_run
+    /// # async fn again(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::{PaymentError, payment_error};
+    /// let client = wallet.client()?;
+    /// let request = client.get("https://api.example.com/data").build()?;
+    /// let Err(error) = client.execute(request.try_clone().unwrap()).await else { return Ok(()) };
+    /// if let Some(PaymentError::Unresolved { payment, .. }) = payment_error(&error) {
+    ///     println!("{}", wallet.present(request, payment).await?.status());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn present(
+        &self,
+        request: reqwest::Request,
+        payment: &SignedPayment,
+    ) -> Result<reqwest::Response, PaymentError> {
+        origin::check_secure(request.url())?;
+        middleware::deliver(self, self.http()?, request, payment.clone()).await
+    }
+
+    /// Lets the contract Permit2 take up to `amount` of this wallet's `token`, instead of what it could take before, by a
+    /// transaction that the wallet's account pays for; waits for `patience` until it is in a block. No client of the wallet's
+    /// does that by itself.
+    ///
+    /// # Errors
+    /// [`ApproveError`](tollway_evm::permit2::ApproveError); a wallet without a signer of its own has none to ask.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tollway_evm::{Address, Chain, U256};
+    /// # async fn allow(wallet: tollway_buyer::Wallet, chain: Chain, token: Address) -> Result<(), Box<dyn std::error::Error>> {
+    /// let amount = U256::from(1_000_000);
+    /// println!("approved by {}", wallet.approve(&chain, token, amount, Duration::from_secs(60)).await?);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "rpc")]
+    pub async fn approve(
+        &self,
+        chain: &tollway_evm::Chain,
+        token: tollway_evm::Address,
+        amount: tollway_evm::U256,
+        patience: std::time::Duration,
+    ) -> Result<tollway_evm::B256, tollway_evm::permit2::ApproveError> {
+        let missing = || tollway_evm::SignerError::Remote("the wallet has no signer of its own".to_owned());
+        let signer = self.inner.signer.as_deref().ok_or_else(missing)?;
+        tollway_evm::permit2::approve(chain, signer, token, amount, patience).await
     }
 
     /// Has `request` redeem `credit`, instead of being paid for: signs for this very request, within the next minute. It

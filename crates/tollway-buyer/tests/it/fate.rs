@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollway_buyer::{PaymentError, paid};
+use tollway_buyer::{PaymentError, paid, payment_error};
 use tollway_core::model::SettleResponse;
 use tollway_core::{ErrorCode, Network, X402Version, wire};
 
@@ -303,4 +303,71 @@ async fn a_settlement_that_is_not_of_this_payment_is_suspicious() {
     .await;
     let response = payer.get(&garbled.url("/data")).await.unwrap();
     assert!(paid(&response).is_some_and(|paid| paid.settlement.is_none() && paid.suspicious.is_some()));
+}
+
+/// Status 412, as sellers answer a payment that Permit2 may not move yet.
+fn not_approved(seen: &Seen, code: &str) -> Response {
+    let mut required = seen.bill(vec![usdc(1)]);
+    required.error = Some(code.to_owned());
+    let mut response = challenge(&required);
+    *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+    response
+}
+
+#[tokio::test]
+async fn a_missing_approval_is_an_error_with_the_payment_which_is_then_presented_again() {
+    let shop = shop(|seen| match seen.paid_before {
+        0 => Some(not_approved(seen, "permit2_allowance_required")),
+        _ => Some(seen.goods()),
+    })
+    .await;
+    let purse = Purse::default();
+    let error = purse.get(&shop.url("/data")).await.unwrap_err();
+    let Some(PaymentError::AllowanceRequired { payment }) = payment_error(&error) else {
+        panic!("{error}");
+    };
+    assert!(error.to_string().contains("approve"), "{error}");
+    let request = purse.wallet.client().unwrap().get(shop.url("/data")).build().unwrap();
+    let served = purse.wallet.present(request, payment).await.unwrap();
+    assert_eq!(paid(&served).unwrap().settlement.as_ref().unwrap().transaction, "0xabc");
+    assert_eq!((purse.signatures(), shop.payments().len(), shop.distinct_payments()), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn status_412_for_another_reason_is_the_resources_own_answer() {
+    for code in [None, Some("insufficient_funds")] {
+        let shop = shop(move |seen| match code {
+            Some(code) => Some(not_approved(seen, code)),
+            None => Some(plain(StatusCode::PRECONDITION_FAILED, "permit2_allowance_required")),
+        })
+        .await;
+        let answer = Purse::default().get(&shop.url("/data")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::PRECONDITION_FAILED);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_approval_says_nothing_of_a_payment_that_was_pending_before() {
+    let shop = shop(|seen| match seen.paid_before {
+        0 => Some(retry_later(StatusCode::CONFLICT, 0)),
+        _ => Some(not_approved(seen, "permit2_allowance_required")),
+    })
+    .await;
+    let purse = Purse::default();
+    let error = purse.get(&shop.url("/data")).await.unwrap_err();
+    assert!(matches!(payment_error(&error), Some(PaymentError::Unresolved { .. })), "{error}");
+    assert_eq!((purse.signatures(), shop.distinct_payments()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_payment_is_not_presented_in_the_clear() {
+    let shop = shop(|seen| Some(not_approved(seen, "permit2_allowance_required"))).await;
+    let purse = Purse::default();
+    let error = purse.get(&shop.url("/data")).await.unwrap_err();
+    let Some(PaymentError::AllowanceRequired { payment }) = payment_error(&error) else {
+        panic!("{error}");
+    };
+    let request = purse.wallet.client().unwrap().get("http://shop.example/data").build().unwrap();
+    let refused = purse.wallet.present(request, payment).await;
+    assert!(matches!(refused, Err(PaymentError::Insecure(_))), "{refused:?}");
 }

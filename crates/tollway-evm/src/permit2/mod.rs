@@ -8,6 +8,7 @@
 //! | sign it | `sign` | buyer |
 //! | check what needs no chain | `verify` | seller, facilitator |
 //! | sign the approval beside it | `approve`, `allowances` | buyer |
+//! | approve by a transaction of one's own | `consent` | buyer |
 //! | declare that such approvals are taken, read one | `sponsor` | seller, facilitator |
 //! | what is signed (EIP-712) | `message` | all |
 //! | build the call that settles it, find who sent it | `settle` | facilitator |
@@ -18,6 +19,8 @@
 #[cfg(feature = "rpc")]
 mod allowances;
 mod approve;
+#[cfg(feature = "rpc")]
+mod consent;
 mod message;
 mod offer;
 #[cfg(feature = "rpc")]
@@ -30,6 +33,8 @@ mod verify;
 
 pub use approve::{Allowances, Unknown};
 pub(crate) use approve::{Known, attach};
+#[cfg(feature = "rpc")]
+pub use consent::{ApproveError, approve};
 pub use message::{PERMIT2, Proxy};
 pub use offer::UptoSeller;
 #[cfg(feature = "rpc")]

@@ -1,5 +1,6 @@
 //! One file a subcommand.
 
+pub(crate) mod approval;
 pub(crate) mod demo;
 pub(crate) mod devnet;
 pub(crate) mod facilitator;

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Policy, Wallet, paid, payment_error};
 use tollway_core::{Amount, BoxFuture, Money, Network};
 use tollway_evm::offer_receipt::Keys;
-use tollway_evm::{Address, Signature, Signer, SignerError};
+use tollway_evm::{Address, Chain, Signature, Signer, SignerError};
 use url::Url;
 
+use crate::commands::approval::{self, Terms};
 use crate::commands::receipt::{evidence, read_keys};
 use crate::config::{read_bounded, read_key};
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
@@ -75,6 +76,17 @@ pub(crate) struct Args {
     /// Keys that are known to be of sellers: a JWK, a JWK set or a DID document.
     #[arg(long, value_name = "FILE")]
     seller_keys: Option<PathBuf>,
+    /// A node of the payer's network: whether the contract Permit2 may move what is due is asked there, so that an approval can
+    /// be signed beside the payment where that costs no gas.
+    #[arg(long, value_name = "URL")]
+    rpc_url: Option<Url>,
+    /// Approve the contract Permit2 for what is due, if the seller says that it must be: a transaction of the payer's account,
+    /// which pays the gas.
+    #[arg(long, requires = "rpc_url")]
+    approve: bool,
+    /// Approve it for this much instead, in atomic units.
+    #[arg(long, value_name = "ATOMIC", requires = "approve")]
+    approve_amount: Option<Amount>,
     /// Seconds to wait for the paid answer, with the same payment presented again where the seller asks for it.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
@@ -102,7 +114,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
-    let wallet = wallet(args)?;
+    let chain = match &args.rpc_url {
+        Some(url) => Some(approval::connect(url).await?),
+        None => None,
+    };
+    let wallet = wallet(args, chain.as_ref())?;
     for file in [&args.output, &args.receipt].into_iter().flatten() {
         // Before anything is paid for.
         let opened = OpenOptions::new().create(true).append(true).open(file);
@@ -121,13 +137,32 @@ async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     }
     output.progress(&format!("requesting {} …", args.url));
     tokio::select! {
-        done = buy(args, output, request) => done,
+        done = buy(args, output, request, (&wallet, chain.as_ref())) => done,
         () = stop_signal() => Ok(interrupted(output, args, &wallet)),
     }
 }
 
-async fn buy(args: &Args, output: Output, request: RequestBuilder) -> anyhow::Result<ExitCode> {
-    let answered = request.send().await;
+async fn buy(
+    args: &Args,
+    output: Output,
+    request: RequestBuilder,
+    (wallet, chain): (&Wallet, Option<&Chain>),
+) -> anyhow::Result<ExitCode> {
+    let again = request.try_clone();
+    let mut answered = request.send().await;
+    if let (true, Some(chain), Some(again), Err(error)) = (args.approve, chain, again, &answered)
+        && let Some(PaymentError::AllowanceRequired { payment }) = payment_error(error)
+    {
+        let terms = Terms { amount: args.approve_amount, patience: Duration::from_secs(args.timeout) };
+        output.progress("approving Permit2 …");
+        let transaction = approval::approve(wallet, chain, payment, terms).await?;
+        output.progress_done();
+        if !args.json {
+            crate::output::complain(&format!("approved Permit2, transaction {transaction}"));
+        }
+        answered =
+            wallet.present(again.build()?, payment).await.map_err(reqwest_middleware::Error::middleware);
+    }
     output.progress_done();
     match answered {
         Ok(response) => tell_answer(output, args, response).await,
@@ -152,7 +187,7 @@ fn interrupted(output: Output, args: &Args, wallet: &Wallet) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn wallet(args: &Args) -> anyhow::Result<Wallet> {
+fn wallet(args: &Args, chain: Option<&Chain>) -> anyhow::Result<Wallet> {
     let mut policy = Policy::default().cap_per_payment(args.max_amount.clone());
     if args.require_signed_offer {
         policy = policy.require_signed_offers();
@@ -172,12 +207,15 @@ fn wallet(args: &Args) -> anyhow::Result<Wallet> {
         policy = policy.allow_asset(network, address, amount);
     }
     let total = Duration::from_secs(args.timeout);
-    let wallet = Wallet::builder()
+    let mut wallet = Wallet::builder()
         .signer(signer(&args.key)?)
         .assets(with_dev_assets(DEV_CHAIN_ID))
         .seller_keys(read_keys(args.seller_keys.as_deref(), Keys::default())?)
         .patience(Patience { total, answer: total, ..Patience::default() })
         .policy(policy);
+    if let Some(chain) = chain {
+        wallet = wallet.allowances(Arc::new(chain.clone()));
+    }
     Ok(wallet.build()?)
 }
 

@@ -8,11 +8,11 @@ use axum::routing::get;
 use http::StatusCode;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tollway_buyer::{Policy, Wallet, paid};
+use tollway_buyer::{PaymentError, Policy, Wallet, paid, payment_error};
 use tollway_core::SchemeName;
 use tollway_devnet::{Grant, genesis};
 use tollway_evm::exact::ExactSeller;
-use tollway_evm::permit2::{EIP2612_GAS_SPONSORING, UptoSeller, approve_call};
+use tollway_evm::permit2::{Allowances, ApproveError, EIP2612_GAS_SPONSORING, UptoSeller, approve_call};
 use tollway_evm::{
     Address, Asset, AssetTable, Chain, LocalSigner, Signer, Transaction, TransferMethod, U256,
 };
@@ -21,6 +21,7 @@ use tollway_seller::{HttpFacilitator, Paywall};
 
 use crate::market::{account, serve};
 use crate::node::{Kind, Node};
+use crate::process::{run, tollway};
 
 /// A shop that takes this dollar, and who would pay in it.
 struct Shop {
@@ -122,7 +123,13 @@ async fn who_has_not_approved_permit2_is_told_so_and_is_served_after_approving()
         let shop = Shop::open(scheme).await;
         shop.fund().await;
         let client = shop.wallet.client().unwrap();
-        let refused = client.get(format!("{}/data", shop.url)).send().await.unwrap();
+        let url = format!("{}/data", shop.url);
+        let error = client.get(&url).send().await.unwrap_err();
+        let Some(PaymentError::AllowanceRequired { payment }) = payment_error(&error) else {
+            panic!("{error}");
+        };
+        let (header, value) = (payment.header.name(), payment.header.value());
+        let refused = reqwest::Client::new().get(&url).header(header, value).send().await.unwrap();
         assert_eq!(
             (refused.status(), &refused.headers()["cache-control"]),
             (StatusCode::PRECONDITION_FAILED, &"no-store".parse().unwrap())
@@ -130,10 +137,19 @@ async fn who_has_not_approved_permit2_is_told_so_and_is_served_after_approving()
         let body: serde_json::Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
         assert_eq!(body["error"], "permit2_allowance_required", "{body}");
         assert_eq!(shop.received().await, 0);
-        shop.approve().await;
-        let served = client.get(format!("{}/data", shop.url)).send().await.unwrap();
+        let due = payment.offer.amount.atomic();
+        let approved = shop.wallet.approve(&shop.chain, shop.token, due, Duration::from_secs(20)).await;
+        assert!(shop.chain.receipt(approved.unwrap()).await.unwrap().unwrap().status());
+        let served = shop.wallet.present(client.get(&url).build().unwrap(), payment).await.unwrap();
         assert!(paid(&served).unwrap().settlement.as_ref().unwrap().success);
         assert_eq!((served.text().await.unwrap().as_str(), shop.received().await), ("data", 10_000));
+        assert_eq!(shop.wallet.spent()[0].amount.to_string(), "10000", "signed once, charged once");
+        let error = client.get(&url).send().await.unwrap_err();
+        let refused = payment_error(&error);
+        assert!(
+            matches!(refused, Some(PaymentError::AllowanceRequired { .. })),
+            "it was for one alone: {error}"
+        );
     }
 }
 
@@ -159,8 +175,9 @@ async fn who_may_sign_the_approval_beside_the_payment_needs_no_gas_and_no_transa
         let grant = Grant { wei: U256::ZERO, token_atomic: U256::from(1_000_000) };
         shop.node.devnet().grant(shop.payer.address(), grant);
         let url = format!("{}/data", shop.url);
-        let without = shop.wallet.client().unwrap().get(&url).send().await.unwrap();
-        assert_eq!(without.status(), StatusCode::PRECONDITION_FAILED, "nobody knows its nonce");
+        let error = shop.wallet.client().unwrap().get(&url).send().await.unwrap_err();
+        let refused = payment_error(&error);
+        assert!(matches!(refused, Some(PaymentError::AllowanceRequired { .. })), "without a node: {error}");
         let wallet = Wallet::builder().signer(Arc::new(shop.payer.clone()));
         let wallet = wallet.assets(assets(&shop.node, shop.token)).allowances(Arc::new(shop.node.chain()));
         let client = wallet.build().unwrap().client().unwrap();
@@ -186,4 +203,49 @@ async fn approvals_by_signature_are_declared_for_tokens_that_take_them_alone() {
         let required = tollway_core::wire::decode_payment_required(&json).unwrap();
         assert_eq!(required.extensions.contains_key(EIP2612_GAS_SPONSORING), is_declared, "{token}");
     }
+}
+
+#[tokio::test]
+async fn an_approval_that_cannot_be_paid_for_is_not_sent() {
+    let shop = Shop::open(SchemeName::EXACT).await;
+    let (due, patience) = (U256::from(10_000), Duration::from_secs(20));
+    let refused = shop.wallet.approve(&shop.chain, shop.token, due, patience).await;
+    assert!(matches!(refused, Err(ApproveError::Gas { has: U256::ZERO, .. })), "{refused:?}");
+    shop.fund().await;
+    let nobody = shop.wallet.approve(&shop.chain, Address::repeat_byte(7), due, Duration::ZERO).await;
+    assert!(!matches!(nobody, Err(ApproveError::Gas { .. })), "{nobody:?}");
+}
+
+/// Runs `tollway pay` for the shop's data, in JSON.
+async fn pay(shop: &Shop, more: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let allowed = format!("{}/{}=10000", shop.node.network().as_str(), shop.token);
+    let mut command = tollway();
+    command.args(["pay", "--json", "--allow-asset", &allowed]).args(more).arg(format!("{}/data", shop.url));
+    command.env("TOLLWAY_KEY", shop.payer.expose_hex().as_str());
+    let (code, mut lines) = run(command).await;
+    (code, lines.remove(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_approves_only_if_it_is_told_to_and_only_what_is_due() {
+    let shop = Shop::open(SchemeName::EXACT).await;
+    shop.fund().await;
+    let node = ["--rpc-url", &shop.node.rpc_url];
+    let (code, told) = pay(&shop, &node).await;
+    let message = told["message"].as_str().unwrap_or_default();
+    assert!(code == Some(3) && message.contains("--approve"), "{told}");
+    assert_eq!(shop.chain.nonce(shop.payer.address()).await.unwrap(), 0);
+    let (code, told) = pay(&shop, &[&node[..], &["--approve", "--approve-amount", "9999"]].concat()).await;
+    assert!(code == Some(1) && told["message"].as_str().unwrap().contains("less than"), "{told}");
+    assert_eq!(shop.chain.nonce(shop.payer.address()).await.unwrap(), 0);
+    let (code, told) = pay(&shop, &[&node[..], &["--approve"]].concat()).await;
+    assert_eq!(
+        (code, &told["paid"]["success"], &told["body"]),
+        (Some(0), &json!(true), &json!("data")),
+        "{told}"
+    );
+    assert_eq!(shop.received().await, 10_000);
+    let left = Allowances::allowance(&shop.chain, shop.token, shop.payer.address()).await;
+    assert_eq!(left, Ok(U256::ZERO), "what was approved was due");
+    assert_eq!(shop.chain.nonce(shop.payer.address()).await.unwrap(), 1);
 }
