@@ -49,7 +49,7 @@ mod transaction;
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 pub use asset::{Asset, AssetTable, TransferMethod};
 #[cfg(feature = "rpc")]
-pub use chain::{Chain, ChainError, Head, Node, NodeError, NodeRules, NodeStatus};
+pub use chain::{Chain, ChainError, Head, Node, NodeError, NodeRules, NodeStatus, Refused};
 #[cfg(feature = "rpc")]
 pub use deployment::{asset_faults, deployment_faults};
 #[cfg(feature = "rpc")]

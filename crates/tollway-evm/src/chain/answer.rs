@@ -248,10 +248,10 @@ pub(super) fn hex_number(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
-/// How a node's words for a transaction are to be read when several nodes were offered it: the lower, the more it may be
-/// out.
+/// How a node's words for a raw transaction are to be read (geth, reth, Erigon, Nethermind, Besu, anvil): the lower, the
+/// more it may be out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Refused {
+pub enum Refused {
     /// It has it already.
     Known,
     /// Words that prove nothing.
@@ -265,7 +265,14 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    pub(super) fn of(words: &str) -> Self {
+    /// Reads the words.
+    ///
+    /// ```
+    /// use tollway_evm::Refused;
+    /// assert_eq!(Refused::of("nonce too low: next nonce 5, tx nonce 4"), Refused::NonceUsed);
+    /// assert_eq!(Refused::of("internal error"), Refused::Doubtful);
+    /// ```
+    pub fn of(words: &str) -> Self {
         let words = words.to_lowercase();
         let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
         if says(&["already known", "known transaction", "already imported", "alreadyknown", "already exists"])

@@ -33,6 +33,7 @@ use crate::telemetry;
 use self::error::Unanswered;
 use self::nodes::{Checked, Nodes};
 
+pub use self::answer::Refused;
 pub use self::error::{ChainError, NodeError};
 pub use self::node::{Node, NodeStatus};
 pub use self::nodes::NodeRules;

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, Bytes};
 use metrics::counter;
 use tokio::time::{Instant, sleep, timeout};
 use tollway_core::AuthorizationKey;
-use tollway_evm::{Call, Chain, ChainError, SignedTransaction, SignerError, Transaction, batch};
+use tollway_evm::{Call, Chain, ChainError, Refused, SignedTransaction, SignerError, Transaction, batch};
 
 use crate::flight::{Flight, Version};
 use crate::gas::Fees;
@@ -196,31 +196,13 @@ pub(crate) async fn offer(chain: &Chain, raw: &Bytes) -> Offered {
     offered
 }
 
-/// The words of the common nodes (geth, reth, Erigon, Nethermind, Besu, anvil).
 fn understand(words: &str) -> Offered {
-    let words = words.to_lowercase();
-    let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
-    if says(&["already known", "known transaction", "already imported", "alreadyknown", "already exists"]) {
-        Offered::Taken
-    } else if says(&["nonce too low", "nonce is too low", "oldnonce", "nonce has already been used"]) {
-        Offered::NonceUsed
-    } else if says(&["replacement", "could not replace existing"]) {
-        Offered::Underpriced
-    } else if says(&[
-        "insufficient funds",
-        "insufficientfunds",
-        "intrinsic gas",
-        "exceeds block gas limit",
-        "exceeds the configured cap",
-        "less than block base fee",
-        "underpriced",
-        "feetoolow",
-        "invalid sender",
-        "invalid chain",
-    ]) {
-        Offered::Rejected(words.chars().take(160).collect())
-    } else {
-        Offered::Doubted
+    match Refused::of(words) {
+        Refused::Known => Offered::Taken,
+        Refused::NonceUsed => Offered::NonceUsed,
+        Refused::Underpriced => Offered::Underpriced,
+        Refused::Rejected => Offered::Rejected(words.to_lowercase().chars().take(160).collect()),
+        Refused::Doubtful => Offered::Doubted,
     }
 }
 
