@@ -101,6 +101,8 @@ pub(crate) enum Begun {
     New(Arc<Row>),
     /// Somebody is at it with the same authorization.
     Existing(Arc<Row>),
+    /// Somebody is at it with another signature, of which nothing is known yet.
+    InDoubt,
     /// The payer signed something else under the same nonce: only one of the two can ever be used.
     Other,
     /// No room: nothing can be promised.
@@ -169,7 +171,8 @@ impl Journal {
         if let Some(row) = rows.get(&key) {
             // The payer controls what is signed under a nonce; the fate of one is not the fate of the other.
             return match row.payment.digest() == payment.digest() {
-                true => Begun::Existing(Arc::clone(row)),
+                true if row.speaks_for(payment) => Begun::Existing(Arc::clone(row)),
+                true => Begun::InDoubt,
                 false => Begun::Other,
             };
         }
@@ -505,6 +508,13 @@ impl Row {
     /// Whether simulating it again would tell nothing new while `block` is the newest.
     pub(crate) fn is_simulated_on(&self, block: Option<B256>) -> bool {
         self.simulated_at.get().is_some_and(|at| at.is_current(block))
+    }
+
+    /// Whether its fate is that of `payment`, the same authorization. What only code can judge may be nobody's word, and
+    /// until it is judged it decides nothing for who comes with another signature.
+    pub(crate) fn speaks_for(&self, payment: &Payment) -> bool {
+        let is_judged = !matches!(self.progress(), Progress::Starting);
+        is_judged || self.payment.signature().is_by_key() || self.payment.signature() == payment.signature()
     }
 
     /// Its payer has code: it goes into no transaction with others.

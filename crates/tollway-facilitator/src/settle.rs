@@ -27,6 +27,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 6;
 
 const OTHER: &str = "must be unused: the payer signed another authorization with the same nonce";
+const IN_DOUBT: &str = "the authorization is presented with another signature just now: ask again";
 const NO_LANE: &str = "no lane was free in time";
 
 /// A payment that breaks no rule that can be told without chain or clock, and how deep its block must be. All that is
@@ -132,7 +133,9 @@ async fn find_row(
         if row.payment.digest() != payment.digest() {
             return refuse(used(payment, OTHER));
         }
-        return Found::Row(row);
+        if row.speaks_for(payment) {
+            return Found::Row(row);
+        }
     }
     // What is known of it is told at any time; what begins anew must be in time, unless what was sent for it before
     // may have settled it since.
@@ -165,6 +168,7 @@ async fn find_row(
         }
         Begun::Existing(row) => Found::Row(row),
         Begun::Other => refuse(used(payment, OTHER)),
+        Begun::InDoubt => tell(Err(FacilitatorError::Busy(IN_DOUBT.to_owned()))),
         Begun::Full => tell(Err(FacilitatorError::Busy("the journal is full".to_owned()))),
     }
 }

@@ -8,6 +8,7 @@ use alloy_primitives::{Address, B256};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tollway_evm::Payment;
+use tollway_evm::signature::PayerSignature;
 
 /// How long a verdict is good for.
 const AGE: Duration = Duration::from_secs(10);
@@ -31,7 +32,7 @@ pub(crate) struct Verified {
 
 #[derive(Debug, Default)]
 struct Memory {
-    by_id: HashMap<AuthorizationId, (Instant, [u8; 32])>,
+    by_id: HashMap<AuthorizationId, (Instant, ([u8; 32], PayerSignature))>,
     oldest: VecDeque<AuthorizationId>,
 }
 
@@ -39,7 +40,7 @@ impl Verified {
     /// Remembers that `payment` would settle.
     pub(crate) fn insert(&self, payment: &Payment) {
         let mut memory = self.memory.lock();
-        let entry = (Instant::now(), payment.digest());
+        let entry = (Instant::now(), said(payment));
         if memory.by_id.insert(id(payment), entry).is_none() {
             memory.oldest.push_back(id(payment));
         }
@@ -56,8 +57,13 @@ impl Verified {
         memory
             .by_id
             .get(&id(payment))
-            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == payment.digest())
+            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == said(payment))
     }
+}
+
+/// Everything that was judged: of two signatures under one authorization only one may be the payer's.
+fn said(payment: &Payment) -> ([u8; 32], PayerSignature) {
+    (payment.digest(), payment.signature().clone())
 }
 
 #[cfg(test)]

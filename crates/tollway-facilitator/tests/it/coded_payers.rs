@@ -262,3 +262,34 @@ async fn payments_of_wallets_and_of_keys_at_once_all_settle() {
     }
     assert_eq!(world.received().await, 3 * 100 + 9 * 10);
 }
+
+#[tokio::test]
+async fn a_forged_signature_beside_the_true_one_changes_nothing_for_it() {
+    let world = World::open().await;
+    let engine = engine(&world, patient()).await;
+    for forged_first in [false, true] {
+        let honest = world.pay(&world.payer_with(5_000), 1_000).await;
+        let mut forged = honest.clone();
+        forged.payment.payload["signature"] = format!("0x{}", "11".repeat(70)).into();
+        // Found good by its own signature, it is not good by another.
+        assert!(engine.verify(honest.clone()).await.unwrap().is_valid);
+        let (first, second) = if forged_first { (&forged, &honest) } else { (&honest, &forged) };
+        let (first, second) = tokio::join!(engine.settle(first.clone()), engine.settle(second.clone()));
+        let of_honest = if forged_first { second } else { first };
+        let settled = match of_honest {
+            // The forged one was being looked at.
+            Err(tollway_core::FacilitatorError::Busy(_)) => engine.settle(honest).await.unwrap(),
+            answer => answer.unwrap(),
+        };
+        assert!(settled.success, "{forged_first}: {settled:?}");
+    }
+    assert_eq!(world.received().await, 2_000);
+    // Alone the forged one is nothing.
+    let honest = world.pay(&world.payer_with(5_000), 1_000).await;
+    assert!(engine.verify(honest.clone()).await.unwrap().is_valid);
+    let mut forged = honest.clone();
+    forged.payment.payload["signature"] = format!("0x{}", "22".repeat(70)).into();
+    let refused = engine.settle(forged).await.unwrap();
+    assert_eq!(refused.error_reason, Some(ErrorCode::INVALID_EXACT_EVM_SIGNATURE), "{refused:?}");
+    assert!(engine.settle(honest).await.unwrap().success);
+}
