@@ -51,6 +51,14 @@ pub fn batch(calls: impl IntoIterator<Item = Call>) -> Call {
     Call { to: MULTICALL3, data: data.into() }
 }
 
+/// The calls of calldata for Multicall3, and the calldata as it is spelled without anything behind it.
+pub(crate) fn read_batch(input: &[u8]) -> Option<(Vec<Call>, Vec<u8>)> {
+    let batch = Multicall3::aggregate3Call::abi_decode(input).ok()?;
+    let spelled = batch.abi_encode();
+    let calls = batch.calls.into_iter().map(|call| Call { to: call.target, data: call.callData });
+    Some((calls.collect(), spelled))
+}
+
 /// The same call after an account is deployed (ERC-6492), if it is to be. Both go through Multicall3, so that the factory
 /// is never called by who pays the gas; and the deployment may fail, because anybody may have done it before.
 pub(crate) fn after_deployment(deployment: Option<&Deployment>, call: Call) -> Call {

@@ -271,7 +271,9 @@ impl Payment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn may_share_with(&self, other: &Self) -> bool {
-        !self.is_alone() && !other.is_alone() && self.is_probed() == other.is_probed()
+        // What has no mark is told from the others by the calls of the transaction: they are all of one token.
+        let is_told_apart = self.is_marked() || self.asset() == other.asset();
+        !self.is_alone() && !other.is_alone() && self.is_probed() == other.is_probed() && is_told_apart
     }
 
     /// Whether its events tell its transfer from others that look the same. Those without a mark must be the only ones of

@@ -23,7 +23,7 @@ pub struct Funds {
     /// What the payer has of the asset, and may be taken of it, before it pays, and after those that came before it in
     /// the same call.
     pub available: U256,
-    /// Whether it was looked at alone: then nothing has been taken off for those before it.
+    /// Whether nothing has been taken off for those before it: it was looked at alone, or by rehearsal.
     pub is_alone: bool,
     /// Whether the payer has code: it settles before anything is served for it, and in no transaction with others.
     pub payer_has_code: bool,
@@ -34,6 +34,8 @@ pub type Verdict = Result<Funds, Refusal>;
 
 /// How many rehearsals of one question may be under way at once.
 const REHEARSALS: usize = 8;
+/// The most gas of one rehearsal: what one transaction may use (EIP-7825), and nodes simulate.
+const MOST_GAS: u64 = 1 << 24;
 /// For one question to a token or a contract that keeps nonces.
 const READ_GAS: u64 = 100_000;
 
@@ -107,7 +109,9 @@ async fn rehearse(chain: &Chain, sender: Address, payments: &[&Payment]) -> Resu
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for place in 0..payments.len() {
         let joins = |group: &&mut Vec<usize>| {
-            !has_code[place]
+            let gas = group.iter().map(|other| payments[*other].max_gas()).sum::<u64>();
+            gas + payments[place].max_gas() <= MOST_GAS
+                && !has_code[place]
                 && group.iter().all(|other| {
                     !has_code[*other]
                         && payments[*other].may_share_with(payments[place])
@@ -163,19 +167,12 @@ impl Stage<'_> {
         let Some((settled, asked)) = results.split_last() else { return Err(ChainError::NoSimulation) };
         let mut asked = asked.iter();
         let mut verdicts = Vec::with_capacity(members.len());
-        let mut taken: Vec<(Address, Address, U256)> = Vec::new();
         for (payment, has_code) in members {
             let answers: Vec<&SimCallResult> = asked.by_ref().take(questions(payment).len()).collect();
             let verdict = match before(payment, &answers) {
                 Ok(available) if settled.status && payment.prove_in(logs_of(settled)).is_some() => {
-                    // Those before it in the same transaction were paid from the same purse.
-                    let of_payer = |(asset, payer, _): &&(Address, Address, U256)| {
-                        (*asset, *payer) == (payment.asset(), payment.payer())
-                    };
-                    let spent: U256 = taken.iter().filter(of_payer).map(|(_, _, value)| *value).sum();
-                    taken.push((payment.asset(), payment.payer(), payment.value()));
-                    let available = available.saturating_sub(spent);
-                    Ok(Funds { available, is_alone: false, payer_has_code: *has_code })
+                    // As it was before all of them: others of the same payer may be in another rehearsal.
+                    Ok(Funds { available, is_alone: true, payer_has_code: *has_code })
                 }
                 // Alone it may be fine: what went before it has spent what it needs.
                 Ok(_) => match self.alone(sender, payment, *has_code).await? {

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::journal::Row;
+use crate::phase::send::GAS_MOST;
 use crate::telemetry::LANE_QUEUE;
 
 /// How long a lane waits for those that are about to queue, at most. Short beside any block.
@@ -105,12 +106,17 @@ impl Queue {
         let mut taken: Vec<Arc<Row>> = Vec::new();
         let mut left = VecDeque::new();
         let mut movements = HashSet::new();
+        let mut gas = 0u64;
         while let Some(row) = rows.pop_front() {
             let is_company = match taken.first() {
                 None => may_send(&row, lane),
                 Some(first) => may_send(&row, lane) && row.may_share_with(first),
             };
-            if is_company && (row.payment.is_marked() || movements.insert(movement(&row))) {
+            // Each is given what it may need at most.
+            let needs = if row.payment.is_marked() { 0 } else { row.payment.max_gas() };
+            let fits = taken.is_empty() || gas.saturating_add(needs) <= GAS_MOST;
+            if is_company && fits && (row.payment.is_marked() || movements.insert(movement(&row))) {
+                gas = gas.saturating_add(needs);
                 taken.push(row);
             } else {
                 left.push_back(row);

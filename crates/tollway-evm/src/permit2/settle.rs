@@ -177,7 +177,7 @@ const MOST_TRANSFERS: usize = 16;
 
 /// The transactions that settled exactly this lately, whosever they are: whoever sees a permit of scheme `exact` may send
 /// it. Permit2 says nothing of its own, and a transfer of the same amount may have paid for something else: only a
-/// transaction that is nothing but this settlement counts.
+/// transaction of such settlements counts, of which no other moves the same.
 ///
 /// # Errors
 /// The node gave no answer.
@@ -226,7 +226,7 @@ pub async fn find_uses(chain: &Chain, payment: &PermitPayment) -> Result<Vec<B25
     Ok(found)
 }
 
-/// Whether the transaction is this settlement and nothing else.
+/// Whether the transaction is this settlement, alone or among others that move something else.
 pub(crate) async fn is_settled_by(
     chain: &Chain,
     payment: &PermitPayment,
@@ -236,7 +236,7 @@ pub(crate) async fn is_settled_by(
     Ok(is_settlement(payment, &transaction))
 }
 
-/// Whether a transaction, as a node tells it, is this settlement and nothing else.
+/// Whether a transaction, as a node tells it, is this settlement, alone or among others that move something else.
 fn is_settlement(payment: &PermitPayment, transaction: &Value) -> bool {
     let text = |name: &str| transaction.get(name).and_then(Value::as_str);
     let to = text("to").and_then(|to| to.parse::<Address>().ok());
@@ -246,6 +246,9 @@ fn is_settlement(payment: &PermitPayment, transaction: &Value) -> bool {
     let ours = settle_call(payment);
     if to == Some(ours.to) && is_call(&input, &ours.data) {
         return true;
+    }
+    if to == Some(multicall::MULTICALL3) {
+        return is_settled_among(payment, &input);
     }
     if to != Some(payment.permit.proxy.address()) {
         return false;
@@ -257,6 +260,35 @@ fn is_settlement(payment: &PermitPayment, transaction: &Value) -> bool {
     // Who has the allowance presents no approval.
     let plain = PermitPayment { approval: None, ..payment.clone() };
     signature.is_ok_and(|signature| is_call(&input, &encode(&plain, signature)))
+}
+
+/// Whether this settlement is in a transaction of several, all of which are payments by the exact proxy in the same token, and
+/// none of the others moves the same: then the token's event is of this one.
+fn is_settled_among(payment: &PermitPayment, input: &[u8]) -> bool {
+    let Some((calls, spelled)) = multicall::read_batch(input) else { return false };
+    if payment.permit.proxy != Proxy::Exact || !is_call(input, &spelled) {
+        return false;
+    }
+    let mut ours = 0;
+    let plain = PermitPayment { approval: None, ..payment.clone() };
+    for call in calls {
+        let Ok(told) = proxy::Exact::settleCall::abi_decode(&call.data) else { return false };
+        let is_of_kind = call.to == Proxy::Exact.address()
+            && told.permit.permitted.token == payment.permit.token
+            && told.abi_encode() == call.data;
+        if !is_of_kind {
+            return false;
+        }
+        let movement = (told.owner, told.witness.to, told.permit.permitted.amount);
+        if movement != (payment.permit.from, payment.permit.to, payment.value) {
+            continue;
+        }
+        if encode(&plain, told.signature) != call.data {
+            return false;
+        }
+        ours += 1;
+    }
+    ours == 1
 }
 
 /// Whether calldata is this call, with nothing behind it but who took part (ERC-8021), which no contract reads.
@@ -273,12 +305,13 @@ pub(super) fn is_set(answer: &[u8], nonce: U256) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{U256, hex};
+    use alloy_primitives::{Address, U256, hex};
     use serde_json::json;
 
     use tollway_core::extension::builder_code::{Attribution, BuilderCode};
 
     use super::{encode, is_set, is_settlement, settle_call};
+    use crate::multicall::{Call, batch};
     use crate::permit2::{PermitPayment, check_at_any_time};
 
     fn payment(json: &[u8]) -> PermitPayment {
@@ -311,6 +344,49 @@ mod tests {
             assert!(!is_settlement(&payment, &json!({"to": payment.permit.token, "input": call.data})));
             assert!(!is_settlement(&payment, &json!(null)));
         }
+    }
+
+    #[test]
+    fn in_a_transaction_of_several_only_one_may_move_the_same_and_all_are_payments_of_the_token() {
+        let ours = payment(EXACT);
+        let with = |change: fn(&mut PermitPayment)| {
+            let mut other = ours.clone();
+            change(&mut other);
+            settle_call(&other)
+        };
+        let tell = |calls: &[Call]| {
+            let call = batch(calls.iter().cloned());
+            json!({"to": call.to, "input": call.data})
+        };
+        let own = settle_call(&ours);
+        let more = with(|other| other.permit.amount += U256::from(1));
+        let payer = with(|other| other.permit.from = Address::ZERO);
+        let respelled = Call { data: encode(&ours, vec![7; 64].into()), ..own.clone() };
+        for good in [vec![own.clone()], vec![more.clone(), own.clone(), payer], vec![respelled, more.clone()]]
+        {
+            assert!(is_settlement(&ours, &tell(&good)), "{good:?}");
+        }
+        let same = with(|other| other.permit.nonce += U256::from(1));
+        let elsewhere = with(|other| other.permit.token = Address::ZERO);
+        let stranger = Call { to: ours.permit.token, data: own.data.clone() };
+        let longer = Call { data: [own.data.as_ref(), &[0]].concat().into(), ..own.clone() };
+        for wrong in [
+            vec![],
+            vec![more.clone()],
+            vec![same.clone()],
+            vec![own.clone(), same],
+            vec![own.clone(), own.clone()],
+            vec![own.clone(), elsewhere],
+            vec![own.clone(), stranger],
+            vec![longer],
+        ] {
+            assert!(!is_settlement(&ours, &tell(&wrong)), "{wrong:?}");
+        }
+        let call = batch([own.clone(), more]);
+        let behind = [call.data.as_ref(), &[0]].concat();
+        assert!(!is_settlement(&ours, &json!({"to": call.to, "input": hex::encode_prefixed(behind)})));
+        let upto = payment(UPTO);
+        assert!(!is_settlement(&upto, &tell(&[settle_call(&upto)])), "its sender would be Multicall3");
     }
 
     #[test]

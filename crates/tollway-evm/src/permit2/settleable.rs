@@ -86,10 +86,11 @@ impl Settleable for PermitPayment {
         if self.approval.is_some() { settles + GAS_OF_APPROVAL } else { settles }
     }
 
-    /// Permit2 leaves no mark in its events, and the witness of a receipt knows a settlement by its call: so each has a
-    /// transaction to itself.
+    /// Only what a key has signed for the exact proxy has company: the other proxy knows its facilitator as the sender, and
+    /// with an approval the token runs a second time.
     fn is_alone(&self) -> bool {
-        true
+        let is_by_key = matches!(self.signature, PayerSignature::Key(_));
+        self.permit.proxy != Proxy::Exact || !is_by_key || self.approval.is_some()
     }
 
     fn sender(&self) -> Option<Address> {
@@ -216,6 +217,7 @@ mod tests {
     use crate::exact::Transfer;
     use crate::payment::{Payment, Settleable};
     use crate::permit2::{Approval, Permit, PermitPayment, Proxy};
+    use crate::signature::{CodeSignature, PayerSignature};
 
     fn payment(proxy: Proxy) -> PermitPayment {
         PermitPayment {
@@ -296,10 +298,28 @@ mod tests {
     }
 
     #[test]
-    fn only_upto_names_its_sender_and_each_goes_alone() {
+    fn only_upto_names_its_sender_and_only_permits_of_one_token_by_keys_share_a_transaction() {
         let (exact, upto) = (Payment::from(payment(Proxy::Exact)), Payment::from(payment(upto())));
         assert_eq!((exact.sender(), upto.sender()), (None, Some(Address::repeat_byte(4))));
         assert!(!exact.may_share_with(&exact) && !upto.may_share_with(&upto) && !exact.is_marked());
+        let with = |change: fn(&mut PermitPayment)| {
+            let mut payment = PermitPayment { approval: None, ..payment(Proxy::Exact) };
+            change(&mut payment);
+            Payment::from(payment)
+        };
+        let by_key = with(|_| ());
+        assert!(by_key.may_share_with(&with(|payment| payment.permit.from = Address::ZERO)));
+        for other in [
+            with(|payment| payment.permit.token = Address::ZERO),
+            upto.clone(),
+            with(|payment| {
+                payment.signature =
+                    PayerSignature::Code(CodeSignature { bytes: vec![1].into(), deployment: None })
+            }),
+            exact.clone(),
+        ] {
+            assert!(!by_key.may_share_with(&other) && !other.may_share_with(&by_key), "{other:?}");
+        }
         assert_eq!(exact.nonce_space(), upto.nonce_space());
         assert_eq!(exact.funds_calls().len(), 1, "what may be taken comes with the approval");
         let plain = PermitPayment { approval: None, ..payment(Proxy::Exact) };

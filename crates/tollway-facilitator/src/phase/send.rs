@@ -22,7 +22,7 @@ const GAS_ALONE: u64 = 160_000;
 /// Gas for each further one in a batch.
 const GAS_EACH: u64 = 110_000;
 /// The most gas one transaction may use (EIP-7825).
-const GAS_MOST: u64 = 1 << 24;
+pub(crate) const GAS_MOST: u64 = 1 << 24;
 /// Of how many payments of a batch gas is estimated.
 const ESTIMATED: usize = 8;
 /// How often a nonce that somebody else used is replaced by a fresh one.
@@ -216,9 +216,15 @@ async fn is_included(chain: &Chain, signed: &SignedTransaction) -> bool {
 /// an estimate of a batch may let members fail.
 async fn gas_limit(lane: &Lane, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
     if let [only] = rows
-        && only.is_alone()
+        && (only.is_alone() || !only.payment.is_marked())
     {
         return gas_of_code(lane, only).await;
+    }
+    // What moves by another contract is no share of what the token's own transfers need; and those that wait together were
+    // rehearsed with as much.
+    if rows.iter().any(|row| !row.payment.is_marked()) {
+        let limit = rows.iter().map(|row| row.payment.max_gas()).fold(0, u64::saturating_add);
+        return within_most(limit);
     }
     let is_batch = rows.len() > 1;
     // Only allowlisted assets get here: there are few.
@@ -236,10 +242,14 @@ async fn gas_limit(lane: &Lane, rows: &[Arc<Row>]) -> Result<u64, NotSent> {
         share = share.max(lane.network.gas.share(asset, is_batch, estimate).await?);
     }
     let limit = needed(rows.len()).saturating_mul(share).div_ceil(100);
-    if limit > GAS_MOST {
-        return Err(NotSent::Rejected(format!("{limit} gas is more than one transaction may use")));
+    within_most(limit)
+}
+
+fn within_most(limit: u64) -> Result<u64, NotSent> {
+    match limit <= GAS_MOST {
+        true => Ok(limit),
+        false => Err(NotSent::Rejected(format!("{limit} gas is more than one transaction may use"))),
     }
-    Ok(limit)
 }
 
 /// What code that is not known needs, as the node says now, and not more than its method may.

@@ -1,5 +1,6 @@
 //! Payments by Permit2 and scheme `upto`, on a chain with the real rules.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy_primitives::{B256, Bytes, hex, keccak256};
@@ -352,4 +353,116 @@ async fn an_approval_that_the_token_does_not_take_burns_no_gas() {
         assert!(!engine.settle(request).await.unwrap().success);
     }
     assert_eq!(world.lane_nonce(0).await, 0);
+}
+
+/// Settles all at once, while blocks come by themselves: those that wait together travel together.
+async fn settle_all(engine: &Engine, requests: &[FacilitatorRequest]) -> Vec<SettleResponse> {
+    let answers = join_all(requests.iter().map(|request| engine.settle(request.clone()))).await;
+    answers.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn permits_that_share_a_transaction_settle_each_once() {
+    let world = World::open().await;
+    let engine = engine(&world).await;
+    let one = payer(&world, 1_000, 1_000).await;
+    let other = payer(&world, 1_000, 1_000).await;
+    let mut requests = Vec::new();
+    for amount in 1..=10 {
+        requests.push(pay(&world, &one, SchemeName::EXACT, amount).await);
+        requests.push(pay(&world, &other, SchemeName::EXACT, amount).await);
+    }
+    let answers = settle_all(&engine, &requests).await;
+    assert!(answers.iter().all(|answer| answer.success), "{answers:?}");
+    assert_eq!(received(&world).await, 110);
+    let sent = world.lane_nonce(0).await;
+    assert!(sent < 20, "{sent} transactions for 20 payments");
+    let proofs: BTreeSet<_> =
+        answers.iter().map(|answer| (&answer.transaction, answer.extra["logIndex"].to_string())).collect();
+    assert_eq!(proofs.len(), 20, "each by an event of its own");
+    for (request, answer) in requests.iter().zip(&answers) {
+        assert_eq!(&engine.settle(request.clone()).await.unwrap(), answer, "told again the same");
+        // And to whoever looks at the chain alone.
+        let Payment::Permit2(permit) = Payment::check(request, None).unwrap() else { panic!("by Permit2") };
+        let found = permit2::find_uses(&world.chain, &permit).await.unwrap();
+        assert_eq!(found.iter().map(B256::to_string).collect::<Vec<_>>(), [answer.transaction.as_str()]);
+    }
+    assert_eq!((received(&world).await, world.lane_nonce(0).await), (110, sent));
+}
+
+#[tokio::test]
+async fn permits_that_wait_together_fill_no_transaction_beyond_what_one_may_use() {
+    let world = World::open().await;
+    let engine = engine(&world).await;
+    let payer = payer(&world, 10_000, 10_000).await;
+    let requests = join_all((1..=60).map(|amount| pay(&world, &payer, SchemeName::EXACT, amount))).await;
+    let answers = settle_all(&engine, &requests).await;
+    assert!(answers.iter().all(|answer| answer.success), "{answers:?}");
+    assert_eq!(received(&world).await, 1_830);
+    let transactions: BTreeSet<_> = answers.iter().map(|answer| &answer.transaction).collect();
+    assert!((2..60).contains(&transactions.len()), "{}", transactions.len());
+    for hash in transactions {
+        let sent = world.chain.raw("eth_getTransactionByHash", json!([hash])).await.unwrap();
+        let gas = u64::from_str_radix(&sent["gas"].as_str().unwrap()[2..], 16).unwrap();
+        assert!(gas <= 1 << 24, "{gas}");
+    }
+}
+
+#[tokio::test]
+async fn one_transfer_never_proves_two_permits_of_the_same_amount() {
+    let world = World::open().await;
+    let engine = engine(&world).await;
+    let payer = payer(&world, 1_000, 1_000).await;
+    let requests = join_all((0..8).map(|_| pay(&world, &payer, SchemeName::EXACT, 10))).await;
+    let answers = settle_all(&engine, &requests).await;
+    assert!(answers.iter().all(|answer| answer.success), "{answers:?}");
+    assert_eq!(
+        (received(&world).await, world.lane_nonce(0).await),
+        (80, 8),
+        "each in a transaction of its own"
+    );
+    let transactions: BTreeSet<_> = answers.iter().map(|answer| &answer.transaction).collect();
+    assert_eq!(transactions.len(), 8);
+}
+
+#[tokio::test]
+async fn a_permit_that_fails_in_company_takes_none_with_it() {
+    let world = World::with(Mining::Manual).await;
+    let engine = engine(&world).await;
+    let mut payers = Vec::new();
+    for _ in 0..6 {
+        payers.push(payer(&world, 100, 100).await);
+    }
+    world.mine(1);
+    let mut requests = Vec::new();
+    for payer in &payers {
+        let request = pay(&world, payer, SchemeName::EXACT, 10).await;
+        assert!(engine.verify(request.clone()).await.unwrap().is_valid);
+        requests.push(request);
+    }
+    // Older than ours, so it is included before: the payer takes the nonce away.
+    let Payment::Permit2(permit) = Payment::check(&requests[2], None).unwrap() else { panic!("by Permit2") };
+    let (word, bit) = (permit.permit.nonce >> 8, permit.permit.nonce & U256::from(255));
+    let cancel = format!("3ff9dcb1{word:064x}{:064x}", U256::from(1) << bit.to::<usize>());
+    send(&world, &payers[2], permit2::PERMIT2, hex::decode(cancel).unwrap().into()).await;
+    for answer in settle_all(&engine, &requests).await {
+        assert!(!answer.success, "nothing is included yet: {answer:?}");
+    }
+    let mut states = Vec::new();
+    for _ in 0..1_500 {
+        world.mine(1);
+        states.clear();
+        for request in &requests {
+            let id = SettlementId::of(&Payment::check(request, None).unwrap().key());
+            states.push(engine.settlement(id).await.unwrap().map(|found| found.state));
+        }
+        if states.iter().filter(|state| state.as_ref().is_some_and(crate::world::is_settled)).count() == 5 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let is_settled = |place: usize| states[place].as_ref().is_some_and(crate::world::is_settled);
+    assert!((0..6).all(|place| is_settled(place) == (place != 2)), "{states:?}");
+    assert_eq!(received(&world).await, 50);
+    assert!(world.lane_nonce(0).await < 5, "they went together");
 }
