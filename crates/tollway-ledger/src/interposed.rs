@@ -9,7 +9,7 @@ use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneContents,
     LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
-    Owed, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
 
 /// What is done around each call. Both are named after the method that is called.
@@ -297,6 +297,30 @@ where
 
     fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
         self.write("mark_sweep", self.ledger.mark_sweep(now, limit))
+    }
+
+    fn purchase_put(&self, purchase: Purchase) -> LedgerFuture<'_, bool> {
+        self.write("purchase_put", self.ledger.purchase_put(purchase))
+    }
+
+    fn purchase_get<'a>(&'a self, key: &'a AuthorizationKey) -> LedgerFuture<'a, Option<Purchase>> {
+        self.read("purchase_get", self.ledger.purchase_get(key))
+    }
+
+    fn purchase_list<'a>(
+        &'a self,
+        after: Option<&'a AuthorizationKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Purchase>> {
+        self.read("purchase_list", self.ledger.purchase_list(after, limit))
+    }
+
+    fn purchase_due(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Purchase>> {
+        self.write("purchase_due", self.ledger.purchase_due(now, retry_at, limit))
+    }
+
+    fn purchase_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.write("purchase_sweep", self.ledger.purchase_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

@@ -6,8 +6,8 @@ use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
 
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneLease,
-    LaneTransaction, LedgerError, Marked, Member, NewMark, NewReservation, NewSettlement, Owed, Role, Sent,
-    SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    LaneTransaction, LedgerError, Marked, Member, NewMark, NewReservation, NewSettlement, Owed, Purchase,
+    Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
 
 /// What a store answers with.
@@ -187,6 +187,28 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// Forgets marks that are past their time, at most `limit`; how many.
     fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
+
+    // Purchases.
+
+    /// Writes a purchase down, if it is there in the version that it names. Whether it was.
+    fn purchase_put(&self, purchase: Purchase) -> LedgerFuture<'_, bool>;
+
+    /// The purchase of this payment.
+    fn purchase_get<'a>(&'a self, key: &'a AuthorizationKey) -> LedgerFuture<'a, Option<Purchase>>;
+
+    /// Purchases in the order of their keys, from behind `after` on.
+    fn purchase_list<'a>(
+        &'a self,
+        after: Option<&'a AuthorizationKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Purchase>>;
+
+    /// Takes purchases that are due, longest due first: nobody else is given them before `retry_at`, and who has read them
+    /// before can no longer write them.
+    fn purchase_due(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Purchase>>;
+
+    /// Forgets purchases that are past their time, at most `limit`; how many.
+    fn purchase_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
 
     // Secrets.
 

@@ -28,6 +28,7 @@ mod mark;
 mod member;
 mod memory;
 mod open;
+mod purchase;
 mod reservation;
 mod settlement;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -47,6 +48,7 @@ pub use mark::{Marked, NewMark};
 pub use member::{Member, Role};
 pub use memory::MemoryLedger;
 pub use open::{OpenError, open};
+pub use purchase::Purchase;
 pub use reservation::{
     Claim, Fate, Finish, Finished, NewReservation, Owed, OwedLimits, PaymentIdentifier, StoredResponse, Token,
 };

@@ -12,7 +12,7 @@ use crate::tables::Tables;
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneContents,
     LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
-    Owed, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
 };
 
 /// How many payments are remembered, beside those that are open.
@@ -224,6 +224,30 @@ impl Ledger for MemoryLedger {
 
     fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
         self.run(move |tables| tables.mark_sweep(now, limit))
+    }
+
+    fn purchase_put(&self, purchase: Purchase) -> LedgerFuture<'_, bool> {
+        self.run(move |tables| tables.purchase_put(purchase))
+    }
+
+    fn purchase_get<'a>(&'a self, key: &'a AuthorizationKey) -> LedgerFuture<'a, Option<Purchase>> {
+        self.run(move |tables| tables.purchase_get(key))
+    }
+
+    fn purchase_list<'a>(
+        &'a self,
+        after: Option<&'a AuthorizationKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Purchase>> {
+        self.run(move |tables| tables.purchase_list(after, limit))
+    }
+
+    fn purchase_due(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Purchase>> {
+        self.run(move |tables| tables.purchase_due(now, retry_at, limit))
+    }
+
+    fn purchase_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.run(move |tables| tables.purchase_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

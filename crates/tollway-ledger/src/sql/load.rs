@@ -1,7 +1,7 @@
 //! Reads the rows that calls are about, and locks them.
 //!
 //! Always in the same order of tables, and in each in the order of keys: lanes, transactions, settlements,
-//! reservations, tallies, members, deliveries, secrets, marks. Two processes then wait for each other in one direction only;
+//! reservations, tallies, members, deliveries, secrets, marks, purchases. Two processes then wait for each other in one direction only;
 //! where a search breaks the order, the database ends one of them and it begins again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,9 +12,9 @@ use tollway_core::AuthorizationKey;
 use super::backend::{Backend, Failure};
 use super::needs::{Needs, Search, member_key};
 use super::rows::{
-    DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MarkSql, MemberSql, MembershipSql, RESERVATION,
-    RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION,
-    TallySql, TransactionSql, read, role_name,
+    DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MarkSql, MemberSql, MembershipSql, PURCHASE,
+    PurchaseSql, RESERVATION, RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql,
+    SettlementSql, TALLY, TRANSACTION, TallySql, TransactionSql, read, role_name,
 };
 use super::spec::Spec;
 use crate::tables::{LaneKey, MarkKey, MemberKey, Standing, Tables, TallyKey};
@@ -33,6 +33,7 @@ pub(super) struct Loaded {
     pub(super) transactions: BTreeSet<String>,
     pub(super) deliveries: BTreeSet<u64>,
     pub(super) marks: BTreeSet<MarkKey>,
+    pub(super) purchases: BTreeSet<AuthorizationKey>,
 }
 
 /// Provisional numbers begin here: no row of the database has such a one.
@@ -63,6 +64,7 @@ pub(super) async fn load<B: Backend>(
     loader.deliveries(&needs.deliveries).await?;
     loader.secrets(&needs.secrets).await?;
     loader.marks(&needs.marks).await?;
+    loader.purchases(&needs.purchases).await?;
     Ok(loader.loaded)
 }
 
@@ -253,6 +255,16 @@ impl<B: Backend> Loader<'_, B> {
         Ok(())
     }
 
+    async fn purchases(&mut self, keys: &[AuthorizationKey]) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = keys.iter().collect();
+        for text in self.select(&PURCHASE, &[], keys.into_iter().map(by_key).collect()).await? {
+            let (key, row) = read::<PurchaseSql>(&text)?.into_row()?;
+            self.loaded.purchases.insert(key.clone());
+            self.loaded.tables.purchase_write(key, row);
+        }
+        Ok(())
+    }
+
     /// Finds rows, loads what has to be whole of them, and adds the rest to `needs`.
     async fn search(&mut self, search: Search, needs: &mut Needs) -> Result<(), Failure> {
         match search {
@@ -273,6 +285,14 @@ impl<B: Backend> Loader<'_, B> {
                 for text in self.find(PAST_MARKS, json!({ "now": now.0, "limit": limit })).await? {
                     needs.marks.push(read(&text)?);
                 }
+            }
+            Search::DuePurchases { now, limit } => {
+                let keys = self.find(DUE_PURCHASES, json!({ "now": now.0, "limit": limit })).await?;
+                needs.purchases.extend(keys.into_iter().map(AuthorizationKey::new));
+            }
+            Search::PastPurchases { now, limit } => {
+                let keys = self.find(PAST_PURCHASES, json!({ "now": now.0, "limit": limit })).await?;
+                needs.purchases.extend(keys.into_iter().map(AuthorizationKey::new));
             }
             Search::Orphans { network, now, limit } => {
                 let orphans = json!({ "network": network.as_str(), "now": now.0, "limit": limit });
@@ -311,6 +331,12 @@ const EXPIRED_RESPONSES: &str = "SELECT t.key FROM response t WHERE t.expires < 
 /// With scope and name as JSON: the key has two columns.
 const PAST_MARKS: &str = "SELECT {row t.scope, t.name} FROM mark t WHERE t.until <= {int now} \
      ORDER BY t.until, t.scope, t.name LIMIT {int limit}{skip t}";
+
+const DUE_PURCHASES: &str = "SELECT t.key FROM purchase t WHERE t.due <= {int now} \
+     ORDER BY t.due, t.key LIMIT {int limit}{skip t}";
+
+const PAST_PURCHASES: &str = "SELECT t.key FROM purchase t WHERE t.until <= {int now} \
+     ORDER BY t.until, t.key LIMIT {int limit}{skip t}";
 
 const ORPHANS: &str = "SELECT t.key FROM settlement t WHERE t.network = {text network} \
      AND t.state IN ('reserved', 'sent') \

@@ -42,7 +42,7 @@ use crate::tables::{Debt, Tables};
 use crate::{
     Advance, Claim, Delivery, DeliveryId, DeliveryResult, Fate, Finish, Finished, Inserted, LaneContents,
     LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
-    Owed, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, SettlementState,
+    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, SettlementState,
     TransactionChange,
 };
 
@@ -338,6 +338,34 @@ impl<B: Backend> Ledger for SqlLedger<B> {
     fn mark_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
         let needs = Needs::search(Search::PastMarks { now, limit });
         self.write(needs, move |tables| tables.mark_sweep(now, limit))
+    }
+
+    fn purchase_put(&self, purchase: Purchase) -> LedgerFuture<'_, bool> {
+        let fits = check([purchase.key.as_str(), &*purchase.body], [purchase.version]);
+        let needs = Needs { purchases: vec![purchase.key.clone()], ..Needs::default() };
+        self.write_if(fits, needs, move |tables| tables.purchase_put(purchase.clone()))
+    }
+
+    fn purchase_get<'a>(&'a self, key: &'a AuthorizationKey) -> LedgerFuture<'a, Option<Purchase>> {
+        Box::pin(async move { self.reads().purchase(key).await })
+    }
+
+    fn purchase_list<'a>(
+        &'a self,
+        after: Option<&'a AuthorizationKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Purchase>> {
+        Box::pin(async move { self.reads().purchases(after, limit).await })
+    }
+
+    fn purchase_due(&self, now: UnixTime, retry_at: UnixTime, limit: u32) -> LedgerFuture<'_, Vec<Purchase>> {
+        let needs = Needs::search(Search::DuePurchases { now, limit });
+        self.write(needs, move |tables| tables.purchase_due(now, retry_at, limit))
+    }
+
+    fn purchase_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        let needs = Needs::search(Search::PastPurchases { now, limit });
+        self.write(needs, move |tables| tables.purchase_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

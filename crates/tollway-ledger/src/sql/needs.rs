@@ -25,6 +25,7 @@ pub(super) struct Needs {
     pub(super) deliveries: Vec<u64>,
     pub(super) secrets: Vec<String>,
     pub(super) marks: Vec<MarkKey>,
+    pub(super) purchases: Vec<AuthorizationKey>,
     /// Rows that are found by what is in them. Such a call has a transaction of its own, so that it meets no row that
     /// was read for another.
     pub(super) search: Option<Search>,
@@ -36,6 +37,8 @@ pub(super) enum Search {
     Owed { now: UnixTime, limit: u32 },
     Expired { now: UnixTime, limit: u32 },
     PastMarks { now: UnixTime, limit: u32 },
+    DuePurchases { now: UnixTime, limit: u32 },
+    PastPurchases { now: UnixTime, limit: u32 },
     Orphans { network: Network, now: UnixTime, limit: u32 },
     Lane(LaneKey),
     Due { endpoint: String, now: UnixTime, limit: u32 },
@@ -76,6 +79,7 @@ impl Needs {
         self.deliveries.extend_from_slice(&other.deliveries);
         self.secrets.extend_from_slice(&other.secrets);
         self.marks.extend_from_slice(&other.marks);
+        self.purchases.extend_from_slice(&other.purchases);
         self.search = self.search.take().or_else(|| other.search.clone());
     }
 }

@@ -20,9 +20,10 @@ use super::migrate::migrate;
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../migrations/postgres/0001_ledger.sql"),
     include_str!("../../migrations/postgres/0002_mark.sql"),
+    include_str!("../../migrations/postgres/0003_purchase.sql"),
 ];
 /// One process brings the schema up to date, others wait: until its transaction ends.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8402402)";

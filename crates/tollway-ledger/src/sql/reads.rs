@@ -6,8 +6,8 @@ use tokio::time::timeout;
 use tollway_core::{AuthorizationKey, Network, UnixTime};
 
 use super::backend::{Backend, Failure};
-use super::rows::{MEMBER, MemberSql, SETTLEMENT, SettlementSql, read, role_name};
-use crate::{LedgerError, Member, Role, Settlement, SettlementId, SettlementQuery};
+use super::rows::{MEMBER, MemberSql, PURCHASE, PurchaseSql, SETTLEMENT, SettlementSql, read, role_name};
+use crate::{LedgerError, Member, Purchase, Role, Settlement, SettlementId, SettlementQuery};
 
 /// The parameter is there for no more than that every statement has one.
 pub(super) const RESERVATION_COUNT: &str =
@@ -53,6 +53,28 @@ impl<B: Backend> Reads<'_, B> {
         let rows: Vec<Value> =
             names.iter().map(|name| json!({ "scope": scope, "name": name, "now": now })).collect();
         Ok(number(&self.rows(MARKED, &Value::Array(rows)).await?)? > 0)
+    }
+
+    pub(super) async fn purchase(&self, key: &AuthorizationKey) -> Result<Option<Purchase>, LedgerError> {
+        let template =
+            format!("SELECT {} FROM purchase WHERE key = {{text key}}", PURCHASE.row(B::DIALECT, &[]));
+        let rows = self.rows(&template, &json!({ "key": key.as_str() })).await?;
+        rows.first().map(|text| purchase(text)).transpose()
+    }
+
+    pub(super) async fn purchases(
+        &self,
+        after: Option<&AuthorizationKey>,
+        limit: u32,
+    ) -> Result<Vec<Purchase>, LedgerError> {
+        let template = format!(
+            "SELECT {} FROM purchase WHERE key > {{text after}} ORDER BY key LIMIT {{int limit}}",
+            PURCHASE.row(B::DIALECT, &[])
+        );
+        // No key is shorter than none.
+        let after = after.map_or("", AuthorizationKey::as_str);
+        let rows = self.rows(&template, &json!({ "after": after, "limit": limit })).await?;
+        rows.iter().map(|text| purchase(text)).collect()
     }
 
     pub(super) async fn members(&self, role: Role, now: UnixTime) -> Result<Vec<Member>, LedgerError> {
@@ -131,6 +153,11 @@ impl<B: Backend> Reads<'_, B> {
             Err(_) => Err(Failure::Lost(format!("no answer after {} ms", deadline.as_millis())).into()),
         }
     }
+}
+
+fn purchase(text: &str) -> Result<Purchase, LedgerError> {
+    let (key, row) = read::<PurchaseSql>(text)?.into_row()?;
+    Ok(row.purchase(&key))
 }
 
 /// The number that a statement answered with.

@@ -5,7 +5,7 @@ use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
 
 use super::spec::{Bytes, Kind, Spec};
 use crate::tables::{
-    Debt, DeliveryRow, LaneRow, MarkKey, MemberKey, MemberRow, Reservation, Standing, TallyKey,
+    Debt, DeliveryRow, LaneRow, MarkKey, MemberKey, MemberRow, PurchaseRow, Reservation, Standing, TallyKey,
     TransactionRow,
 };
 use crate::{
@@ -165,6 +165,14 @@ table!(SECRET, SecretSql, "secret" by ["name"] {
 table!(MARK, MarkSql, "mark" by ["scope", "name"] {
     scope: Text,
     name: Text,
+    until: Int,
+});
+
+table!(PURCHASE, PurchaseSql, "purchase" by ["key"] {
+    key: Text,
+    version: Int,
+    body: Text,
+    due: Int,
     until: Int,
 });
 
@@ -513,6 +521,28 @@ impl MarkSql {
 
     pub(super) fn into_row(self) -> Result<(MarkKey, UnixTime), LedgerError> {
         Ok(((self.scope, self.name), UnixTime(unsigned(self.until)?)))
+    }
+}
+
+impl PurchaseSql {
+    pub(super) fn new(key: &AuthorizationKey, row: &PurchaseRow) -> Self {
+        Self {
+            key: key.to_string(),
+            version: int(row.version),
+            body: row.body.clone(),
+            due: int(row.due.0),
+            until: int(row.until.0),
+        }
+    }
+
+    pub(super) fn into_row(self) -> Result<(AuthorizationKey, PurchaseRow), LedgerError> {
+        let row = PurchaseRow {
+            version: unsigned(self.version)?,
+            body: self.body,
+            due: UnixTime(unsigned(self.due)?),
+            until: UnixTime(unsigned(self.until)?),
+        };
+        Ok((AuthorizationKey::new(self.key), row))
     }
 }
 

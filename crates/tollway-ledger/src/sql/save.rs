@@ -11,8 +11,8 @@ use super::backend::{Backend, Failure};
 use super::load::Loaded;
 use super::rows::{
     DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MEMBERSHIP, MarkSql, MemberSql, MembershipSql,
-    RESERVATION, RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY,
-    TRANSACTION, TallySql, TransactionSql,
+    PURCHASE, PurchaseSql, RESERVATION, RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql,
+    SettlementSql, TALLY, TRANSACTION, TallySql, TransactionSql,
 };
 use super::spec::{Bytes, Spec};
 
@@ -48,7 +48,8 @@ pub(super) async fn save<B: Backend>(connection: &mut B::Connection, loaded: &Lo
     saver.tallies().await?;
     saver.deliveries().await?;
     saver.secrets().await?;
-    saver.marks().await
+    saver.marks().await?;
+    saver.purchases().await
 }
 
 struct Saver<'a, B: Backend> {
@@ -263,5 +264,19 @@ impl<B: Backend> Saver<'_, B> {
             }
         }
         self.write(&MARK, &[], &[], changes).await
+    }
+
+    async fn purchases(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let purchases = &self.loaded.tables.purchases;
+        for key in purchases.touched() {
+            let was_there = self.loaded.purchases.contains(key);
+            match purchases.get(key) {
+                Some(row) => changes.put(was_there, PurchaseSql::new(key, row))?,
+                None if was_there => changes.deleted.push(json!({ "key": key.as_str() })),
+                None => {}
+            }
+        }
+        self.write(&PURCHASE, &[], &[], changes).await
     }
 }

@@ -22,9 +22,10 @@ use super::migrate::migrate;
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_ledger.sql"),
     include_str!("../../migrations/sqlite/0002_mark.sql"),
+    include_str!("../../migrations/sqlite/0003_purchase.sql"),
 ];
 /// How long to wait for another process: less than a call's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);

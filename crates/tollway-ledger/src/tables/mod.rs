@@ -8,6 +8,7 @@ mod deliveries;
 mod lanes;
 mod marks;
 mod members;
+mod purchases;
 mod reservations;
 mod settlements;
 mod table;
@@ -19,6 +20,7 @@ use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
 pub(crate) use deliveries::DeliveryRow;
 pub(crate) use lanes::{LaneRow, TransactionRow};
 pub(crate) use members::MemberRow;
+pub(crate) use purchases::PurchaseRow;
 pub(crate) use reservations::{Debt, Reservation, Standing};
 pub(crate) use table::Table;
 
@@ -47,6 +49,7 @@ pub(crate) struct Tables {
     pub(crate) deliveries: Table<u64, DeliveryRow>,
     pub(crate) secrets: Table<String, [u8; 32]>,
     pub(crate) marks: Table<MarkKey, UnixTime>,
+    pub(crate) purchases: Table<AuthorizationKey, PurchaseRow>,
     /// How many reservations there are, in the store as a whole.
     pub(crate) reservation_count: u64,
     /// The latest place in the order of arrival.
@@ -74,6 +77,8 @@ struct Indexes {
     unended_transactions: BTreeSet<(LaneKey, u64, u64, String)>,
     due_deliveries: BTreeSet<(String, UnixTime, u64)>,
     by_until: BTreeSet<(UnixTime, MarkKey)>,
+    by_due: BTreeSet<(UnixTime, AuthorizationKey)>,
+    by_purchase_until: BTreeSet<(UnixTime, AuthorizationKey)>,
 }
 
 impl Tables {
@@ -89,6 +94,7 @@ impl Tables {
         self.deliveries.track();
         self.secrets.track();
         self.marks.track();
+        self.purchases.track();
     }
 
     /// Forgets answers, those that end first, and payments that have ended, the oldest, until there are no more than

@@ -10,6 +10,7 @@ mod marks;
 mod members;
 mod model;
 mod owed;
+mod purchases;
 mod races;
 mod records;
 mod reservations;
@@ -77,6 +78,9 @@ macro_rules! every_rule {
             deliveries::a_secret_is_made_once,
             marks::a_mark_is_fresh_once_until_its_time,
             marks::sweeping_takes_the_marks_that_are_past_oldest_first,
+            purchases::a_purchase_is_written_by_who_has_read_it_as_it_is,
+            purchases::a_purchase_that_is_due_is_taken_by_one_at_a_time,
+            purchases::purchases_are_listed_in_order_and_forgotten_after_their_time,
         }
     };
 }
