@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use tollway_core::model::{PaymentFlow, PaymentRequirements};
-use tollway_core::{Amount, Money, Network, OfferedValue};
+use tollway_core::{Amount, Money, Network, OfferedValue, SchemeName};
 use url::{Host, Url};
 
 /// The rules a wallet pays by.
@@ -429,6 +429,8 @@ impl fmt::Display for Decision {
 fn flow_rule(offer: &PaymentRequirements) -> Result<(), Reason> {
     match offer.payment_flow() {
         Some(PaymentFlow::Authorization | PaymentFlow::Upfront) => Ok(()),
+        // Only this scheme says what a hold is, by when it ends, and how the payer gets it back alone.
+        Some(PaymentFlow::Escrow) if offer.scheme == SchemeName::AUTH_CAPTURE => Ok(()),
         Some(PaymentFlow::Escrow) => Err(Reason::UnsupportedFlow(PaymentFlow::Escrow.as_str())),
         None => Err(Reason::UnknownFlow),
     }

@@ -1,5 +1,6 @@
 //! The seams to a scheme on a network family: what a seller and a buyer need of it, without I/O on chain.
 
+use crate::escrow::EscrowScheme;
 use crate::facilitator::BoxFuture;
 use crate::model::{
     JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, SchemeName, SupportedKind,
@@ -284,6 +285,18 @@ pub trait SellerScheme: Send + Sync + std::fmt::Debug {
     /// }
     /// ```
     fn money_in(&self, money: &Money, offer: &PaymentRequirements) -> Option<Amount>;
+
+    /// The scheme as one whose payments are collected first, and taken or given back later; none if it is not such a one.
+    ///
+    /// ```
+    /// use tollway_core::SellerScheme;
+    /// fn can_refund(scheme: &dyn SellerScheme) -> bool {
+    ///     scheme.escrow().is_some_and(|escrow| escrow.has_key())
+    /// }
+    /// ```
+    fn escrow(&self) -> Option<&dyn EscrowScheme> {
+        None
+    }
 }
 
 /// What an offer costs, in an asset the buyer's side knows.

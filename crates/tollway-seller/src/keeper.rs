@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::background;
 use crate::membership::{HEARTBEAT, bounded};
 use crate::paywall::Core;
 use crate::watch::Watches;
+use crate::{background, escrow};
 
 /// How often debts that are due are looked for.
 const OWED_EVERY: Duration = Duration::from_secs(2);
@@ -25,7 +25,10 @@ pub(crate) struct Keeper(Vec<JoinHandle<()>>);
 impl Keeper {
     pub(crate) fn start(core: &Arc<Core>) -> Self {
         // At once: another process may have left debts when it ended.
-        let settle = each(OWED_EVERY, core, |core| async move { background::take_due(&core).await });
+        let settle = each(OWED_EVERY, core, |core| async move {
+            background::take_due(&core).await;
+            escrow::take_due(&core).await;
+        });
         let beat = each(HEARTBEAT, core, |core| async move { core.reservations.membership.renew().await });
         let sweep = each(SWEEP_EVERY, core, |core| async move { sweep(&core).await });
         let mut tasks = vec![tokio::spawn(beat), tokio::spawn(settle), tokio::spawn(sweep)];
@@ -57,11 +60,20 @@ where
 
 async fn sweep(core: &Core) {
     sweep_marks(core).await;
+    sweep_purchases(core).await;
     let swept = core.reservations.ledger().reservation_sweep(core.clock.now(), SWEEP_LIMIT);
     match bounded(swept).await {
         Ok(0) => {}
         Ok(count) => tracing::debug!(count, "reservations that are over are forgotten"),
         Err(error) => tracing::warn!(%error, "the ledger does not sweep"),
+    }
+}
+
+/// Forgets payments with which nothing can happen any more.
+async fn sweep_purchases(core: &Core) {
+    let swept = core.reservations.ledger().purchase_sweep(core.clock.now(), SWEEP_LIMIT);
+    if let Err(error) = bounded(swept).await {
+        tracing::warn!(%error, "the ledger does not sweep purchases");
     }
 }
 

@@ -1,9 +1,10 @@
-//! The offers of a fixed price whose assets are watched: made anew when what is known of an asset changes, and not for a
-//! request. What is in them is decided in [`crate::offers`].
+//! The offers of a fixed price whose assets are watched, or whose deadlines count from when they are told: made anew when
+//! what is known of an asset changes, or once a second, and not for a request. What is in them is decided in [`crate::offers`].
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tollway_core::UnixTime;
 
 use crate::offers::{About, Offer, Offers};
 use crate::paywall::Core;
@@ -17,6 +18,7 @@ pub(crate) struct LiveOffers {
     route: Route,
     about: About,
     current: RwLock<Arc<Made>>,
+    is_timed: bool,
 }
 
 /// Offers, and what they were made of.
@@ -24,25 +26,29 @@ pub(crate) struct LiveOffers {
 struct Made {
     offers: Arc<Offers>,
     of: Arc<Snapshot>,
+    at: UnixTime,
 }
 
 impl LiveOffers {
     pub(crate) fn new(core: &Core, list: Vec<Offer>, route: Route, about: About) -> Self {
-        let of = core.watches.snapshot(core.clock.now());
+        let at = core.clock.now();
+        let of = core.watches.snapshot(at);
         let offers = Arc::new(Offers::assemble(core, &of, list.clone(), route.clone(), about.clone()));
-        Self { list, route, about, current: RwLock::new(Arc::new(Made { offers, of })) }
+        let is_timed = list.iter().any(Offer::is_timed);
+        Self { list, route, about, current: RwLock::new(Arc::new(Made { offers, of, at })), is_timed }
     }
 
     /// The offers of now.
     pub(crate) fn now(&self, core: &Core) -> Arc<Offers> {
-        let of = core.watches.snapshot(core.clock.now());
+        let at = core.clock.now();
+        let of = core.watches.snapshot(at);
         let made = Arc::clone(&self.current.read());
-        if Arc::ptr_eq(&made.of, &of) {
+        if Arc::ptr_eq(&made.of, &of) && (!self.is_timed || made.at == at) {
             return Arc::clone(&made.offers);
         }
         let (list, route, about) = (self.list.clone(), self.route.clone(), self.about.clone());
         let offers = Arc::new(Offers::assemble(core, &of, list, route, about));
-        *self.current.write() = Arc::new(Made { offers: Arc::clone(&offers), of });
+        *self.current.write() = Arc::new(Made { offers: Arc::clone(&offers), of, at });
         offers
     }
 }

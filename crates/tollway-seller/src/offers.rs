@@ -14,6 +14,7 @@ use crate::coin::{RailCoin, Watched};
 use crate::extension::{self, Asked, Challenges};
 use crate::identifier;
 use crate::paywall::Core;
+use crate::phase::admit::LATE_SECONDS;
 use crate::route::Route;
 use crate::watch::Snapshot;
 
@@ -49,6 +50,38 @@ pub(crate) struct Offer {
     pub(crate) watched: Option<Watched>,
     /// Why a payment of it is refused that was not under way before.
     pub(crate) stale: Option<Refusal>,
+}
+
+impl Offer {
+    /// Whether it is another one later: its deadlines count from when it is told.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.scheme.escrow().is_some()
+    }
+
+    /// The offer as it is told at `now`, or as a buyer repeats it who was told lately. One that was told some time before
+    /// that is refused, unless its payment was under way.
+    pub(crate) fn told(mut self, theirs: Option<&PaymentRequirements>, now: UnixTime) -> Self {
+        let Some(scheme) = self.scheme.escrow() else { return self };
+        let Some(theirs) = theirs else {
+            self.requirements = scheme.stamped(&self.requirements, now);
+            return self;
+        };
+        let is_theirs = |ours: &PaymentRequirements| {
+            ours.extra.iter().all(|(name, value)| theirs.extra.get(name) == Some(value))
+        };
+        let fresh = scheme.as_accepted(&self.requirements, theirs, now);
+        let earlier = UnixTime(now.0.saturating_sub(LATE_SECONDS));
+        let late = scheme.as_accepted(&self.requirements, theirs, earlier);
+        if !is_theirs(&fresh) && is_theirs(&late) {
+            let (code, rule) =
+                (ErrorCode::INVALID_PAYMENT_REQUIREMENTS, "was told too long ago: take it as it is now");
+            self.stale = Some(Refusal::new(code, "accepted.extra.captureDeadline", rule));
+            self.requirements = late;
+        } else {
+            self.requirements = fresh;
+        }
+        self
+    }
 }
 
 /// How a resource is described to buyers.
@@ -144,8 +177,10 @@ impl Offers {
         route: Route,
         mut about: About,
     ) -> Self {
-        for extra in all.iter_mut().map(|offer| &mut offer.requirements.extra) {
-            if route.flow != PaymentFlow::Authorization {
+        for offer in &mut all {
+            let extra = &mut offer.requirements.extra;
+            // A scheme that holds money says itself when it moves.
+            if route.flow != PaymentFlow::Authorization && offer.scheme.escrow().is_none() {
                 extra.insert("paymentFlow".to_owned(), route.flow.as_str().into());
             }
             if let Some(confirmations) = route.confirmations {
@@ -159,7 +194,9 @@ impl Offers {
             about.extensions.entry(name.clone()).or_insert_with(|| declaration.clone());
         }
         let standing = core.standing(snapshot);
-        let list: Vec<Offer> = all.iter().filter_map(|offer| standing.shown(offer)).collect();
+        let now = core.clock.now();
+        let told = |offer| standing.shown(offer).map(|offer| offer.told(None, now));
+        let list: Vec<Offer> = all.iter().filter_map(told).collect();
         let error = Some(PAYMENT_REQUIRED_TEXT.to_owned());
         let v2 = payment_required(&list, &about, X402Version::V2, "", error.clone());
         let v1 = payment_required(&list, &about, X402Version::V1, "", error);

@@ -8,7 +8,7 @@ use http::Uri;
 use http::request::Parts;
 use tokio::sync::Semaphore;
 use tollway_core::model::PaymentPayload;
-use tollway_core::{Clock, Facilitator, Fingerprint, Network, Price};
+use tollway_core::{Amount, AuthorizationKey, Clock, Facilitator, Fingerprint, Network, Price};
 use tollway_ledger::LedgerError;
 
 use crate::background::Debts;
@@ -17,12 +17,15 @@ use crate::builder::PaywallBuilder;
 use crate::cors::Cors;
 use crate::credit::Seal;
 use crate::denial::Denial;
+use crate::escrow::{self, EscrowError};
 use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
 use crate::keeper::Keeper;
+use crate::membership::bounded;
 use crate::offers::{Offers, PriceError, Rail, Tag};
 use crate::phase::{CheckedPayment, Confirmation, Presentation, Ticket, admit};
 use crate::priced::{BoxError, IntoPrice, Priced};
+use crate::purchase::{HeldPurchase, Record};
 use crate::quoted::Standing;
 use crate::reservation::Reservations;
 use crate::stored::StoredResponses;
@@ -241,6 +244,82 @@ impl Paywall {
     /// ```
     pub async fn reservation_count(&self) -> Result<u64, LedgerError> {
         self.core.reservations.reservation_count().await
+    }
+
+    /// Payments that were held or charged and may still be taken or given back, in the order of their names, from behind
+    /// `after` on.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: the ledger did not answer.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(paywall().await.purchases(None, 100).await?, []);
+    /// # Ok(()) }
+    /// ```
+    pub async fn purchases(&self, after: Option<&str>, limit: u32) -> Result<Vec<HeldPurchase>, LedgerError> {
+        let after = after.map(AuthorizationKey::new);
+        let ledger = self.core.reservations.ledger();
+        let listed = bounded(ledger.purchase_list(after.as_ref(), limit)).await?;
+        listed.into_iter().map(|purchase| Record::read(purchase).map(|record| record.view())).collect()
+    }
+
+    /// Takes what is held of a purchase that was served: `amount` atomic units, or as much as its answer charged. What is
+    /// left goes back to the payer. Asked again for the same, it takes nothing again.
+    ///
+    /// # Errors
+    /// [`EscrowError`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::EscrowError;
+    /// let nothing = paywall().await.capture("eip155:8453/0x/0x/0x", None).await;
+    /// assert!(matches!(nothing, Err(EscrowError::Unknown)));
+    /// # Ok(()) }
+    /// ```
+    pub async fn capture(&self, id: &str, amount: Option<Amount>) -> Result<HeldPurchase, EscrowError> {
+        escrow::capture(&self.core, id, amount).await
+    }
+
+    /// Gives back all that is held of a purchase. Asked again, it does nothing again.
+    ///
+    /// # Errors
+    /// [`EscrowError`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::EscrowError;
+    /// let nothing = paywall().await.void("eip155:8453/0x/0x/0x").await;
+    /// assert!(matches!(nothing, Err(EscrowError::Unknown)));
+    /// # Ok(()) }
+    /// ```
+    pub async fn void(&self, id: &str) -> Result<HeldPurchase, EscrowError> {
+        escrow::void(&self.core, id).await
+    }
+
+    /// Gives back of what was taken of a purchase, until it is `total` atomic units in all. Asked again with the same
+    /// total, it gives back nothing again.
+    ///
+    /// # Errors
+    /// [`EscrowError`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_seller::EscrowError;
+    /// let nothing = paywall().await.refund("eip155:8453/0x/0x/0x", 100.into()).await;
+    /// assert!(matches!(nothing, Err(EscrowError::Unknown)));
+    /// # Ok(()) }
+    /// ```
+    pub async fn refund(&self, id: &str, total: Amount) -> Result<HeldPurchase, EscrowError> {
+        escrow::refund(&self.core, id, total).await
     }
 
     /// Every asset with a guard, and whether it is offered now.

@@ -403,8 +403,8 @@ impl Priced {
                 let live = LiveOffers::new(&self.core, list, route, about);
                 let now = live.now(&self.core);
                 warn_of_size(&now);
-                let is_watched = offers.iter().any(|offer| offer.watched.is_some());
-                if is_watched { Pricing::Live(Box::new(live)) } else { Pricing::Fixed(now) }
+                let is_live = offers.iter().any(|offer| offer.watched.is_some() || offer.is_timed());
+                if is_live { Pricing::Live(Box::new(live)) } else { Pricing::Fixed(now) }
             }
             Source::Dynamic(price) => {
                 let (route, about) = (Box::new(self.route.clone()), Box::new(self.about.clone()));

@@ -69,10 +69,11 @@ impl Standing<'_> {
         theirs: Option<&PaymentRequirements>,
         now: UnixTime,
     ) -> Cow<'a, [Offer]> {
-        if all.iter().all(|offer| offer.watched.is_none()) {
+        if all.iter().all(|offer| offer.watched.is_none() && !offer.is_timed()) {
             return Cow::Borrowed(all);
         }
-        Cow::Owned(all.iter().filter_map(|offer| self.answer(offer, theirs, now)).collect())
+        let answered = all.iter().filter_map(|offer| self.answer(offer, theirs, now));
+        Cow::Owned(answered.map(|offer| offer.told(theirs, now)).collect())
     }
 
     fn answer(&self, offer: &Offer, theirs: Option<&PaymentRequirements>, now: UnixTime) -> Option<Offer> {

@@ -44,6 +44,10 @@ impl Route {
         offer: &PaymentRequirements,
     ) -> Option<OwedLimits> {
         let limits = self.background.as_ref().filter(|_| self.flow == PaymentFlow::Authorization)?;
+        // What is held first is owed by nobody, and what is charged needs the seller's word.
+        if scheme.escrow().is_some() {
+            return None;
+        };
         let in_asset = |money: &Money| -> Option<Amount> { scheme.money_in(money, offer) };
         Some(OwedLimits { per_payer: in_asset(&limits.per_payer)?, in_all: in_asset(&limits.in_all)? })
     }

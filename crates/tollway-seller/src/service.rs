@@ -391,7 +391,7 @@ async fn leave(
     let paid = match charge(&ticket, override_text) {
         Ok(charge) => pay(ticket, charge, &mut head, body.whole()).await,
         Err(fault) => {
-            ticket.close().await;
+            ticket.release().await;
             Err(Denial::Internal(fault))
         }
     };

@@ -155,6 +155,15 @@ impl PaywallBuilder {
         let rails = self.accepts.iter().map(|accept| self.rail(accept, watches));
         let rails: Vec<Rail> =
             rails.filter_map(|rail| rail.map_err(|fault| faults.push(fault)).ok()).collect();
+        let held = rails.iter().filter_map(|rail| Some((rail.scheme.name(), rail.scheme.escrow()?)));
+        for (name, escrow) in held {
+            if !escrow.has_key() {
+                faults.push(format!("scheme {name}: needs the key by which the seller consents"));
+            }
+            if self.confirmation.is_some() {
+                faults.push(format!("confirm_settlements: cannot see what scheme {name} moves"));
+            }
+        }
         if let Some(confirmation) = &self.confirmation {
             let networks = rails.iter().map(|rail| &rail.terms.network);
             let unseen = networks.filter(|network| !confirmation.witness.covers(network));

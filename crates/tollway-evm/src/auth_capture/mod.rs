@@ -6,7 +6,7 @@
 //! | make the offer | `offer`, `terms` | seller |
 //! | sign it | `sign` | buyer |
 //! | check what needs no chain | `verify` | seller, facilitator |
-//! | consent to what happens later | `authorizer`, `held` | seller |
+//! | consent to what happens later | `authorizer`, `held`, `escrow` | seller |
 //! | check what is asked later | `lifecycle` | facilitator |
 //! | build the calls | `calls` | facilitator |
 //! | prove what moved | `prove` | facilitator |
@@ -21,6 +21,7 @@ mod authorizer;
 #[cfg(feature = "rpc")]
 mod calls;
 mod deployment;
+mod escrow;
 mod held;
 mod info;
 mod lifecycle;

@@ -1,19 +1,21 @@
 //! The seller's side: from a price to an offer.
 
+use std::sync::Arc;
+
 use alloy_primitives::Address;
 use serde_json::Value;
 use tollway_core::model::{PaymentPayload, PaymentRequirements, SupportedKind};
 use tollway_core::{
-    Amount, Checked, ErrorCode, JsonObject, Money, Network, OfferError, Price, Refusal, SchemeName,
-    SellerScheme, Terms, UnixTime,
+    Amount, Checked, ErrorCode, EscrowScheme, JsonObject, Money, Network, OfferError, Price, Refusal,
+    SchemeName, SellerScheme, Terms, UnixTime,
 };
 
 use super::deployment::Deployment;
 use super::terms::{CaptureMode, CaptureTerms, FeeTerms, Flow};
 use super::verify::check;
-use crate::AssetTable;
 use crate::exact::parse_address;
 use crate::pricing::{Pricing, money_in};
+use crate::{AssetTable, Signer};
 
 /// Held money must be taken within this long, unless told otherwise: an hour.
 const CAPTURE_SECONDS: u64 = 3_600;
@@ -48,6 +50,8 @@ const REFUND_FIELD: &str = "refundDeadlineSeconds";
 pub struct AuthCaptureSeller {
     assets: AssetTable,
     receiver_authorizer: Address,
+    /// The key of `receiver_authorizer`, if it is here.
+    key: Option<Arc<dyn Signer>>,
     operator: Option<Address>,
     flow: Flow,
     capture_mode: CaptureMode,
@@ -72,6 +76,7 @@ impl AuthCaptureSeller {
         Self {
             assets,
             receiver_authorizer,
+            key: None,
             operator: None,
             flow: Flow::Escrow,
             capture_mode: CaptureMode::Sync,
@@ -80,6 +85,28 @@ impl AuthCaptureSeller {
             fees: None,
             deployment: Deployment::CURRENT,
         }
+    }
+
+    /// Consents by this key: its account is `receiver_authorizer`. A paywall needs it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollway_core::EscrowScheme;
+    /// use tollway_evm::{AssetTable, LocalSigner, Signer, auth_capture::AuthCaptureSeller};
+    /// let key = Arc::new(LocalSigner::random()?);
+    /// let seller = AuthCaptureSeller::new(AssetTable::known(), key.address()).with_key(key);
+    /// assert!(seller.has_key());
+    /// # Ok::<(), tollway_evm::SignerError>(())
+    /// ```
+    #[must_use]
+    pub fn with_key(mut self, key: Arc<dyn Signer>) -> Self {
+        self.receiver_authorizer = key.address();
+        self.key = Some(key);
+        self
+    }
+
+    pub(super) fn key(&self) -> Option<&dyn Signer> {
+        self.key.as_deref()
     }
 
     /// Names the operator, rather than whichever account the facilitator says.
@@ -333,6 +360,10 @@ impl SellerScheme for AuthCaptureSeller {
 
     fn money_in(&self, money: &Money, offer: &PaymentRequirements) -> Option<Amount> {
         money_in(&self.assets, money, offer)
+    }
+
+    fn escrow(&self) -> Option<&dyn EscrowScheme> {
+        Some(self)
     }
 }
 

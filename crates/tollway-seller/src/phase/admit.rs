@@ -11,13 +11,14 @@ use tracing::Instrument;
 use super::ticket::{Admitted, Ticket, Word};
 use super::{echo, select, verify};
 use crate::denial::Denial;
+use crate::escrow;
 use crate::offers::{Offer, Offers};
 use crate::paywall::Core;
 use crate::reservation::{Claimed, Hold, UNFINISHED_SECONDS, Wanted};
 use crate::{identifier, telemetry};
 
 /// How long after its expiry an unfinished payment may still be presented, to learn its fate.
-const LATE_SECONDS: u64 = 600;
+pub(crate) const LATE_SECONDS: u64 = 600;
 
 /// A payment that breaks no rule that can be known here. Nothing is reserved for it yet.
 #[derive(Clone, Debug)]
@@ -171,7 +172,8 @@ async fn ask(core: &Core, ticket: &mut Ticket, is_again: bool, when: When) -> Re
     if settles_code {
         ticket.owe_nothing();
     }
-    if is_again || settles_code || when.flow != PaymentFlow::Authorization {
+    let is_held = escrow::terms(core, ticket.request()).is_some_and(|(_, terms)| terms.is_held);
+    if is_again || settles_code || is_held || when.flow != PaymentFlow::Authorization {
         ticket.settle_first().await?;
     }
     Ok(())
@@ -234,6 +236,7 @@ fn check_late(
         ErrorCode::INVALID_EXACT_EVM_PAYLOAD_AUTHORIZATION_VALID_BEFORE,
         ErrorCode::PAYMENT_EXPIRED,
         ErrorCode::PERMIT2_DEADLINE_EXPIRED,
+        ErrorCode::INVALID_AUTH_CAPTURE_EVM_AUTHORIZATION_EXPIRED,
     ];
     if !expiries.contains(&refusal.code) {
         return None;
@@ -317,7 +320,7 @@ pub(super) fn delivered(
     Denial::AlreadyUsed { refusal: Box::new(used(payment, checked, &rule)), transaction, answer }
 }
 
-fn used(payment: &PaymentPayload, checked: &Checked, rule: &str) -> Refusal {
+pub(super) fn used(payment: &PaymentPayload, checked: &Checked, rule: &str) -> Refusal {
     let code = match payment.network().namespace() {
         "eip155" => ErrorCode::INVALID_EXACT_EVM_NONCE_ALREADY_USED,
         _ => ErrorCode::DUPLICATE_SETTLEMENT,

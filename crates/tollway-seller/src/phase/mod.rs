@@ -3,6 +3,7 @@
 
 pub(crate) mod admit;
 mod echo;
+mod held;
 pub(crate) mod read;
 pub(crate) mod redeem;
 mod select;

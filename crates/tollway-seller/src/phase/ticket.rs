@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use tollway_core::model::{FacilitatorRequest, PaymentRequirements, SettleResponse, X402Version};
-use tollway_core::{Amount, Checked, Credit, Fingerprint, SchemeName, SellerScheme};
+use tollway_core::{Amount, Checked, Credit, EscrowStep, Fingerprint, SchemeName, SellerScheme};
 use tollway_ledger::{Fate, Finished, Owed, OwedLimits, StoredResponse};
 
 use super::admit::delivered;
+use super::held::Held;
 use super::settle::{Question, Settlement};
 use crate::background::{self, LEAST_VALIDITY_SECONDS};
 use crate::credit::LIFETIME_SECONDS;
 use crate::denial::Denial;
+use crate::escrow;
 use crate::extension::{self, Extensions, Paid};
 use crate::offers::Offers;
 use crate::paywall::Core;
+use crate::purchase::Record;
 use crate::reservation::{Hold, MARGIN_SECONDS};
 use crate::route::Route;
 use crate::sign_in::Door;
@@ -29,7 +32,9 @@ use crate::telemetry::{self, Timer};
 pub struct Ticket {
     core: Arc<Core>,
     admitted: Admitted,
-    settled: Option<SettleResponse>,
+    pub(super) settled: Option<SettleResponse>,
+    /// What is held, until it is taken or given back.
+    pub(super) held: Option<Held>,
 }
 
 /// What was admitted.
@@ -92,12 +97,12 @@ pub struct Receipt {
 
 impl Ticket {
     pub(crate) const fn new(core: Arc<Core>, admitted: Admitted) -> Self {
-        Self { core, admitted, settled: None }
+        Self { core, admitted, settled: None, held: None }
     }
 
     /// A ticket whose money has moved before.
     pub(crate) const fn settled(core: Arc<Core>, admitted: Admitted, settled: SettleResponse) -> Self {
-        Self { core, admitted, settled: Some(settled) }
+        Self { core, admitted, settled: Some(settled), held: None }
     }
 
     /// Who pays: on EVM the address that signed, with its EIP-55 checksum.
@@ -193,6 +198,7 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub async fn release(mut self) -> Receipt {
+        self.give_back_held().await;
         self.close().await;
         Receipt { settlement: self.settled.take(), version: self.version() }
     }
@@ -204,19 +210,25 @@ impl Ticket {
 
     /// The money first.
     pub(crate) async fn settle_first(&mut self) -> Result<(), Denial> {
-        self.settled = Some(self.settlement().run().await?);
+        let terms = escrow::terms(&self.core, self.request()).map(|(_, terms)| terms);
+        if let Some(terms) = terms.filter(|terms| terms.is_held) {
+            return self.hold(&terms).await;
+        }
+        self.settled = Some(self.collect(self.requirements().amount).await?);
         Ok(())
     }
 
     /// Moves the money, if it has not moved. The answer may not leave before [`Self::deliver`].
     pub(crate) async fn charge(&mut self, charge: Charge) -> Result<Receipt, Denial> {
-        if self.settled.is_none() {
+        if let Some(held) = self.held.take() {
+            if let Err(denial) = self.take(held, charge).await {
+                self.close().await;
+                return Err(denial);
+            }
+        } else if self.settled.is_none() {
             let settled = match self.charged(charge) {
                 Ok(None) => Ok(None),
-                Ok(Some(amount)) => {
-                    self.admitted.request.requirements.amount = amount;
-                    self.settlement().run().await.map(Some)
-                }
+                Ok(Some(amount)) => self.collect(amount).await.map(Some),
                 Err(denial) => Err(denial),
             };
             match settled {
@@ -228,6 +240,38 @@ impl Ticket {
             }
         }
         Ok(Receipt { settlement: self.settled.clone(), version: self.version() })
+    }
+
+    /// Moves the money at once.
+    async fn collect(&mut self, amount: Amount) -> Result<SettleResponse, Denial> {
+        let core = Arc::clone(&self.core);
+        let Some((scheme, terms)) = escrow::terms(&core, self.request()) else {
+            self.charged_amount(amount);
+            return self.settlement(self.request().clone()).run().await;
+        };
+        let (request, checked) = (self.request().clone(), self.checked());
+        let known = escrow::find(&core, &checked.key).await;
+        let known = known.map_err(|error| Denial::Ledger { error, held: true })?;
+        if let Some(known) = known {
+            return Ok(self.told(&known));
+        }
+        let record = Record::new(checked.key.clone(), request.clone(), &checked.payer, &terms);
+        let charge = scheme.escrow_request(&request, EscrowStep::Charge { amount }).await;
+        let charge = charge.map_err(|error| Denial::Internal(error.to_string()))?;
+        let answer = self.settlement(charge).run().await?;
+        self.keep_charge(record, amount, &answer).await?;
+        self.charged_amount(amount);
+        Ok(answer)
+    }
+
+    /// So much is charged of the offer.
+    pub(super) const fn charged_amount(&mut self, amount: Amount) {
+        self.admitted.request.requirements.amount = amount;
+    }
+
+    /// Notes that nothing is on its way and nothing was delivered.
+    pub(super) fn fail(&self) {
+        self.admitted.hold.set_fate(Fate::Failed);
     }
 
     /// Adds what extensions say of a payment that was served.
@@ -400,7 +444,7 @@ impl Ticket {
     }
 
     /// The amount to settle; none to charge nothing. A charge that cannot be made is the seller's fault.
-    fn charged(&self, charge: Charge) -> Result<Option<Amount>, Denial> {
+    pub(super) fn charged(&self, charge: Charge) -> Result<Option<Amount>, Denial> {
         let Admitted { request, .. } = &self.admitted;
         let full = request.requirements.amount;
         match charge {
@@ -419,9 +463,9 @@ impl Ticket {
         }
     }
 
-    fn settlement(&self) -> Settlement {
-        let Admitted { request, checked, hold, .. } = &self.admitted;
-        let (request, payer) = (request.clone(), checked.payer.clone());
+    pub(super) fn settlement(&self, request: FacilitatorRequest) -> Settlement {
+        let Admitted { checked, hold, .. } = &self.admitted;
+        let payer = checked.payer.clone();
         let question = Question { core: Arc::clone(&self.core), request, payer };
         Settlement { hold: Arc::clone(hold), question }
     }
