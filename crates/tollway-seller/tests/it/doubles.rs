@@ -79,8 +79,10 @@ impl ScriptedFacilitator {
 }
 
 fn payer(request: &FacilitatorRequest) -> String {
-    let signed = ["authorization", "permit2Authorization"];
-    let from = signed.iter().find_map(|name| request.payment.payload.get(*name)?.get("from")?.as_str());
+    // The last is in what is asked of a payment that was collected.
+    let named = [("authorization", "from"), ("permit2Authorization", "from"), ("paymentInfo", "payer")];
+    let payload = &request.payment.payload;
+    let from = named.iter().find_map(|(name, who)| payload.get(*name)?.get(*who)?.as_str());
     from.unwrap().to_owned()
 }
 

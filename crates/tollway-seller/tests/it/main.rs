@@ -16,6 +16,7 @@ mod contract_payers;
 mod credit;
 mod doubles;
 mod foreign;
+mod held;
 mod http_facilitator;
 mod overrides;
 mod payment_rules;

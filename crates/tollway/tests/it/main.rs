@@ -15,6 +15,7 @@ mod bad_input;
 mod callers;
 mod cli;
 mod demo;
+mod escrow;
 mod facilitator_api;
 mod facilitator_rules;
 mod faults;
