@@ -7,6 +7,7 @@ use tollway_core::{
     Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
 };
 
+#[cfg(feature = "rpc")]
 use super::METHOD;
 use crate::exact::{ADDRESS_RULE, parse_address};
 use crate::signature::{CodeSignature, PayerSignature};
