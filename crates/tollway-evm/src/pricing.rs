@@ -2,7 +2,9 @@
 
 use alloy_primitives::Address;
 use tollway_core::model::PaymentRequirements;
-use tollway_core::{Amount, Currency, JsonObject, Money, Network, OfferError, Price, SchemeName, Terms};
+use tollway_core::{
+    Amount, Currency, JsonObject, Money, Network, OfferError, OfferedValue, Price, SchemeName, Terms,
+};
 
 use crate::asset::{Asset, AssetTable, TransferMethod};
 use crate::exact::{ADDRESS_RULE, MIN_REMAINING_SECONDS, parse_address};
@@ -101,6 +103,16 @@ impl Pricing<'_> {
             extra.entry(key.clone()).or_insert_with(|| value.clone());
         }
         Ok(extra)
+    }
+}
+
+/// What an offer in a known asset costs, to a buyer.
+pub(crate) fn value_of(asset: &Asset, offer: &PaymentRequirements) -> OfferedValue {
+    OfferedValue {
+        symbol: asset.symbol.clone(),
+        decimals: asset.decimals,
+        amount: offer.amount,
+        is_usd: asset.is_usd,
     }
 }
 

@@ -8,7 +8,7 @@
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_rpc_types_eth::simulate::SimCallResult;
 use alloy_sol_types::{Revert, SolError};
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tollway_core::Refusal;
 
@@ -103,8 +103,8 @@ pub async fn simulate(
 /// Rehearses payments: those that may share a transaction together, the others each alone.
 async fn rehearse(chain: &Chain, sender: Address, payments: &[&Payment]) -> Result<Vec<Verdict>, ChainError> {
     let payers: Vec<Address> = payments.iter().map(|payment| payment.payer()).collect();
-    let codes = chain.codes(&payers).await?;
-    let stage = Stage { chain, fees: chain.suggested_fees().await? };
+    let (codes, fees) = try_join(chain.codes(&payers), chain.suggested_fees()).await?;
+    let stage = Stage { chain, fees };
     let has_code: Vec<bool> = codes.iter().map(|code| !code.is_empty()).collect();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for place in 0..payments.len() {

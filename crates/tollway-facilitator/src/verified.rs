@@ -39,10 +39,11 @@ struct Memory {
 impl Verified {
     /// Remembers that `payment` would settle.
     pub(crate) fn insert(&self, payment: &Payment) {
+        // Hashed before the lock is taken: everybody passes here.
+        let (id, entry) = (id(payment), (Instant::now(), said(payment)));
         let mut memory = self.memory.lock();
-        let entry = (Instant::now(), said(payment));
-        if memory.by_id.insert(id(payment), entry).is_none() {
-            memory.oldest.push_back(id(payment));
+        if memory.by_id.insert(id, entry).is_none() {
+            memory.oldest.push_back(id);
         }
         if memory.by_id.len() > MOST
             && let Some(oldest) = memory.oldest.pop_front()
@@ -53,11 +54,9 @@ impl Verified {
 
     /// Whether this very authorization was found good a moment ago.
     pub(crate) fn contains(&self, payment: &Payment) -> bool {
+        let said = said(payment);
         let memory = self.memory.lock();
-        memory
-            .by_id
-            .get(&id(payment))
-            .is_some_and(|(at, known)| at.elapsed() < AGE && *known == said(payment))
+        memory.by_id.get(&id(payment)).is_some_and(|(at, known)| at.elapsed() < AGE && *known == said)
     }
 }
 

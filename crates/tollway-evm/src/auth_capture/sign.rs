@@ -16,6 +16,7 @@ use super::terms::CaptureTerms;
 use super::verify::{info, parties, preimage};
 use crate::asset::TransferMethod;
 use crate::exact::parse_address;
+use crate::pricing::value_of;
 use crate::{AssetTable, Signer};
 
 /// How long an offer may hold a buyer's money, seconds, unless told otherwise: thirty days.
@@ -177,13 +178,7 @@ impl BuyerScheme for AuthCaptureBuyer {
     }
 
     fn value(&self, offer: &PaymentRequirements) -> Option<OfferedValue> {
-        let asset = self.known(offer)?;
-        Some(OfferedValue {
-            symbol: asset.symbol.clone(),
-            decimals: asset.decimals,
-            amount: offer.amount,
-            is_usd: asset.is_usd,
-        })
+        self.known(offer).map(|asset| value_of(asset, offer))
     }
 
     fn sign<'a>(

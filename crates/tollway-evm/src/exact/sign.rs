@@ -12,6 +12,7 @@ use tollway_core::{
 use super::verify::domain;
 use super::{ADDRESS_RULE, Authorization, parse_address};
 use crate::permit2::{Allowances, Known, METHOD, METHOD_FIELD, Proxy, attach, sign_permit};
+use crate::pricing::value_of;
 use crate::{AssetTable, Signer};
 
 /// How far v1 backdates `validAfter`: its token checks ran on clocks that lagged.
@@ -121,12 +122,7 @@ impl BuyerScheme for ExactBuyer {
 
     fn value(&self, offer: &PaymentRequirements) -> Option<OfferedValue> {
         let asset = self.assets.find(&offer.network, parse_address(&offer.asset)?)?;
-        Some(OfferedValue {
-            symbol: asset.symbol.clone(),
-            decimals: asset.decimals,
-            amount: offer.amount,
-            is_usd: asset.is_usd,
-        })
+        Some(value_of(asset, offer))
     }
 
     fn sign<'a>(

@@ -11,6 +11,7 @@ use tollway_core::{
 
 use super::{Allowances, Known, METHOD, METHOD_FIELD, Permit, Proxy, attach};
 use crate::exact::{ADDRESS_RULE, parse_address};
+use crate::pricing::value_of;
 use crate::{AssetTable, Signer};
 
 /// Scheme `upto` on EVM for buyers: what is signed is a ceiling, what is charged is up to the seller.
@@ -77,12 +78,7 @@ impl BuyerScheme for UptoBuyer {
 
     fn value(&self, offer: &PaymentRequirements) -> Option<OfferedValue> {
         let asset = self.assets.find(&offer.network, parse_address(&offer.asset)?)?;
-        Some(OfferedValue {
-            symbol: asset.symbol.clone(),
-            decimals: asset.decimals,
-            amount: offer.amount,
-            is_usd: asset.is_usd,
-        })
+        Some(value_of(asset, offer))
     }
 
     fn sign<'a>(

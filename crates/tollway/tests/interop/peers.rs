@@ -7,11 +7,11 @@ use crate::cases::Case;
 pub(crate) enum Package {
     /// Ours.
     Ours,
-    /// From npm, below `interop/<directory>`.
+    /// A package for node, below `interop/<directory>`.
     Npm { directory: &'static str, name: &'static str },
-    /// From PyPI.
+    /// A package for Python.
     Pip(&'static str),
-    /// From crates.io.
+    /// A published crate.
     Crate(&'static str),
 }
 
