@@ -21,7 +21,7 @@ const settings = {
 const DEPLOYLESS = { "TransferProbe.sol": { ...settings, evmVersion: "paris" } };
 
 // On no chain from the start, and made with arguments.
-const DEPLOYED = new Set(["Accounts.sol", "Delegations.sol", "HostileAccounts.sol"]);
+const DEPLOYED = new Set(["Accounts.sol", "Delegations.sol", "HostileAccounts.sol", "HostileDeposits.sol"]);
 
 const files = readdirSync(join(root, "src")).filter((file) => file.endsWith(".sol")).sort();
 const sources = Object.fromEntries(

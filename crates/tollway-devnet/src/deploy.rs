@@ -1,6 +1,6 @@
 //! Contracts that are on no chain from the start, for tests to deploy: accounts with code, a manager of delegations, and
-//! their hostile kin (`contracts/src/Accounts.sol`, `Delegations.sol`, `HostileAccounts.sol`, where their rules are
-//! written). Here is only the code that creates them.
+//! their hostile kin (`contracts/src/Accounts.sol`, `Delegations.sol`, `HostileAccounts.sol`, `HostileDeposits.sol`, where
+//! their rules are written). Here is only the code that creates them.
 
 use alloy_primitives::Bytes;
 
@@ -66,6 +66,14 @@ pub const EVIL_MANAGER: Creation =
 /// `(bytes call)`: a token whose permit calls back into its caller.
 pub const REENTRANT_TOKEN: Creation =
     creation("ReentrantToken", include_bytes!("../../../contracts/artifacts/ReentrantToken.bin"));
+/// `(uint256 amount, bytes call)`: a collector of deposits that brings this amount, whatever is asked of it, after it has
+/// called back.
+pub const EVIL_COLLECTOR: Creation =
+    creation("EvilCollector", include_bytes!("../../../contracts/artifacts/EvilCollector.bin"));
+/// `(uint8 mood, address holder, uint256 supply)`: a token whose transfers answer nothing. In mood 1 it keeps a unit, in
+/// mood 2 `transfer` answers `false` and moves nothing.
+pub const MUTE_TOKEN: Creation =
+    creation("MuteToken", include_bytes!("../../../contracts/artifacts/MuteToken.bin"));
 
 const fn creation(name: &'static str, code: &'static [u8]) -> Creation {
     Creation { name, code }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, Bytes, U256, address, keccak256};
 use serde_json::{Value, json};
 
-use crate::{accounts::ACCOUNTS, auth_capture, config::Config, hostile, state::State};
+use crate::{accounts::ACCOUNTS, auth_capture, batch_settlement, config::Config, hostile, state::State};
 
 /// The devnet's USDC.
 pub const USDC: Address = address!("0x05Dc000000000000000000000000000000000001");
@@ -79,6 +79,8 @@ pub fn accounts(config: &Config) -> Vec<GenesisAccount> {
         contract(UPTO_PROXY, UPTO_PROXY_CODE, BTreeMap::new()),
     ];
     accounts.extend(auth_capture::CONTRACTS.map(|(address, code)| contract(address, code, BTreeMap::new())));
+    accounts
+        .extend(batch_settlement::CONTRACTS.map(|(address, code)| contract(address, code, BTreeMap::new())));
     accounts.extend(hostile::TOKENS.map(|token| contract(token.address, token.code, token_storage(config))));
     accounts.extend(ACCOUNTS.iter().map(|account| GenesisAccount {
         address: account.address,

@@ -48,6 +48,7 @@
 
 mod accounts;
 pub mod auth_capture;
+pub mod batch_settlement;
 mod chain;
 mod config;
 pub mod deploy;

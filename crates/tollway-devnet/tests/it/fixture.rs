@@ -135,9 +135,13 @@ impl Rpc {
 
     /// Sends a call from any account and returns the receipt.
     pub(crate) async fn send_from(&self, from: &DevAccount, to: Address, data: impl SolCall) -> Value {
+        self.send_data(from, to, data.abi_encode().into()).await
+    }
+
+    /// The same, already encoded.
+    pub(crate) async fn send_data(&self, from: &DevAccount, to: Address, input: Bytes) -> Value {
         let nonce = self.nonce(from.address).await;
-        let tx =
-            TxEip1559 { gas_limit: 2_000_000, input: data.abi_encode().into(), ..transfer(nonce, to, 0) };
+        let tx = TxEip1559 { gas_limit: 2_000_000, input, ..transfer(nonce, to, 0) };
         let hash = self.ok("eth_sendRawTransaction", json!([raw(from, tx)])).await;
         self.receipt(&hash).await
     }

@@ -7,6 +7,10 @@
 mod anvil;
 mod auth_capture;
 mod auth_capture_model;
+mod batch_settlement;
+mod batch_settlement_gas;
+mod batch_settlement_model;
+mod batch_settlement_rules;
 mod blocks;
 mod calls;
 mod coded_accounts;
