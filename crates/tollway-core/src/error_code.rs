@@ -352,6 +352,10 @@ codes! {
     // exact NEAR
     DELEGATE_ACTION_EXPIRED = "delegate_action_expired",
     DELEGATE_ACTION_NONCE_ALREADY_USED = "delegate_action_nonce_already_used",
+    // accounts on credit, ours
+    CREDIT_LIMIT_EXCEEDED = "credit_limit_exceeded",
+    CREDIT_OVERDUE = "credit_overdue",
+    CREDIT_SUSPENDED = "credit_suspended",
     // exact SVM
     FEE_PAYER_NOT_MANAGED_BY_FACILITATOR = "fee_payer_not_managed_by_facilitator",
     INVALID_EXACT_SVM_PAYLOAD = "invalid_exact_svm_payload",

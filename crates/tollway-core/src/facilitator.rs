@@ -66,6 +66,20 @@ pub trait Facilitator: Send + Sync + std::fmt::Debug {
     /// }
     /// ```
     fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>>;
+
+    /// Lets go of a payment that was verified and will not be settled for this request: nothing was served for it. Who
+    /// holds nothing for payments it has verified does nothing. It is not waited for long, and may not come.
+    ///
+    /// ```
+    /// use tollway_core::{Facilitator, model::FacilitatorRequest};
+    /// async fn handler_failed(facilitator: &dyn Facilitator, request: FacilitatorRequest) {
+    ///     facilitator.release(request).await;
+    /// }
+    /// ```
+    fn release(&self, request: FacilitatorRequest) -> BoxFuture<'_, ()> {
+        let _ = request;
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A facilitator that gave no usable answer. It says nothing about the payment: after `settle`, the fate is

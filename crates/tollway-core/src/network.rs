@@ -106,7 +106,8 @@ impl FromStr for Network {
     /// A chain id has one spelling: `eip155:08453` is refused.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (namespace, reference) = text.split_once(':').ok_or(NetworkError)?;
-        let namespace_ok = (3..=8).contains(&namespace.len())
+        // The published profile of that name is longer than CAIP-2 has it.
+        let namespace_ok = ((3..=8).contains(&namespace.len()) || namespace == "cloudflare")
             && namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let reference_ok = (1..=32).contains(&reference.len())
             && reference.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -189,9 +190,11 @@ mod tests {
             "eip155:1:2",
             "eip155:0x1",
             "eip155:99999999999999999999",
+            "cloudflares:402",
         ] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong:?}");
         }
+        assert!("cloudflare:402".parse::<Network>().is_ok() && "tollway:credit".parse::<Network>().is_ok());
         assert_eq!("eip155:31337".parse::<Network>().unwrap().evm_chain_id(), Some(31337));
         assert_eq!(
             "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1".parse::<Network>().unwrap().evm_chain_id(),

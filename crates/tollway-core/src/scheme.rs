@@ -1,11 +1,14 @@
 //! The seams to a scheme on a network family: what a seller and a buyer need of it, without I/O on chain.
 
+use crate::buyer_channel::BuyerChannelScheme;
+use crate::channel::ChannelScheme;
 use crate::escrow::EscrowScheme;
 use crate::facilitator::BoxFuture;
 use crate::model::{
     JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, SchemeName, SupportedKind,
     VerifyResponse,
 };
+use crate::signed_request::SignedRequestScheme;
 use crate::{Amount, ErrorCode, Money, MoneyError, Network, UnixTime};
 
 /// A payment refused by a rule: whose field, which rule. Never used for outages.
@@ -297,6 +300,32 @@ pub trait SellerScheme: Send + Sync + std::fmt::Debug {
     fn escrow(&self) -> Option<&dyn EscrowScheme> {
         None
     }
+
+    /// The scheme as one whose payments are vouchers on a channel; none if it is not such a one. The payments of one that is
+    /// are never held against [`check`](Self::check), which refuses them.
+    ///
+    /// ```
+    /// use tollway_core::SellerScheme;
+    /// fn is_instant(scheme: &dyn SellerScheme) -> bool {
+    ///     scheme.channel().is_some()
+    /// }
+    /// ```
+    fn channel(&self) -> Option<&dyn ChannelScheme> {
+        None
+    }
+
+    /// The scheme as one whose payments count by the signature on their request; none if it is not such a one. The payments
+    /// of one that is are never held against [`check`](Self::check), which refuses them.
+    ///
+    /// ```
+    /// use tollway_core::SellerScheme;
+    /// fn needs_the_request(scheme: &dyn SellerScheme) -> bool {
+    ///     scheme.signed_request().is_some()
+    /// }
+    /// ```
+    fn signed_request(&self) -> Option<&dyn SignedRequestScheme> {
+        None
+    }
 }
 
 /// What an offer costs, in an asset the buyer's side knows.
@@ -366,6 +395,19 @@ pub trait BuyerScheme: Send + Sync + std::fmt::Debug {
         offer: &'a PaymentRequirements,
         now: UnixTime,
     ) -> BoxFuture<'a, Result<PaymentPayload, SignError>>;
+
+    /// The scheme as one whose payments are vouchers on a channel; none if it is not such a one. What one of these signs by
+    /// [`sign`](Self::sign) is no payment: it knows of no channel.
+    ///
+    /// ```
+    /// use tollway_core::BuyerScheme;
+    /// fn opens_channels(scheme: &dyn BuyerScheme) -> bool {
+    ///     scheme.channel().is_some()
+    /// }
+    /// ```
+    fn channel(&self) -> Option<&dyn BuyerChannelScheme> {
+        None
+    }
 }
 
 /// Why nothing was signed.

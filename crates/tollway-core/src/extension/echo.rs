@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{builder_code, sign_in};
 use crate::JsonObject;
 
-/// Approvals of Permit2 by signature: what of them is the scheme's is not known here.
-const GAS_SPONSORING: &str = "eip2612GasSponsoring";
+/// Approvals of Permit2 beside a payment: what of them is the scheme's is not known here.
+const GAS_SPONSORING: [&str; 2] = ["eip2612GasSponsoring", "erc20ApprovalGasSponsoring"];
 
 /// The extension whose echo is not what was declared, if there is one. What is not echoed was not used: that is fine.
 ///
@@ -52,7 +52,7 @@ fn contains(name: &str, ours: &Value, theirs: &Value) -> bool {
         }
         Some(theirs) => is_within(ours, theirs),
         // The extension's own example of a payment leaves out the words for people.
-        None => name == GAS_SPONSORING && field == "description",
+        None => GAS_SPONSORING.contains(&name) && field == "description",
     };
     if name != builder_code::NAME {
         return ours.iter().all(is_kept);
@@ -105,14 +105,16 @@ mod tests {
 
     #[test]
     fn an_approval_may_leave_out_the_words_that_told_of_it_and_nothing_else() {
-        let said = |info: Value| json!({ "eip2612GasSponsoring": { "info": info } });
-        let declared = said(json!({"description": "x", "version": "1"}));
-        assert!(is_echo(&declared, &said(json!({"version": "1", "from": "0x1"}))));
-        assert!(is_echo(&declared, &said(json!({"version": "1", "from": "0x1", "description": "x"}))));
-        for bad in
-            [json!({"version": "1", "description": "y"}), json!({"version": "2"}), json!({"from": "0x1"})]
-        {
-            assert!(!is_echo(&declared, &said(bad.clone())), "{bad}");
+        for name in ["eip2612GasSponsoring", "erc20ApprovalGasSponsoring"] {
+            let said = |info: Value| json!({ name: { "info": info } });
+            let declared = said(json!({"description": "x", "version": "1"}));
+            assert!(is_echo(&declared, &said(json!({"version": "1", "from": "0x1"}))));
+            assert!(is_echo(&declared, &said(json!({"version": "1", "from": "0x1", "description": "x"}))));
+            for bad in
+                [json!({"version": "1", "description": "y"}), json!({"version": "2"}), json!({"from": "0x1"})]
+            {
+                assert!(!is_echo(&declared, &said(bad.clone())), "{bad}");
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Reading a signature: which of those presented, its times, what it covers, then the curve. Cheap before dear.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sfv::{BareItem, Dictionary, InnerList, ListEntry, Parser};
 use url::Url;
 
@@ -207,6 +209,40 @@ impl PresentedSignature {
         self.created
     }
 
+    /// Until when it counts: what it says, and never longer than the rules let it.
+    ///
+    /// ```
+    /// use tollway_core::{UnixTime, http_signature::PresentedSignature};
+    /// fn is_over(signature: &PresentedSignature, now: UnixTime) -> bool {
+    ///     signature.expires() <= now
+    /// }
+    /// ```
+    pub fn expires(&self) -> UnixTime {
+        self.expires
+    }
+
+    /// What was signed, line by line: with the signature and the key it is proof for others.
+    ///
+    /// ```
+    /// fn is_about(signature: &tollway_core::http_signature::PresentedSignature, method: &str) -> bool {
+    ///     signature.base().contains(&format!("\"@method\": {method}\n"))
+    /// }
+    /// ```
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The signature over it, in base64.
+    ///
+    /// ```
+    /// fn proof(signature: &tollway_core::http_signature::PresentedSignature) -> (String, String) {
+    ///     (signature.base().to_owned(), signature.signature())
+    /// }
+    /// ```
+    pub fn signature(&self) -> String {
+        STANDARD.encode(self.signature)
+    }
+
     /// Its label on the request.
     ///
     /// ```
@@ -242,13 +278,18 @@ fn string(covered: &InnerList, name: &str) -> Option<String> {
     (text.len() <= 256).then(|| text.to_owned())
 }
 
-/// `Signature-Agent`: one string, or a dictionary of them by label, as its newer drafts have it.
+/// `Signature-Agent`: one string, or a dictionary of them by label, as its newer drafts have it; or a bare host, as the
+/// examples of the payment profile `cloudflare:402` write it.
 fn agent(request: &SignedRequest<'_>, label: &str) -> Result<Option<Url>, WireError> {
     let Some(value) = field(request, SIGNATURE_AGENT)? else { return Ok(None) };
     let wrong = || fault(SIGNATURE_AGENT, "must be the https URL of a host, quoted");
     let one: Option<sfv::Item> = Parser::new(&value).parse().ok();
     let text = match &one {
-        Some(item) => item.bare_item.as_string().map(|text| text.as_str().to_owned()),
+        Some(item) => {
+            let bare = item.bare_item.as_token().map(|host| host.as_str());
+            let bare = bare.filter(|host| !host.contains([':', '/'])).map(|host| format!("https://{host}"));
+            item.bare_item.as_string().map(|text| text.as_str().to_owned()).or(bare)
+        }
         None => match dictionary(&value, SIGNATURE_AGENT)?.get(label) {
             Some(ListEntry::Item(item)) => item.bare_item.as_string().map(|text| text.as_str().to_owned()),
             _ => None,

@@ -384,6 +384,8 @@ mod tests {
             (r#""https://agent.example/?q""#, false),
             (r#""data:text/plain,x""#, false),
             ("https://agent.example", false),
+            ("agent.example", true),
+            ("agent.example/path", false),
         ] {
             let mut request = request(&url);
             let input = INPUT_B26.replace("\"date\"", "\"date\" \"signature-agent\"");

@@ -64,6 +64,8 @@ impl SchemeName {
     /// Held first, taken or given back later.
     pub const AUTH_CAPTURE: Self = Self(std::borrow::Cow::Borrowed("auth-capture"));
 
+    /// Promised now, moved later: vouchers on a channel, or the bill of an account.
+    pub const BATCH_SETTLEMENT: Self = Self(std::borrow::Cow::Borrowed("batch-settlement"));
     /// At most a fixed amount, transferred once.
     pub const UPTO: Self = Self(std::borrow::Cow::Borrowed("upto"));
 

@@ -108,6 +108,11 @@ impl Fields {
         self.map.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Whether the field is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
     fn required(&mut self, name: &str) -> Result<Value, WireError> {
         self.take(name).ok_or_else(|| self.error(name, "is required"))
     }

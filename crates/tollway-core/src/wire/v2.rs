@@ -7,7 +7,7 @@ use super::{Fields, WireError};
 use crate::model::{
     Accepted, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, X402Version,
 };
-use crate::{ErrorCode, JsonObject};
+use crate::{CLOUDFLARE_NETWORK, ErrorCode, JsonObject};
 
 /// The most offers one 402 may hold.
 pub(super) const MAX_OFFERS: usize = 64;
@@ -79,13 +79,16 @@ pub(super) fn readable<T>(offers: impl Iterator<Item = Result<T, WireError>>) ->
 /// Decodes the terms of one offer.
 pub(super) fn decode_requirements(fields: Fields) -> Result<PaymentRequirements, WireError> {
     let mut fields = fields.with_code(ErrorCode::INVALID_PAYMENT_REQUIREMENTS);
+    let (scheme, network) = (fields.scheme("scheme")?, fields.network("network")?);
+    // The profile lets it be left out, which is said to be the same as none.
+    let is_timeless = network.as_str() == CLOUDFLARE_NETWORK && !fields.has("maxTimeoutSeconds");
     Ok(PaymentRequirements {
-        scheme: fields.scheme("scheme")?,
-        network: fields.network("network")?,
+        scheme,
+        network,
         amount: fields.amount("amount")?,
         asset: fields.string("asset")?,
         pay_to: fields.string("payTo")?,
-        max_timeout_seconds: fields.number("maxTimeoutSeconds")?,
+        max_timeout_seconds: if is_timeless { 0 } else { fields.number("maxTimeoutSeconds")? },
         extra: fields.map("extra")?,
         other: fields.rest(),
     })
