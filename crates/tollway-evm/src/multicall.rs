@@ -82,7 +82,7 @@ pub(crate) async fn call(
     sender: Address,
     calls: &[Call],
 ) -> Result<Vec<Returned>, ChainError> {
-    let outcome = chain.call(sender, &batch(calls.iter().cloned()), gas_for(calls.len())).await?;
+    let outcome = chain.call(sender, &batch(calls.iter().cloned()), gas_for(calls)).await?;
     let CallOutcome::Returned(bytes) = outcome else { return Err(ChainError::NoMulticall) };
     let results =
         Multicall3::aggregate3Call::abi_decode_returns(&bytes).map_err(|_| ChainError::NoMulticall)?;
@@ -94,6 +94,19 @@ pub(crate) async fn call(
 }
 
 /// How much gas the calls may burn on the node: a hostile contract cannot make it work longer.
-fn gas_for(calls: usize) -> u64 {
-    u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(100_000).saturating_add(1_000_000).min(50_000_000)
+fn gas_for(calls: &[Call]) -> u64 {
+    calls.iter().fold(1_000_000, |sum: u64, call| sum.saturating_add(read_gas(call))).min(50_000_000)
+}
+
+/// The same for one question. One that holds many has more to read.
+pub(crate) fn read_gas(call: &Call) -> u64 {
+    const EACH: u64 = 100_000;
+    const OF_A_BYTE: u64 = 60;
+    u64::try_from(call.data.len()).unwrap_or(u64::MAX).saturating_mul(OF_A_BYTE).saturating_add(EACH)
+}
+
+/// The answers to the questions that one call holds; none unless each was answered.
+pub(crate) fn answers(returned: &[u8]) -> Option<Vec<Bytes>> {
+    let results = Multicall3::aggregate3Call::abi_decode_returns_validate(returned).ok()?;
+    results.into_iter().map(|result| result.success.then_some(result.returnData)).collect()
 }

@@ -12,10 +12,11 @@ use tollway_core::model::FacilitatorRequest;
 use tollway_core::{AuthorizationKey, ErrorCode, Network, Refusal, SchemeName, UnixTime};
 
 use crate::auth_capture::AuthCapture;
+use crate::batch_settlement::ChannelOperation;
 use crate::delegation::{self, DelegationPayment};
 use crate::exact::{self, ExactPayment, TokenEvents, TransferProof};
 use crate::multicall::Call;
-use crate::permit2::{self, Ceiling, Permit, PermitPayment, Proxy};
+use crate::permit2::{self, Ceiling, Permit, PermitPayment, Proxy, SponsoredApproval};
 use crate::signature::PayerSignature;
 
 sol! {
@@ -32,6 +33,8 @@ pub enum Payment {
     Eip3009(ExactPayment),
     /// Scheme `auth-capture`.
     AuthCapture(AuthCapture),
+    /// Scheme `batch-settlement`: what is done to channels.
+    BatchSettlement(ChannelOperation),
     /// Scheme `exact` by Permit2, and scheme `upto`.
     Permit2(PermitPayment),
     /// Scheme `exact` by delegation (ERC-7710).
@@ -145,6 +148,9 @@ impl Payment {
         if requirements.scheme == SchemeName::AUTH_CAPTURE {
             return AuthCapture::check(request, now).map(Self::AuthCapture);
         }
+        if requirements.scheme == SchemeName::BATCH_SETTLEMENT {
+            return ChannelOperation::check(request, now).map(Self::BatchSettlement);
+        }
         if delegation::pays(requirements) {
             return delegation::check(payment, requirements).map(Self::Delegation);
         }
@@ -162,7 +168,8 @@ impl Payment {
         checked.map(Self::Eip3009)
     }
 
-    /// The schemes that [`check`](Self::check) knows.
+    /// The schemes whose payments settle whoever asks for it. [`check`](Self::check) knows `batch-settlement` too, of which
+    /// some requests need a facilitator's consent first.
     pub const SCHEMES: [SchemeName; 3] = [SchemeName::EXACT, SchemeName::UPTO, SchemeName::AUTH_CAPTURE];
 
     /// What makes it unique, whatever the spelling it came in.
@@ -273,7 +280,10 @@ impl Payment {
     pub fn may_share_with(&self, other: &Self) -> bool {
         // What has no mark is told from the others by the calls of the transaction: they are all of one token.
         let is_told_apart = self.is_marked() || self.asset() == other.asset();
-        !self.is_alone() && !other.is_alone() && self.is_probed() == other.is_probed() && is_told_apart
+        // Deposits into channels are told apart by what the contract says between them.
+        let is_of_kind = self.batch_settlement().is_some() == other.batch_settlement().is_some();
+        let is_company = !self.is_alone() && !other.is_alone() && is_of_kind;
+        is_company && self.is_probed() == other.is_probed() && is_told_apart
     }
 
     /// Whether its events tell its transfer from others that look the same. Those without a mark must be the only ones of
@@ -304,6 +314,7 @@ impl Payment {
     pub fn prove_in<'a>(&self, logs: impl IntoIterator<Item = (u64, &'a Log)>) -> Option<TransferProof> {
         match self {
             Self::AuthCapture(payment) => payment.prove_among(logs),
+            Self::BatchSettlement(operation) => operation.prove_among(logs),
             _ => self.prove(&TokenEvents::read(self.asset(), logs)),
         }
     }
@@ -318,7 +329,7 @@ impl Payment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn has_witness(&self) -> bool {
-        matches!(self, Self::AuthCapture(_))
+        matches!(self, Self::AuthCapture(_) | Self::BatchSettlement(_))
     }
 
     /// What only scheme `auth-capture` says of a payment.
@@ -337,12 +348,91 @@ impl Payment {
         }
     }
 
+    /// Whether it was agreed to before, and waits for no authorization that ends: what happens to a payment in escrow, and what
+    /// a seller asks for of channels that were paid into.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(!Payment::check(&request, None)?.is_later());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn is_later(&self) -> bool {
+        match self {
+            Self::AuthCapture(payment) => payment.is_later(),
+            Self::BatchSettlement(operation) => operation.is_by_seller(),
+            _ => false,
+        }
+    }
+
+    /// What only scheme `batch-settlement` says of a payment.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(Payment::check(&request, None)?.batch_settlement().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn batch_settlement(&self) -> Option<&ChannelOperation> {
+        match self {
+            Self::BatchSettlement(operation) => Some(operation),
+            _ => None,
+        }
+    }
+
+    /// Takes up the transaction that approves Permit2 and comes with the payment (extension `erc20ApprovalGasSponsoring`),
+    /// if there is one and nothing better: whoever calls this means to send it. To be called with the request that was
+    /// checked.
+    ///
+    /// # Errors
+    /// [`Refusal`], as [`SponsoredApproval::read`].
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/permit2_request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let mut payment = Payment::check(&request, None)?;
+    /// payment.take_approval(&request)?;
+    /// assert!(payment.sponsored_approval().is_none()); // it carries none
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_approval(&mut self, request: &FacilitatorRequest) -> Result<(), Refusal> {
+        if let Self::Permit2(payment) = self
+            && payment.approval.is_none()
+        {
+            payment.sponsored = SponsoredApproval::read(&request.payment, payment)?.map(Box::new);
+        }
+        if let Self::BatchSettlement(operation) = self {
+            operation.take_approval()?;
+        }
+        Ok(())
+    }
+
+    /// The transaction of the payer's that must be included before this can settle, if there is one.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// assert!(Payment::check(&request, None)?.sponsored_approval().is_none(), "EIP-3009 needs none");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sponsored_approval(&self) -> Option<&SponsoredApproval> {
+        match self {
+            Self::Permit2(payment) => payment.sponsored.as_deref(),
+            Self::BatchSettlement(operation) => operation.sponsored_approval(),
+            _ => None,
+        }
+    }
+
     /// Whether the quick look at many payments together (`exact/simulate.rs`) can judge it.
     pub(crate) const fn is_probed(&self) -> bool {
         match self {
             // Who is not there yet has no code to be seen.
             Self::Eip3009(exact) => exact.signature.deployment().is_none(),
-            Self::AuthCapture(_) | Self::Permit2(_) | Self::Delegation(_) => false,
+            Self::AuthCapture(_) | Self::BatchSettlement(_) | Self::Permit2(_) | Self::Delegation(_) => false,
         }
     }
 
@@ -359,6 +449,16 @@ impl Payment {
         matches!(self, Self::Permit2(PermitPayment { permit: Permit { proxy: Proxy::Upto { .. }, .. }, .. }))
     }
 
+    /// The same payment with `amount` charged of it, where it is metered.
+    pub(crate) fn of_amount(&self, amount: U256) -> Self {
+        match self {
+            Self::Permit2(permit) if self.is_metered() => {
+                Self::Permit2(PermitPayment { value: amount, ..permit.clone() })
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// Reads what [`Settleable::encode`] wrote.
     ///
     /// ```
@@ -373,6 +473,9 @@ impl Payment {
         match record.get("method") {
             None => ExactPayment::decode(record).map(Self::Eip3009),
             Some(method) if method == "auth-capture" => AuthCapture::decode(record).map(Self::AuthCapture),
+            Some(method) if method == "batch-settlement" => {
+                ChannelOperation::decode(record).map(Self::BatchSettlement)
+            }
             Some(Value::String(method)) if method == permit2::METHOD => {
                 PermitPayment::decode(record).map(Self::Permit2)
             }
@@ -403,6 +506,7 @@ impl Deref for Payment {
         match self {
             Self::Eip3009(payment) => payment,
             Self::AuthCapture(payment) => payment,
+            Self::BatchSettlement(operation) => operation,
             Self::Permit2(payment) => payment,
             Self::Delegation(payment) => payment,
         }

@@ -265,7 +265,7 @@ pub(crate) fn address_of_secret(secret: &SecretKey) -> Address {
     address_of(&PublicKey::from_secret_key(&CONTEXT, secret))
 }
 
-fn address_of(key: &PublicKey) -> Address {
+pub(crate) fn address_of(key: &PublicKey) -> Address {
     Address::from_slice(&keccak256(&key.serialize_uncompressed()[1..])[12..])
 }
 

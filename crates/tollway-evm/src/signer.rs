@@ -128,6 +128,12 @@ impl LocalSigner {
     pub fn expose_hex(&self) -> Zeroizing<String> {
         Zeroizing::new(hex::encode_prefixed(self.secret.as_slice()))
     }
+
+    /// The key's bytes, to be encrypted.
+    #[cfg(feature = "keystore")]
+    pub(crate) fn expose_bytes(&self) -> Zeroizing<[u8; 32]> {
+        self.secret.clone()
+    }
 }
 
 impl Signer for LocalSigner {

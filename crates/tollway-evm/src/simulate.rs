@@ -6,16 +6,19 @@
 //! from anywhere else and no in a block; so what is rehearsed must not be told from the real thing by what code can see.
 
 use alloy_primitives::{Address, Bytes, U256};
-use alloy_rpc_types_eth::simulate::SimCallResult;
+use alloy_rpc_types_eth::TransactionRequest;
+use alloy_rpc_types_eth::simulate::{SimBlock, SimCallResult};
+use alloy_rpc_types_eth::state::{AccountOverride, StateOverride};
 use alloy_sol_types::{Revert, SolError};
 use futures_util::future::{try_join, try_join_all};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use tollway_core::Refusal;
+use tollway_core::{ErrorCode, Refusal};
 
-use crate::chain::{CallOutcome, Chain, ChainError};
+use crate::chain::{CallOutcome, Chain, ChainError, transaction_request};
 use crate::exact::{ExactPayment, Probed, probe};
-use crate::multicall::{Call, batch};
-use crate::payment::{Payment, Trouble};
+use crate::multicall::{Call, batch, read_gas};
+use crate::payment::{Payment, Trouble, balance_call};
+use crate::permit2::{ERC20_APPROVAL_GAS_SPONSORING, SponsoredApproval, approve_call};
 
 /// What is known of a payment that would settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +39,6 @@ pub type Verdict = Result<Funds, Refusal>;
 const REHEARSALS: usize = 8;
 /// The most gas of one rehearsal: what one transaction may use (EIP-7825), and nodes simulate.
 const MOST_GAS: u64 = 1 << 24;
-/// For one question to a token or a contract that keeps nonces.
-const READ_GAS: u64 = 100_000;
 
 /// Runs the payments on the latest state. Those that are probed or rehearsed together run one after the other, each on
 /// the state that those before it leave: so two payments racing for one balance are told apart. Others run each alone.
@@ -98,6 +99,32 @@ pub async fn simulate(
         }
     }
     Ok(verdicts.into_iter().flatten().collect())
+}
+
+/// Runs the payer's approval of Permit2 on the latest state, as the transaction that it is and as if the payer could pay for
+/// it, and behind it the one that would settle `payment` from `sender`.
+///
+/// # Errors
+/// The node gave no answer, or would not include the approval; neither says anything about the payment.
+///
+/// ```no_run
+/// use tollway_evm::{Address, Chain, ChainError, Payment, permit2::SponsoredApproval};
+/// # async fn run(chain: Chain, lane: Address, payment: Payment, approval: SponsoredApproval)
+/// # -> Result<(), ChainError> {
+/// match tollway_evm::simulate_approved(&chain, lane, &payment, &approval).await? {
+///     Ok(_) => println!("it would settle"),
+///     Err(refusal) => println!("it would not: {refusal}"),
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn simulate_approved(
+    chain: &Chain,
+    sender: Address,
+    payment: &Payment,
+    approval: &SponsoredApproval,
+) -> Result<Verdict, ChainError> {
+    let fees = chain.suggested_fees().await?;
+    Stage { chain, fees }.approved(payment.sender().unwrap_or(sender), payment, approval).await
 }
 
 /// Rehearses payments: those that may share a transaction together, the others each alone.
@@ -208,6 +235,82 @@ impl Stage<'_> {
         }))
     }
 
+    async fn approved(
+        &self,
+        sender: Address,
+        payment: &Payment,
+        approval: &SponsoredApproval,
+    ) -> Result<Verdict, ChainError> {
+        let approve = approve_call(payment.asset(), approval.amount);
+        let by_lane = |call: &Call, gas| TransactionRequest {
+            max_fee_per_gas: Some(self.fees.0),
+            max_priority_fee_per_gas: Some(self.fees.1),
+            ..transaction_request(sender, call, Some(gas))
+        };
+        let by_payer = TransactionRequest {
+            nonce: Some(approval.nonce),
+            max_fee_per_gas: Some(approval.max_fee_per_gas),
+            max_priority_fee_per_gas: Some(approval.max_priority_fee_per_gas),
+            ..transaction_request(payment.payer(), &approve, Some(approval.gas_limit))
+        };
+        let asked: Vec<_> = questions(payment).iter().map(|call| by_lane(call, read_gas(call))).collect();
+        let settle = by_lane(&payment.call(), payment.max_gas());
+        let able = AccountOverride { balance: Some(approval.max_cost()), ..AccountOverride::default() };
+        let count = asked.len() + 2;
+        let block = SimBlock::default()
+            .with_state_overrides(StateOverride::from_iter([(payment.payer(), able)]))
+            .extend_calls([by_payer].into_iter().chain(asked).chain([settle]));
+        let results = match self.chain.simulate_requests(block).await {
+            Err(error) if error.is_missing_method() => {
+                return self.approved_by_calls(sender, payment, &approve, approval.gas_limit).await;
+            }
+            results => results?,
+        };
+        let [approved, asked @ .., settled] = &results[..] else { return Err(ChainError::NoSimulation) };
+        if results.len() != count {
+            return Err(ChainError::NoSimulation);
+        }
+        if !approved.status {
+            return Ok(Err(not_approved(payment, approved)));
+        }
+        Ok(before(payment, &asked.iter().collect::<Vec<_>>()).and_then(|available| {
+            if !settled.status {
+                return Err(refused_by_code(payment, false, settled));
+            }
+            match payment.prove_in(logs_of(settled)) {
+                Some(_) => Ok(Funds { available, is_alone: true, payer_has_code: false }),
+                None => Err(payment.refusal(Trouble::AnotherAmount, "must deliver exactly its value")),
+            }
+        }))
+    }
+
+    /// The same for a node without `eth_simulateV1`: whether the token takes the approval, and whether the payer has what it
+    /// pays. That both go well together is seen when the first is included: the second is rehearsed before it is sent.
+    async fn approved_by_calls(
+        &self,
+        sender: Address,
+        payment: &Payment,
+        approve: &Call,
+        gas: u64,
+    ) -> Result<Verdict, ChainError> {
+        if let CallOutcome::Reverted(return_data) = self.chain.call(payment.payer(), approve, gas).await? {
+            let reverted = SimCallResult { return_data, ..SimCallResult::default() };
+            return Ok(Err(not_approved(payment, &reverted)));
+        }
+        let mut answers = Vec::new();
+        let kept = payment.state_call().into_iter().chain([balance_call(&**payment)]);
+        for call in kept {
+            answers.push(match self.chain.call(sender, &call, read_gas(&call)).await? {
+                CallOutcome::Returned(return_data) => {
+                    SimCallResult { return_data, status: true, ..Default::default() }
+                }
+                CallOutcome::Reverted(_) => SimCallResult::default(),
+            });
+        }
+        let available = before(payment, &answers.iter().collect::<Vec<_>>());
+        Ok(available.map(|available| Funds { available, is_alone: true, payer_has_code: false }))
+    }
+
     /// The same for a node without `eth_simulateV1`, as far as `eth_call` goes: what would be moved is not seen before it
     /// is moved.
     async fn by_calls(
@@ -218,7 +321,7 @@ impl Stage<'_> {
     ) -> Result<Verdict, ChainError> {
         let mut answers = Vec::new();
         for call in questions(payment) {
-            answers.push(match self.chain.call(sender, &call, READ_GAS).await? {
+            answers.push(match self.chain.call(sender, &call, read_gas(&call)).await? {
                 CallOutcome::Returned(return_data) => {
                     SimCallResult { return_data, status: true, ..Default::default() }
                 }
@@ -247,7 +350,10 @@ impl Stage<'_> {
         settle: Call,
         gas: u64,
     ) -> Result<Vec<SimCallResult>, ChainError> {
-        let asked = members.iter().flat_map(|(payment, _)| questions(payment)).map(|call| (call, READ_GAS));
+        let asked = members.iter().flat_map(|(payment, _)| questions(payment)).map(|call| {
+            let gas = read_gas(&call);
+            (call, gas)
+        });
         let calls: Vec<(Call, u64)> = asked.chain([(settle, gas)]).collect();
         let results = self.chain.simulate_block(sender, &calls, self.fees).await?;
         if results.len() == calls.len() { Ok(results) } else { Err(ChainError::NoSimulation) }
@@ -264,8 +370,16 @@ fn refused_by_code(payment: &Payment, has_code: bool, reverted: &SimCallResult) 
     if let Some(code) = payment.revert_code(revert_data(reverted)) {
         return Refusal { code, ..payment.refusal(Trouble::Reverts, said) };
     }
-    let is_about_signature = has_code && said.to_lowercase().contains("signature");
+    let is_by_code = has_code || !payment.signature().is_by_key();
+    let is_about_signature = is_by_code && said.to_lowercase().contains("signature");
     payment.refusal(if is_about_signature { Trouble::Signature } else { Trouble::Reverts }, said)
+}
+
+/// The token does not take the approval.
+fn not_approved(payment: &Payment, reverted: &SimCallResult) -> Refusal {
+    let field = format!("extensions.{ERC20_APPROVAL_GAS_SPONSORING}.info.signedTransaction");
+    let refusal = Refusal::new(ErrorCode::ERC20_APPROVAL_TX_FAILED, field, reverts(reverted));
+    refusal.by(payment.payer().to_checksum(None))
 }
 
 fn questions(payment: &Payment) -> Vec<Call> {

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 
+use crate::batch_settlement;
 use crate::chain::{Chain, ChainError};
 use crate::exact;
 use crate::multicall::{self, Call};
@@ -82,6 +83,7 @@ pub async fn find_uses(chain: &Chain, payment: &Payment) -> Result<Vec<B256>, Ch
         Payment::Eip3009(exact) => exact::find_use(chain, exact).await,
         // Only the operator's account can send it, so whatever settled it is among what that account has sent.
         Payment::AuthCapture(_) => Ok(Vec::new()),
+        Payment::BatchSettlement(operation) => batch_settlement::find_uses(chain, operation).await,
         // Whoever may redeem it is named in it.
         Payment::Delegation(_) => Ok(Vec::new()),
         Payment::Permit2(permit) => permit2::find_uses(chain, permit).await,

@@ -6,15 +6,17 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 
 use crate::{Signer, SignerError};
 
-/// A transaction to be signed: a call without value.
+/// A transaction to be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     /// The chain it is valid on.
     pub chain_id: u64,
     /// The sender's nonce.
     pub nonce: u64,
-    /// The contract called.
+    /// Who is called.
     pub to: Address,
+    /// The native money that it moves, wei.
+    pub value: U256,
     /// The calldata.
     pub data: Bytes,
     /// The most gas it may use.
@@ -38,13 +40,13 @@ impl Transaction {
     /// What was signed, from its bytes (EIP-2718); none for what [`Transaction::sign`] never makes.
     ///
     /// ```
-    /// use tollway_evm::{Address, Bytes, LocalSigner, Transaction};
+    /// use tollway_evm::{Address, Bytes, LocalSigner, Transaction, U256};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let (chain_id, nonce, to, data) = (8453, 42, Address::repeat_byte(0xaa), Bytes::new());
+    /// # let (chain_id, nonce, to, value, data) = (8453, 42, Address::repeat_byte(0xaa), U256::ZERO, Bytes::new());
     /// # let (gas_limit, max_fee_per_gas, max_priority_fee_per_gas) = (120_000, 50_000_000, 1_000_000);
     /// let transaction = Transaction {
-    ///     chain_id, nonce, to, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
+    ///     chain_id, nonce, to, value, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
     /// };
     /// let signed = transaction.clone().sign(&LocalSigner::random()?).await?;
     /// assert_eq!(Transaction::decode(&signed.raw), Some(transaction));
@@ -61,6 +63,7 @@ impl Transaction {
             chain_id: transaction.chain_id,
             nonce: transaction.nonce,
             to,
+            value: transaction.value,
             data: transaction.input,
             gas_limit: transaction.gas_limit,
             max_fee_per_gas: transaction.max_fee_per_gas,
@@ -74,13 +77,13 @@ impl Transaction {
     /// What the signer says.
     ///
     /// ```
-    /// use tollway_evm::{Address, Bytes, LocalSigner, Transaction};
+    /// use tollway_evm::{Address, Bytes, LocalSigner, Transaction, U256};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let (chain_id, nonce, to, data) = (8453, 42, Address::repeat_byte(0xaa), Bytes::new());
+    /// # let (chain_id, nonce, to, value, data) = (8453, 42, Address::repeat_byte(0xaa), U256::ZERO, Bytes::new());
     /// # let (gas_limit, max_fee_per_gas, max_priority_fee_per_gas) = (120_000, 50_000_000, 1_000_000);
     /// let transaction = Transaction {
-    ///     chain_id, nonce, to, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
+    ///     chain_id, nonce, to, value, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
     /// };
     /// let signed = transaction.sign(&LocalSigner::random()?).await?;
     /// assert_eq!((signed.raw[0], signed.hash), (2, alloy_primitives::keccak256(&signed.raw)));
@@ -95,7 +98,7 @@ impl Transaction {
             max_fee_per_gas: self.max_fee_per_gas,
             max_priority_fee_per_gas: self.max_priority_fee_per_gas,
             to: TxKind::Call(self.to),
-            value: U256::ZERO,
+            value: self.value,
             input: self.data,
             access_list: alloy_eips::eip2930::AccessList::default(),
         };

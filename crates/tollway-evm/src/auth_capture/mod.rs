@@ -10,6 +10,7 @@
 //! | check what is asked later | `lifecycle` | facilitator |
 //! | build the calls | `calls` | facilitator |
 //! | prove what moved | `prove` | facilitator |
+//! | take back what nobody took in time | `reclaim` | buyer |
 //! | what the engine sees | `settleable` | facilitator |
 //!
 //! The facilitator's own account is the operator, which alone the escrow obeys (`operatorType` "delegated"). What an
@@ -32,6 +33,8 @@ mod payload;
 #[cfg(feature = "rpc")]
 mod prove;
 #[cfg(feature = "rpc")]
+mod reclaim;
+#[cfg(feature = "rpc")]
 mod settleable;
 mod sign;
 mod terms;
@@ -46,6 +49,8 @@ pub use info::PaymentInfo;
 pub use lifecycle::{Lifecycle, Operation, check_lifecycle, is_lifecycle, voiding_rest};
 pub use offer::AuthCaptureSeller;
 pub use payload::ChargeOrder;
+#[cfg(feature = "rpc")]
+pub use reclaim::{ReclaimError, Reclaimed, reclaim};
 #[cfg(feature = "rpc")]
 pub use settleable::AuthCapture;
 pub use sign::AuthCaptureBuyer;

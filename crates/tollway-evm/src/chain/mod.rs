@@ -287,7 +287,11 @@ impl Chain {
             max_priority_fee_per_gas: Some(max_priority_fee_per_gas),
             ..transaction_request(sender, call, Some(*gas))
         });
-        let block = SimBlock::default().extend_calls(calls);
+        self.simulate_requests(SimBlock::default().extend_calls(calls)).await
+    }
+
+    /// The same for messages of whoever sends them, with whatever they are given.
+    pub(crate) async fn simulate_requests(&self, block: SimBlock) -> Result<Vec<SimCallResult>, ChainError> {
         let payload = SimulatePayload::default().extend(block).with_validation();
         let blocks: Vec<SimulatedBlock<Value>> =
             self.request("eth_simulateV1", (payload, BlockNumberOrTag::Latest)).await?;
@@ -702,7 +706,7 @@ fn answer_error(answer: ResponsePacket) -> TransportError {
     }
 }
 
-fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> TransactionRequest {
+pub(crate) fn transaction_request(sender: Address, call: &Call, gas: Option<u64>) -> TransactionRequest {
     TransactionRequest {
         from: Some(sender),
         to: Some(call.to.into()),

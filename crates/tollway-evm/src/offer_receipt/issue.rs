@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::jws::Jws;
 use super::key::{Algorithm, PublicKey, secret_of_hex};
-use super::terms::{OfferTerms, ReceiptTerms, is_evm_account};
+use super::terms::{Binding, OfferTerms, ReceiptTerms, is_evm_account};
 use super::typed_data;
 use crate::signature::CONTEXT;
 use crate::{Address, Signer, SignerError};
@@ -294,15 +294,19 @@ impl Issuer {
                 let mut receipt = object(json!({
                     "format": "eip712", "payload": terms.payload(true), "signature": signature.to_string(),
                 }));
-                // The standard's type has no fields for these: they have a signature of their own.
+                // The standard's type has no fields for these: they have a signature of their own, and stand outside the
+                // payload, where strict readers know every field.
                 if let Some(binding) = &terms.binding {
+                    receipt.insert("binding".to_owned(), binding.write().into());
                     let signature = signer.sign(&typed_data::bound_receipt(&terms, binding)).await?;
                     receipt.insert("bindingSignature".to_owned(), signature.to_string().into());
                 }
                 Ok(Some(receipt))
             }
             Pen::Jws(signer) => {
-                let text = jws(signer.as_ref(), &terms.payload(false)).await?;
+                let mut payload = terms.payload(false);
+                payload.extend(terms.binding.iter().flat_map(Binding::write));
+                let text = jws(signer.as_ref(), &payload).await?;
                 Ok(Some(object(json!({ "format": "jws", "signature": text }))))
             }
         }

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::jws::Jws;
 use super::key::{Keys, PublicKey, account_of_did, clip, host_of_did, is_signed_by};
-use super::terms::{OfferTerms, ReceiptTerms, is_evm_account};
+use super::terms::{Beside, OfferTerms, ReceiptTerms, is_evm_account};
 use super::typed_data;
 use crate::exact::parse_address;
 use crate::signature;
@@ -166,14 +166,19 @@ impl SignedReceipt {
     pub fn read(json: JsonObject) -> Result<Self, WireError> {
         let mut fields = Fields::root(json.clone()).at("receipt");
         let (form, payload) = Form::read(&mut fields)?;
-        let is_bound = !matches!(form, Form::Eip712 { binding: None, .. });
-        let terms = ReceiptTerms::read(payload, is_bound)?;
+        let beside = match &form {
+            Form::Jws(_) => Beside::Payload,
+            // What nobody signed is not believed.
+            Form::Eip712 { binding: None, .. } => Beside::Nothing,
+            Form::Eip712 { binding: Some(_), .. } => Beside::Object(fields.object("binding")?),
+        };
+        let terms = ReceiptTerms::read(payload, beside)?;
         if let Form::Eip712 { binding, .. } = &form {
             if terms.network.evm_chain_id().is_none() {
                 return Err(fields.error("payload.network", "must be an EVM network with format eip712"));
             }
             if binding.is_some() && terms.binding.is_none() {
-                return Err(fields.error("payload.request", "is required beside bindingSignature"));
+                return Err(fields.error("binding.request", "is required beside bindingSignature"));
             }
         }
         Ok(Self { terms, form, json })

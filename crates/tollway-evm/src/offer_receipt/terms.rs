@@ -233,8 +233,8 @@ impl ReceiptTerms {
         wrong
     }
 
-    /// Reads a payload; what is beside the standard only if `is_bound`, for then it is signed too.
-    pub(super) fn read(mut fields: Fields, is_bound: bool) -> Result<Self, WireError> {
+    /// Reads a payload, and what stands beside it of ours: in an object of its own, or in the payload itself.
+    pub(super) fn read(mut fields: Fields, beside: Beside) -> Result<Self, WireError> {
         version(&mut fields)?;
         let network = network(&mut fields)?;
         let transaction = fields.optional_string("transaction")?.filter(|hash| !hash.is_empty());
@@ -253,11 +253,15 @@ impl ReceiptTerms {
             payer: text(&mut fields, "payer")?,
             issued_at: UnixTime(fields.number("issuedAt")?),
             transaction,
-            binding: if is_bound { Binding::read(fields)? } else { None },
+            binding: match beside {
+                Beside::Payload => Binding::read(fields)?,
+                Beside::Object(bound) => Binding::read(bound)?,
+                Beside::Nothing => None,
+            },
         })
     }
 
-    /// The payload, its keys in the order of the standard and then ours.
+    /// The standard's payload, its keys in the order of the standard.
     pub(super) fn payload(&self, with_zeros: bool) -> JsonObject {
         let mut payload = object(json!({
             "version": VERSION, "network": self.network.as_str(), "resourceUrl": self.resource_url,
@@ -266,20 +270,33 @@ impl ReceiptTerms {
         if self.transaction.is_some() || with_zeros {
             payload.insert("transaction".to_owned(), self.transaction.clone().unwrap_or_default().into());
         }
-        if let Some(bound) = &self.binding {
-            payload.insert("asset".to_owned(), bound.asset.clone().into());
-            payload.insert("payTo".to_owned(), bound.pay_to.clone().into());
-            payload.insert("amount".to_owned(), bound.amount.to_string().into());
-            if let Some(log_index) = bound.log_index {
-                payload.insert("logIndex".to_owned(), log_index.into());
-            }
-            payload.insert("request".to_owned(), fingerprint_text(&bound.request).into());
-        }
         payload
     }
 }
 
+/// Where a receipt says what the standard has no fields for.
+pub(super) enum Beside {
+    /// In the payload: all of it is signed.
+    Payload,
+    /// In an object with a signature of its own.
+    Object(Fields),
+    /// Nowhere that is signed.
+    Nothing,
+}
+
 impl Binding {
+    /// Its fields in the order of the type that is signed.
+    pub(super) fn write(&self) -> JsonObject {
+        let mut bound = object(json!({
+            "asset": self.asset, "payTo": self.pay_to, "amount": self.amount.to_string(),
+        }));
+        if let Some(log_index) = self.log_index {
+            bound.insert("logIndex".to_owned(), log_index.into());
+        }
+        bound.insert("request".to_owned(), fingerprint_text(&self.request).into());
+        bound
+    }
+
     /// What is bound; none if the payload has no `request`, by which we know our own.
     fn read(mut fields: Fields) -> Result<Option<Self>, WireError> {
         let Some(request) = fields.optional_string("request")? else { return Ok(None) };

@@ -4,7 +4,8 @@ use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{SolCall, sol};
 use tollway_core::{BoxFuture, Network};
 
-use super::{Allowances, PERMIT2, Unknown};
+use super::{Allowances, PERMIT2, Unknown, consent};
+use crate::Signer;
 use crate::chain::{CallOutcome, Chain};
 use crate::multicall::Call;
 
@@ -31,6 +32,18 @@ impl Allowances for Chain {
     fn permit_nonce(&self, token: Address, owner: Address) -> BoxFuture<'_, Result<U256, Unknown>> {
         let data = Token::noncesCall { owner }.abi_encode();
         Box::pin(read(self, token, owner, data))
+    }
+
+    fn sign_approval<'a>(
+        &'a self,
+        token: Address,
+        signer: &'a dyn Signer,
+        amount: U256,
+    ) -> BoxFuture<'a, Result<Bytes, Unknown>> {
+        Box::pin(async move {
+            let signed = consent::sign_approval(self, signer, token, amount).await;
+            signed.map(|signed| signed.raw).map_err(|error| Unknown(error.to_string()))
+        })
     }
 }
 

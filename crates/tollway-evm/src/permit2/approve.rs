@@ -1,18 +1,21 @@
-//! The buyer's side of extension `eip2612GasSponsoring`: whether Permit2 may take what a payment moves, and if it may not, the
-//! approval that is signed beside the payment. It costs the payer no gas.
+//! The buyer's side of the extensions `eip2612GasSponsoring` and `erc20ApprovalGasSponsoring`: whether Permit2 may take what a
+//! payment moves, and if it may not, the approval that is signed beside the payment: a signature where the token takes one,
+//! else a transaction that the facilitator sends.
 //!
-//! What does not live here: what becomes of it, which is `sponsor`'s, and approvals by a transaction of the payer's own.
+//! What does not live here: what becomes of it, which is `sponsor`'s and `sponsored`'s, and approvals by a transaction that the
+//! payer sends.
 
 use std::fmt;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, U256, hex};
+use alloy_primitives::{Address, Bytes, U256, hex};
 use alloy_sol_types::sol;
 use serde_json::{Value, json};
 use tollway_core::model::{PaymentPayload, PaymentRequirements};
 use tollway_core::{BoxFuture, JsonObject, Network, SignError, X402Version};
 
 use super::sponsor::{EIP2612_GAS_SPONSORING, VERSION};
+use super::sponsored::{self, ERC20_APPROVAL_GAS_SPONSORING};
 use super::{METHOD, METHOD_FIELD, PERMIT2, SIGNED};
 use crate::Signer;
 use crate::eip712::Domain;
@@ -72,6 +75,30 @@ pub trait Allowances: Send + Sync + fmt::Debug {
     /// }
     /// ```
     fn permit_nonce(&self, token: Address, owner: Address) -> BoxFuture<'_, Result<U256, Unknown>>;
+
+    /// Signs the transaction that lets Permit2 take `amount` of the signer's `token`, instead of what it could take before, and
+    /// sends it to nobody: the next of the signer's account, at the network's price. It ends, with an answer or without.
+    ///
+    /// # Errors
+    /// [`Unknown`]: it cannot, or would not, which is what one says that does not know how.
+    ///
+    /// ```
+    /// use tollway_evm::{Address, Bytes, Signer, U256, permit2::{Allowances, Unknown}};
+    /// async fn raw(
+    ///     of: &dyn Allowances, token: Address, signer: &dyn Signer, due: U256,
+    /// ) -> Result<Bytes, Unknown> {
+    ///     of.sign_approval(token, signer, due).await
+    /// }
+    /// ```
+    fn sign_approval<'a>(
+        &'a self,
+        token: Address,
+        signer: &'a dyn Signer,
+        amount: U256,
+    ) -> BoxFuture<'a, Result<Bytes, Unknown>> {
+        let _ = (token, signer, amount);
+        Box::pin(std::future::ready(Err(Unknown("transactions are not signed here".to_owned()))))
+    }
 }
 
 /// Why an [`Allowances`] has no answer.
@@ -82,45 +109,104 @@ pub struct Unknown(pub String);
 /// All that a buyer knows of allowances, by network.
 pub(crate) type Known = Vec<Arc<dyn Allowances>>;
 
-/// Signs the approval of Permit2 for exactly what `payment` moves and attaches it, if the 402 declares the extension and the
-/// allowance is short. Where nobody knows the token's number the payment goes without: its seller says then what is missing.
+/// What Permit2 is to take, and until when the approval must be good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) amount: U256,
+    pub(crate) deadline: U256,
+}
+
+/// [`attach_due`] for a payment of all that is offered.
 pub(crate) async fn attach(
     payment: &mut PaymentPayload,
     offer: &PaymentRequirements,
     signer: &dyn Signer,
     known: &Known,
 ) -> Result<(), SignError> {
-    if payment.version != X402Version::V2 || !payment.extensions.contains_key(EIP2612_GAS_SPONSORING) {
+    // Without a deadline it is no payment by Permit2, and there is nothing to approve.
+    let Some(deadline) = deadline(payment) else { return Ok(()) };
+    let due = Due { amount: offer.amount.atomic(), deadline };
+    attach_due(payment, offer, signer, known, due).await
+}
+
+/// Signs the approval of Permit2 for exactly what is `due` and attaches it, if the 402 declares an extension for it and the
+/// allowance is short. Where neither kind can be made the payment goes without: its seller says then what is missing.
+pub(crate) async fn attach_due(
+    payment: &mut PaymentPayload,
+    offer: &PaymentRequirements,
+    signer: &dyn Signer,
+    known: &Known,
+    due: Due,
+) -> Result<(), SignError> {
+    let declares = |name| payment.extensions.contains_key(name);
+    let (by_signature, by_transaction) =
+        (declares(EIP2612_GAS_SPONSORING), declares(ERC20_APPROVAL_GAS_SPONSORING));
+    if payment.version != X402Version::V2 || !(by_signature || by_transaction) {
         return Ok(());
     }
     let Some(allowances) = known.iter().find(|allowances| allowances.covers(&offer.network)) else {
         return Ok(());
     };
-    let Some((token, domain)) = domain(offer) else { return Ok(()) };
-    let (owner, due) = (signer.address(), offer.amount.atomic());
-    // Where nobody can say, an approval too many does no harm: it is for this amount alone.
-    if allowances.allowance(token, owner).await.is_ok_and(|allowance| allowance >= due) {
+    let Some(token) = token(offer) else { return Ok(()) };
+    let told = allowances.allowance(token, signer.address()).await;
+    if told.as_ref().is_ok_and(|allowance| *allowance >= due.amount) {
         return Ok(());
     }
-    let Ok(nonce) = allowances.permit_nonce(token, owner).await else { return Ok(()) };
-    let Some(deadline) = deadline(payment) else { return Ok(()) };
-    let message = Permit { owner, spender: PERMIT2, value: due, nonce, deadline };
-    let signature = signer.sign(&domain.preimage(&message)).await;
-    let signature = signature.map_err(|error| SignError::Signer(error.to_string()))?;
-    let info = json!({
-        "from": owner.to_checksum(None), "asset": token.to_checksum(None), "spender": PERMIT2.to_checksum(None),
-        "amount": due.to_string(), "nonce": nonce.to_string(), "deadline": deadline.to_string(),
-        "signature": hex::encode_prefixed(signature.as_bytes()), "version": VERSION,
-    });
-    if let Value::Object(info) = info {
-        merge(&mut payment.extensions, info);
+    // Where nobody can say, a signature too many does no harm: it is for this amount alone.
+    if by_signature && sign_permit(payment, offer, signer, allowances.as_ref(), due).await? {
+        return Ok(());
+    }
+    // A transaction takes the account's next place: only where it is known to be needed.
+    if by_transaction && told.is_ok() {
+        sign_transaction(payment, token, due.amount, signer, allowances.as_ref()).await;
     }
     Ok(())
 }
 
+/// The approval by a signature (EIP-2612). False: the token has none, or nobody knows its number.
+async fn sign_permit(
+    payment: &mut PaymentPayload,
+    offer: &PaymentRequirements,
+    signer: &dyn Signer,
+    allowances: &dyn Allowances,
+    due: Due,
+) -> Result<bool, SignError> {
+    let Some((token, domain)) = domain(offer) else { return Ok(false) };
+    let (owner, Due { amount, deadline }) = (signer.address(), due);
+    let Ok(nonce) = allowances.permit_nonce(token, owner).await else { return Ok(false) };
+    let message = Permit { owner, spender: PERMIT2, value: amount, nonce, deadline };
+    let signature = signer.sign(&domain.preimage(&message)).await;
+    let signature = signature.map_err(|error| SignError::Signer(error.to_string()))?;
+    let info = json!({
+        "from": owner.to_checksum(None), "asset": token.to_checksum(None), "spender": PERMIT2.to_checksum(None),
+        "amount": amount.to_string(), "nonce": nonce.to_string(), "deadline": deadline.to_string(),
+        "signature": hex::encode_prefixed(signature.as_bytes()), "version": VERSION,
+    });
+    merge(&mut payment.extensions, EIP2612_GAS_SPONSORING, info);
+    Ok(true)
+}
+
+/// The approval by a transaction. Without one the payment goes as it is.
+async fn sign_transaction(
+    payment: &mut PaymentPayload,
+    token: Address,
+    due: U256,
+    signer: &dyn Signer,
+    allowances: &dyn Allowances,
+) {
+    let Ok(raw) = allowances.sign_approval(token, signer, due).await else { return };
+    let info = json!({
+        "from": signer.address().to_checksum(None), "asset": token.to_checksum(None),
+        "spender": PERMIT2.to_checksum(None), "amount": due.to_string(),
+        "signedTransaction": hex::encode_prefixed(raw), "version": sponsored::VERSION,
+    });
+    merge(&mut payment.extensions, ERC20_APPROVAL_GAS_SPONSORING, info);
+}
+
 /// Adds `info` to what the seller declared. What the seller said stays as it is.
-fn merge(extensions: &mut JsonObject, info: JsonObject) {
-    let extension = extensions.entry(EIP2612_GAS_SPONSORING).or_insert_with(|| json!({}));
+fn merge(extensions: &mut JsonObject, name: &str, info: Value) {
+    let Value::Object(info) = info else { return };
+    let extension = extensions.entry(name).or_insert_with(|| json!({}));
     if !extension.is_object() {
         *extension = json!({});
     }
@@ -138,12 +224,15 @@ fn merge(extensions: &mut JsonObject, info: JsonObject) {
 
 /// The token of an offer by Permit2, and the domain that it signs under, if the offer says so: then it has EIP-2612.
 pub(super) fn domain(offer: &PaymentRequirements) -> Option<(Address, Domain)> {
-    if offer.extra_str(METHOD_FIELD) != Some(METHOD) {
-        return None;
-    }
     let named = |field| offer.extra_str(field).filter(|text| !text.is_empty());
-    let token = parse_address(&offer.asset)?;
+    let token = token(offer)?;
     Some((token, Domain::new(&offer.network, token, named("name")?, named("version")?)?))
+}
+
+/// The token of an offer by Permit2.
+fn token(offer: &PaymentRequirements) -> Option<Address> {
+    let is_by_permit = offer.extra_str(METHOD_FIELD) == Some(METHOD);
+    is_by_permit.then(|| parse_address(&offer.asset)).flatten()
 }
 
 /// The payment's own: neither is of use without the other.

@@ -1,19 +1,18 @@
-//! The payer's own approval of Permit2: a transaction of the payer's account, which pays the gas. Only an explicit wish sends one.
+//! The payer's own approval of Permit2: a transaction of the payer's account, which pays the gas. Only an explicit wish sends
+//! one; what is signed for others to send is sent to nobody here.
 
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
-use tokio::time::{Instant, sleep};
 
 use super::approve_call;
 use crate::chain::{Chain, ChainError};
-use crate::transaction::Transaction;
+use crate::own::{self, OwnError};
+use crate::transaction::SignedTransaction;
 use crate::{Signer, SignerError};
 
 /// The most gas that an approval is given. Tokens behind proxies take some 60,000.
 const MAX_GAS: u64 = 300_000;
-/// Between two looks for the receipt.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Why there is no approval, or none that is known of.
 #[derive(Debug, thiserror::Error)]
@@ -80,57 +79,30 @@ pub async fn approve(
     amount: U256,
     patience: Duration,
 ) -> Result<B256, ApproveError> {
-    let until = Instant::now() + patience.min(Duration::from_secs(24 * 3600));
     chain.check_chain_id().await?;
-    let transaction = prepare(chain, signer.address(), token, amount).await?;
-    let signed = transaction.sign(signer).await?;
-    let pending = |cause: String| ApproveError::Pending { transaction: signed.hash, cause };
-    // The node may have taken it and lost its answer: only the receipt tells.
-    let mut cause = match chain.send_raw(&signed.raw).await {
-        Ok(_) => "sent".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    loop {
-        match chain.receipt(signed.hash).await {
-            Ok(Some(receipt)) if receipt.status() => return Ok(signed.hash),
-            Ok(Some(_)) => return Err(ApproveError::Reverted { transaction: signed.hash }),
-            Ok(None) => {}
-            Err(error) => cause = error.to_string(),
-        }
-        if Instant::now() + PAUSE >= until {
-            return Err(pending(cause));
-        }
-        sleep(PAUSE).await;
-    }
+    let sent = own::send(chain, signer, approve_call(token, amount), MAX_GAS, patience).await;
+    sent.map(|(transaction, _)| transaction).map_err(|error| told(token, error))
 }
 
-/// The transaction, which the account can pay for.
-async fn prepare(
+/// The same approval, signed for others to send: whoever does may have to give the account the money for its gas.
+pub(super) async fn sign_approval(
     chain: &Chain,
-    account: Address,
+    signer: &dyn Signer,
     token: Address,
     amount: U256,
-) -> Result<Transaction, ApproveError> {
-    let call = approve_call(token, amount);
-    let gas = chain.estimate_gas(account, &call).await?;
-    if gas > MAX_GAS {
-        return Err(ApproveError::Greedy { token, gas });
+) -> Result<SignedTransaction, ApproveError> {
+    chain.check_chain_id().await?;
+    let signed = own::sign(chain, signer, approve_call(token, amount), MAX_GAS).await;
+    signed.map_err(|error| told(token, error))
+}
+
+fn told(token: Address, error: OwnError) -> ApproveError {
+    match error {
+        OwnError::Chain(error) => ApproveError::Chain(error),
+        OwnError::Signer(error) => ApproveError::Signer(error),
+        OwnError::Gas { account, has, needs } => ApproveError::Gas { account, has, needs },
+        OwnError::Greedy { gas } => ApproveError::Greedy { token, gas },
+        OwnError::Reverted { transaction } => ApproveError::Reverted { transaction },
+        OwnError::Pending { transaction, cause } => ApproveError::Pending { transaction, cause },
     }
-    let gas_limit = (gas + gas / 4).min(MAX_GAS);
-    let (tip, base) = (chain.priority_fee().await?, chain.head().await?.base_fee);
-    let max_fee = base.saturating_mul(2).saturating_add(tip);
-    let needs = U256::from(max_fee).saturating_mul(U256::from(gas_limit));
-    let has = chain.balance(account).await?;
-    if has < needs {
-        return Err(ApproveError::Gas { account, has, needs });
-    }
-    Ok(Transaction {
-        chain_id: chain.chain_id(),
-        nonce: chain.nonce(account).await?,
-        to: call.to,
-        data: call.data,
-        gas_limit,
-        max_fee_per_gas: max_fee,
-        max_priority_fee_per_gas: tip,
-    })
 }

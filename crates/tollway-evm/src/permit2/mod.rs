@@ -10,6 +10,7 @@
 //! | sign the approval beside it | `approve`, `allowances` | buyer |
 //! | approve by a transaction of one's own | `consent` | buyer |
 //! | declare that such approvals are taken, read one | `sponsor` | seller, facilitator |
+//! | the same where the approval is a transaction that others pay for | `sponsored`, `raw_approval`, `standing` | all |
 //! | what is signed (EIP-712) | `message` | all |
 //! | build the call that settles it, find who sent it | `settle` | facilitator |
 //! | what the engine asks of it | `settleable` | facilitator |
@@ -24,27 +25,37 @@ mod consent;
 mod message;
 mod offer;
 #[cfg(feature = "rpc")]
+mod raw_approval;
+#[cfg(feature = "rpc")]
 mod settle;
 #[cfg(feature = "rpc")]
 mod settleable;
 mod sign;
 mod sponsor;
+mod sponsored;
+#[cfg(feature = "rpc")]
+mod standing;
 mod verify;
 
 pub use approve::{Allowances, Unknown};
-pub(crate) use approve::{Known, attach};
+pub(crate) use approve::{Due, Known, attach, attach_due};
 #[cfg(feature = "rpc")]
 pub use consent::{ApproveError, approve};
 pub use message::{PERMIT2, Proxy};
 pub use offer::UptoSeller;
 #[cfg(feature = "rpc")]
-pub(crate) use settle::is_settled_by;
-#[cfg(feature = "rpc")]
 pub use settle::{approve_call, find_uses, settle_call};
+#[cfg(feature = "rpc")]
+pub(crate) use settle::{find_metered, is_settled_by};
 pub use sign::UptoBuyer;
 pub(crate) use sign::sign_permit;
+#[cfg(feature = "rpc")]
+pub(crate) use sponsor::Covered;
 pub(crate) use sponsor::declare;
 pub use sponsor::{Approval, EIP2612_GAS_SPONSORING};
+pub use sponsored::{ERC20_APPROVAL_GAS_SPONSORING, SponsoredApproval};
+#[cfg(feature = "rpc")]
+pub use standing::{Standing, approval_cost, standing};
 #[cfg(feature = "rpc")]
 pub(crate) use verify::pays;
 pub use verify::{Ceiling, PermitPayment, check, check_at_any_time, check_window};

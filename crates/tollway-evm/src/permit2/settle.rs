@@ -202,6 +202,20 @@ const MOST_TRANSFERS: usize = 16;
 /// # }
 /// ```
 pub async fn find_uses(chain: &Chain, payment: &PermitPayment) -> Result<Vec<B256>, ChainError> {
+    find_moved(chain, payment, |value| value == payment.value).await
+}
+
+/// The same for what is metered, whatever was charged of it: up to the payment's value.
+pub(crate) async fn find_metered(chain: &Chain, payment: &PermitPayment) -> Result<Vec<B256>, ChainError> {
+    find_moved(chain, payment, |value| value <= payment.value).await
+}
+
+/// Lately, the transactions that settled the payment by a transfer of a value that `is_meant`.
+async fn find_moved(
+    chain: &Chain,
+    payment: &PermitPayment,
+    is_meant: impl Fn(U256) -> bool,
+) -> Result<Vec<B256>, ChainError> {
     let permit = &payment.permit;
     let head = chain.head().await?.number;
     let filter = Filter::new()
@@ -211,15 +225,18 @@ pub async fn find_uses(chain: &Chain, payment: &PermitPayment) -> Result<Vec<B25
         .topic2(permit.to)
         .from_block(head.saturating_sub(LOOK_BACK_BLOCKS));
     let logs = chain.logs(&filter).await?;
-    let of_value = logs
-        .iter()
-        .rev()
-        .filter(|log| Transfer::decode_log(&log.inner).is_ok_and(|moved| moved.value == payment.value));
-    let mut hashes: Vec<B256> = of_value.filter_map(|log| log.transaction_hash).collect();
-    hashes.dedup();
+    let mut moves: Vec<(B256, U256)> = Vec::new();
+    for log in logs.iter().rev() {
+        let Some(hash) = log.transaction_hash else { continue };
+        let Ok(moved) = Transfer::decode_log(&log.inner) else { continue };
+        if is_meant(moved.value) && moves.last() != Some(&(hash, moved.value)) {
+            moves.push((hash, moved.value));
+        }
+    }
     let mut found = Vec::new();
-    for hash in hashes.into_iter().take(MOST_TRANSFERS) {
-        if is_settled_by(chain, payment, hash).await? {
+    for (hash, value) in moves.into_iter().take(MOST_TRANSFERS) {
+        let part = PermitPayment { value, ..payment.clone() };
+        if !found.contains(&hash) && is_settled_by(chain, &part, hash).await? {
             found.push(hash);
         }
     }

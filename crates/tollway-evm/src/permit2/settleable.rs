@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tollway_core::{ErrorCode, Network, UnixTime};
 
 use super::settle::{allowance_call, bitmap_call, is_set};
-use super::{Approval, METHOD, PERMIT2, Permit, PermitPayment, Proxy, settle_call};
+use super::{Approval, METHOD, PERMIT2, Permit, PermitPayment, Proxy, SponsoredApproval, settle_call};
 use crate::exact::{TokenEvents, TransferProof};
 use crate::multicall::Call;
 use crate::payment::{Settleable, Trouble, balance_call};
@@ -162,6 +162,7 @@ impl Settleable for PermitPayment {
             "approval": self.approval.as_ref().map(|approval| json!([
                 approval.deadline.to_string(), hex::encode_prefixed(approval.signature.as_bytes()),
             ])),
+            "sponsored": self.sponsored.as_ref().map(|sponsored| &sponsored.raw),
             "facilitator": facilitator, "byKey": self.signature.is_by_key(),
             "signature": hex::encode_prefixed(self.signature.to_bytes()),
         })
@@ -188,8 +189,14 @@ impl PermitPayment {
                 Some(Approval { deadline, signature })
             }
         };
+        let sponsored = match record.get("sponsored") {
+            // Written before there were any.
+            None | Some(Value::Null) => None,
+            Some(raw) => Some(Box::new(SponsoredApproval::recall(hex::decode(raw.as_str()?).ok()?.into())?)),
+        };
         Some(Self {
             approval,
+            sponsored,
             permit: Permit {
                 from: address("from")?,
                 token: address("asset")?,
@@ -235,6 +242,7 @@ mod tests {
             value: U256::from(10),
             network: Network::evm(8453),
             approval: Some(Approval { deadline: U256::from(7), signature: Signature::test_signature() }),
+            sponsored: None,
         }
     }
 

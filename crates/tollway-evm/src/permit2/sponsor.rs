@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tollway_core::model::{PaymentPayload, PaymentRequirements};
 use tollway_core::{Amount, ErrorCode, JsonObject, Refusal, UnixTime};
 
-use super::{PERMIT2, Permit, approve};
+use super::{PERMIT2, Permit, approve, sponsored};
 use crate::exact::{MIN_REMAINING_SECONDS, parse_address};
 use crate::signature;
 
@@ -28,12 +28,29 @@ pub struct Approval {
     pub signature: Signature,
 }
 
+/// What an approval must be for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covered {
+    /// Whose.
+    pub(crate) payer: Address,
+    /// Of which token.
+    pub(crate) token: Address,
+    /// How much Permit2 takes.
+    pub(crate) amount: U256,
+}
+
+impl From<&Permit> for Covered {
+    fn from(permit: &Permit) -> Self {
+        Self { payer: permit.from, token: permit.token, amount: permit.amount }
+    }
+}
+
 impl Approval {
-    /// Reads the approval of a payment, if it has one, and holds it against the permit. The token alone can tell whether
-    /// the signature is good: it knows its domain and the payer's nonce.
-    pub(super) fn read(
+    /// Reads the approval of a payment, if it has one, and holds it against what Permit2 takes. The token alone can tell
+    /// whether the signature is good: it knows its domain and the payer's nonce.
+    pub(crate) fn read(
         payment: &PaymentPayload,
-        permit: &Permit,
+        covered: Covered,
         now: Option<UnixTime>,
     ) -> Result<Option<Self>, Refusal> {
         let info = payment.extensions.get(EIP2612_GAS_SPONSORING).and_then(|extension| extension.get("info"));
@@ -54,24 +71,31 @@ impl Approval {
             .and_then(|text| hex::decode(text).ok())
             .and_then(|bytes| signature::parse(&bytes).ok())
             .ok_or_else(|| malformed("signature"))?;
-        must_be(from, permit.from, "from", ErrorCode::EIP2612_FROM_MISMATCH)?;
-        must_be(asset, permit.token, "asset", ErrorCode::EIP2612_ASSET_MISMATCH)?;
+        must_be(from, covered.payer, "from", ErrorCode::EIP2612_FROM_MISMATCH)?;
+        must_be(asset, covered.token, "asset", ErrorCode::EIP2612_ASSET_MISMATCH)?;
         must_be(spender, PERMIT2, "spender", ErrorCode::EIP2612_SPENDER_NOT_PERMIT2)?;
         if now.is_some_and(|now| deadline < U256::from(now.plus_seconds(MIN_REMAINING_SECONDS).0)) {
             let rule = format!("must be at least {MIN_REMAINING_SECONDS} seconds from now, is {deadline}");
             return Err(refuse(ErrorCode::EIP2612_DEADLINE_EXPIRED, "deadline", rule));
         }
-        if amount != permit.amount {
-            let rule = format!("must be the permit's amount {}, not {amount}", permit.amount);
+        if amount != covered.amount {
+            let rule = format!("must be the permit's amount {}, not {amount}", covered.amount);
             return Err(refuse(ErrorCode::PERMIT2_2612_AMOUNT_MISMATCH, "amount", rule));
         }
         Ok(Some(Self { deadline, signature }))
     }
 }
 
-/// What a 402 with `offer` declares of it: that the facilitator, which understands the extensions `understood`, presents
-/// approvals. None for a token that has no EIP-2612, which is one without a domain.
+/// What a 402 with `offer` declares of approvals beside a payment: of those that the facilitator, which understands the
+/// extensions `understood`, presents.
 pub(crate) fn declare(offer: &PaymentRequirements, understood: &[String]) -> JsonObject {
+    let mut declared = declare_signature(offer, understood);
+    declared.extend(sponsored::declare(offer, understood));
+    declared
+}
+
+/// None for a token that has no EIP-2612, which is one without a domain.
+fn declare_signature(offer: &PaymentRequirements, understood: &[String]) -> JsonObject {
     if !understood.iter().any(|name| name == EIP2612_GAS_SPONSORING) || approve::domain(offer).is_none() {
         return JsonObject::new();
     }
@@ -149,7 +173,7 @@ mod tests {
         let PermitPayment { permit, .. } =
             check_at_any_time(&request.payment, &request.requirements).unwrap();
         request.payment.extensions.insert(EIP2612_GAS_SPONSORING.to_owned(), json!({ "info": info }));
-        Approval::read(&request.payment, &permit, Some(NOW))
+        Approval::read(&request.payment, (&permit).into(), Some(NOW))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tollway_core::{
     Amount, AuthorizationKey, Checked, ErrorCode, Network, Refusal, SchemeName, UnixTime, X402Version,
 };
 
-use super::{Approval, Decoded, METHOD, METHOD_FIELD, PERMIT2, Permit, Proxy};
+use super::{Approval, Decoded, METHOD, METHOD_FIELD, PERMIT2, Permit, Proxy, SponsoredApproval};
 use crate::exact::{ADDRESS_RULE, MIN_REMAINING_SECONDS, parse_address};
 use crate::signature::PayerSignature;
 
@@ -33,6 +33,8 @@ pub struct PermitPayment {
     pub network: Network,
     /// The approval of Permit2 that is presented with it, if the payer's allowance is short.
     pub approval: Option<Approval>,
+    /// The transaction of the payer's that approves Permit2 and goes before it, if whoever settles it pays for such.
+    pub sponsored: Option<Box<SponsoredApproval>>,
 }
 
 impl PermitPayment {
@@ -156,13 +158,14 @@ fn check_rules(
         .and_then(|()| check_amount(&permit, offer.amount.atomic(), ceiling))
         .and_then(|()| check_token(&permit, asset))
         .and_then(|()| check_signature(&permit, &offer.network, &signature))
-        .and_then(|signature| Ok((signature, Approval::read(payment, &permit, now)?)))
+        .and_then(|signature| Ok((signature, Approval::read(payment, (&permit).into(), now)?)))
         .map(|(signature, approval)| PermitPayment {
             permit,
             signature,
             value: offer.amount.atomic(),
             network: offer.network.clone(),
             approval,
+            sponsored: None,
         })
         .map_err(|refusal| refusal.by(payer.to_checksum(None)))
 }

@@ -1,8 +1,9 @@
-//! Extension `eip2612GasSponsoring`, seller and buyer: when it is declared, and when an approval is signed beside a payment.
+//! Extensions `eip2612GasSponsoring` and `erc20ApprovalGasSponsoring`, seller and buyer: when they are declared, and when an
+//! approval is signed beside a payment.
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, U256, hex, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements};
@@ -12,7 +13,8 @@ use tollway_core::{
 use tollway_evm::eip712::Domain;
 use tollway_evm::exact::{ExactBuyer, ExactSeller};
 use tollway_evm::permit2::{
-    self, Allowances, Ceiling, EIP2612_GAS_SPONSORING, PERMIT2, Unknown, UptoBuyer, UptoSeller,
+    self, Allowances, Ceiling, EIP2612_GAS_SPONSORING, ERC20_APPROVAL_GAS_SPONSORING, PERMIT2, Unknown,
+    UptoBuyer, UptoSeller,
 };
 use tollway_evm::{AssetTable, LocalSigner, Signer, signature};
 
@@ -68,6 +70,8 @@ struct Token {
     allowance: Option<u64>,
     nonce: Option<u64>,
     asked: Arc<Mutex<usize>>,
+    /// For what a transaction was signed.
+    signed: Arc<Mutex<Vec<U256>>>,
 }
 
 impl Token {
@@ -89,6 +93,16 @@ impl Allowances for Token {
 
     fn permit_nonce(&self, _: Address, _: Address) -> BoxFuture<'_, Result<U256, Unknown>> {
         self.says(self.nonce)
+    }
+
+    fn sign_approval<'a>(
+        &'a self,
+        _: Address,
+        _: &'a dyn Signer,
+        amount: U256,
+    ) -> BoxFuture<'a, Result<Bytes, Unknown>> {
+        self.signed.lock().push(amount);
+        Box::pin(std::future::ready(Ok(vec![2, 7].into())))
     }
 }
 
@@ -136,7 +150,7 @@ impl Till {
 }
 
 fn token(allowance: Option<u64>, nonce: Option<u64>) -> Token {
-    Token { allowance, nonce, asked: Arc::default() }
+    Token { allowance, nonce, ..Token::default() }
 }
 
 #[tokio::test]
@@ -211,5 +225,58 @@ async fn what_the_seller_said_stays_as_it_was() {
         let said = JsonObject::from_iter([(EIP2612_GAS_SPONSORING.to_owned(), said)]);
         let payment = till.pay(Some(&ours), said).await;
         assert_eq!(payment.extensions[EIP2612_GAS_SPONSORING]["info"]["signature"], json!(signature));
+    }
+}
+
+fn understood_both() -> Vec<String> {
+    [EIP2612_GAS_SPONSORING, ERC20_APPROVAL_GAS_SPONSORING].map(str::to_owned).into()
+}
+
+#[test]
+fn approvals_by_transaction_are_declared_for_every_token_that_permit2_moves() {
+    for scheme in schemes() {
+        let declared = scheme.declare(&offer(scheme.as_ref()), &understood_both());
+        assert_eq!(declared.len(), 2, "both ways");
+        let plain = "0xA5b8BF902b2844dA17d4506cc827F7F1681735E7";
+        let plain = offer_in(scheme.as_ref(), Network::evm(38_833), plain, json!({}));
+        let declared = scheme.declare(&plain, &understood_both());
+        let declared = declared[ERC20_APPROVAL_GAS_SPONSORING].as_object().unwrap();
+        assert!(declared["info"]["version"] == "1" && declared["schema"]["required"].is_array());
+        assert!(scheme.declare(&plain, &understood()).is_empty(), "nobody would send it");
+    }
+    let exact = &schemes()[0];
+    let usdc = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913";
+    let by_token = offer_in(exact.as_ref(), Network::evm(8453), usdc, json!({}));
+    assert!(exact.declare(&by_token, &understood_both()).is_empty(), "EIP-3009 needs no approval");
+}
+
+#[tokio::test]
+async fn a_transaction_is_signed_only_where_it_is_known_to_be_needed_and_no_signature_will_do() {
+    for till in Till::all() {
+        let both = till.scheme.declare(&till.offer, &understood_both());
+        let transactions = [ERC20_APPROVAL_GAS_SPONSORING.to_owned()];
+        let alone = till.scheme.declare(&till.offer, &transactions);
+        let cases = [
+            (token(Some(0), Some(7)), &both, false, "the token takes a signature"),
+            (token(Some(0), None), &both, true, "it takes none"),
+            (token(Some(DUE - 1), Some(7)), &alone, true, "the facilitator takes none"),
+            (token(Some(DUE), None), &both, false, "it is allowed already"),
+            (token(None, None), &both, false, "nobody knows"),
+        ];
+        for (token, declared, is_signed, why) in cases {
+            let payment = till.pay(Some(&token), declared.clone()).await;
+            let signed = token.signed.lock().clone();
+            assert_eq!(signed, if is_signed { vec![U256::from(DUE)] } else { Vec::new() }, "{why}");
+            let info = &payment.extensions[ERC20_APPROVAL_GAS_SPONSORING]["info"];
+            assert_eq!(info.get("signedTransaction").is_some(), is_signed, "{why}");
+            assert_eq!(tollway_core::extension::echo::mismatch(declared, &payment.extensions), None);
+            if is_signed {
+                assert_eq!((&info["amount"], &info["signedTransaction"]), (&json!("750"), &json!("0x0207")));
+                assert_eq!(info["spender"], json!(PERMIT2.to_checksum(None)));
+            }
+        }
+        let undeclared = token(Some(0), None);
+        till.pay(Some(&undeclared), JsonObject::new()).await;
+        assert_eq!((*undeclared.asked.lock(), undeclared.signed.lock().len()), (0, 0));
     }
 }

@@ -12,9 +12,13 @@ mod failover;
 mod gas_sponsoring;
 mod golden_permit2;
 mod identity;
+#[cfg(feature = "keystore")]
+mod keystore;
 #[cfg(feature = "rpc")]
 mod limits;
 mod mutants;
 mod offer_receipt;
 #[cfg(feature = "rpc")]
 mod script;
+#[cfg(feature = "web3signer")]
+mod web3signer;

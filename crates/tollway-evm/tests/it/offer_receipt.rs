@@ -218,23 +218,23 @@ fn each_field_of_a_receipt_that_is_wrong_is_refused_by_its_name() {
         ("/payload/issuedAt", json!("now"), "receipt.payload.issuedAt: "),
         ("/payload/transaction", json!("0x12"), "receipt.payload.transaction: must be 0x and 64"),
         ("/payload/network", json!("stellar:pubnet"), "receipt.payload.network: must be an EVM network"),
-        ("/payload/request", json!("0x12"), "receipt.payload.request: must be 0x and 64"),
-        ("/payload/request", Value::Null, "receipt.payload.request: is required beside bindingSignature"),
-        ("/payload/logIndex", json!("3"), "receipt.payload.logIndex: must be a whole number"),
+        ("/binding/request", json!("0x12"), "receipt.binding.request: must be 0x and 64"),
+        ("/binding/request", Value::Null, "receipt.binding.request: is required beside bindingSignature"),
+        ("/binding/logIndex", json!("3"), "receipt.binding.logIndex: must be a whole number"),
         ("/bindingSignature", json!("0x"), "receipt.bindingSignature: must be 0x and 130"),
         (
-            "/payload/asset",
+            "/binding/asset",
             json!("0x2222222222222222222222222222222222222222"),
             "receipt.bindingSignature: must be by",
         ),
         (
-            "/payload/payTo",
+            "/binding/payTo",
             json!("0x2222222222222222222222222222222222222222"),
             "receipt.bindingSignature: must be by",
         ),
-        ("/payload/amount", json!("9999"), "receipt.bindingSignature: must be by"),
-        ("/payload/logIndex", json!(4), "receipt.bindingSignature: must be by"),
-        ("/payload/request", json!(format!("0x{}", "08".repeat(32))), "receipt.bindingSignature: must be by"),
+        ("/binding/amount", json!("9999"), "receipt.bindingSignature: must be by"),
+        ("/binding/logIndex", json!(4), "receipt.bindingSignature: must be by"),
+        ("/binding/request", json!(format!("0x{}", "08".repeat(32))), "receipt.bindingSignature: must be by"),
         (
             "/payload/payer",
             json!("0x2222222222222222222222222222222222222222"),
@@ -253,7 +253,7 @@ fn each_field_of_a_receipt_that_is_wrong_is_refused_by_its_name() {
 fn what_is_not_signed_beside_the_standard_is_not_believed() {
     let mut stripped = object(signed_receipt(&issuers()[0]));
     stripped.shift_remove("bindingSignature");
-    stripped["payload"]["amount"] = json!("1");
+    stripped["binding"]["amount"] = json!("1");
     let read = SignedReceipt::read(stripped).unwrap();
     assert_eq!(
         read.terms().binding,
