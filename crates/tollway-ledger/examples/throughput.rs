@@ -1,5 +1,5 @@
 //! How fast each store is on this machine: `cargo run --release -p tollway-ledger --features test-server --example
-//! throughput`. One caller alone, then 256 at once.
+//! throughput`. One caller alone, then 64 or 256 at once.
 
 #![expect(clippy::print_stdout, reason = "the numbers are the purpose")]
 
@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tollway_core::{AuthorizationKey, Fingerprint, Network, UnixTime};
 use tollway_ledger::{
-    Advance, Fate, Finish, Ledger, LedgerError, MemoryLedger, NewReservation, NewSettlement, NewTransaction,
-    Role, Sent, SettlementState, Token, TransactionChange, TransactionState, open,
+    Advance, Changed, Condition, Fate, Finish, Hold, Intent, IntentChange, IntentId, Ledger, LedgerError,
+    MemoryLedger, NewHold, NewIntent, NewReservation, NewSettlement, NewTransaction, Opened, Role, Sent,
+    SettlementState, Token, TransactionChange, TransactionState, open,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Task = tokio::task::JoinHandle<Result<Vec<Duration>, Failure>>;
 
 const NOW: UnixTime = UnixTime(1_000);
 const UNTIL: UnixTime = UnixTime(1_000_000);
@@ -30,6 +32,50 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The life of a purchase: opened with what it counts in six windows, signed, paid.
+async fn intents(ledger: Arc<dyn Ledger>, caller: String, rounds: u64) -> Result<Vec<Duration>, Failure> {
+    let member = ledger.member_join(Role::Buyer, &caller, NOW, UNTIL).await?;
+    let mut latencies = Vec::new();
+    for round in 0..rounds {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)?;
+        let hold = |budget: &str| NewHold {
+            hold: Hold { budget: format!("0xpayer|{budget}"), window: NOW, until: UNTIL, amount: 1.into() },
+            limit: 1_000_000.into(),
+        };
+        let rules =
+            ["org|*|day", "org|*|month", "team|*|day", "agent|*|hour", "agent|*|day", "agent|host|day"];
+        let begun = Instant::now();
+        let intent = Intent {
+            id: IntentId(id),
+            wallet: "0xpayer".to_owned(),
+            agent: Some(caller.clone()),
+            key: Some(format!("{caller}-{round}")),
+            version: 0,
+            holder: Some(member.clone()),
+            is_open: true,
+            repeat_until: NOW,
+            due: NOW,
+            created: NOW,
+            until: UNTIL,
+            holds: Vec::new(),
+            body: "x".repeat(300),
+        };
+        let holds = rules.iter().map(|rule| hold(rule)).collect();
+        let frozen = Condition::Absent { scope: "0xpayer|switch".to_owned(), name: "org".to_owned() };
+        let new = NewIntent { intent, holds, conditions: vec![frozen], now: NOW };
+        let Opened::Fresh(row) = ledger.intent_open(new).await? else { return Err("not fresh".into()) };
+        let signed = Intent { body: "x".repeat(1_500), ..row };
+        let Changed::Done(row) = ledger.intent_put(IntentChange::new(signed, NOW)).await? else {
+            return Err("not signed".into());
+        };
+        let paid = Intent { holder: None, is_open: false, ..row };
+        ledger.intent_put(IntentChange::new(paid, NOW)).await?;
+        latencies.push(begun.elapsed());
+    }
+    Ok(latencies)
+}
+
 async fn measure(name: &str, ledger: Arc<dyn Ledger>) -> Result<(), Failure> {
     for (callers, rounds) in [(1, 200), (256, 40)] {
         let begun = Instant::now();
@@ -38,21 +84,33 @@ async fn measure(name: &str, ledger: Arc<dyn Ledger>) -> Result<(), Failure> {
                 tokio::spawn(reservations(Arc::clone(&ledger), format!("{callers}-{caller}"), rounds))
             })
             .collect();
-        let mut latencies = Vec::new();
-        for task in tasks {
-            latencies.extend(task.await??);
-        }
-        let rate = per_second(latencies.len(), begun.elapsed());
-        latencies.sort();
-        let middle = latencies[latencies.len() / 2];
-        let late = latencies[latencies.len() * 99 / 100];
-        println!("{name}: {callers} callers, reserve and finish: {rate}/s, median {middle:?}, p99 {late:?}");
+        report(&format!("{name}: {callers} callers, reserve and finish"), tasks, begun).await?;
+    }
+    for (callers, rounds) in [(1, 400), (64, 100)] {
+        let begun = Instant::now();
+        let tasks: Vec<_> = (0..callers)
+            .map(|caller| tokio::spawn(intents(Arc::clone(&ledger), format!("{callers}-{caller}"), rounds)))
+            .collect();
+        report(&format!("{name}: {callers} callers, open, sign and pay"), tasks, begun).await?;
     }
     for (callers, rounds) in [(1, 5), (256, 40)] {
         let begun = Instant::now();
         let count = settlements(&ledger, callers, rounds).await?;
         println!("{name}: {callers} callers, a settlement's life: {}/s", per_second(count, begun.elapsed()));
     }
+    Ok(())
+}
+
+async fn report(what: &str, tasks: Vec<Task>, begun: Instant) -> Result<(), Failure> {
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await??);
+    }
+    let rate = per_second(latencies.len(), begun.elapsed());
+    latencies.sort();
+    let middle = latencies[latencies.len() / 2];
+    let late = latencies[latencies.len() * 99 / 100];
+    println!("{what}: {rate}/s, median {middle:?}, p99 {late:?}");
     Ok(())
 }
 

@@ -4,12 +4,14 @@
 use std::fmt;
 use std::ops::Deref;
 
-use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
+use tollway_core::{Amount, AuthorizationKey, BoxFuture, ChannelKey, Network, UnixTime};
 
 use crate::{
-    Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneContents,
-    LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
-    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    Advance, Budget, Changed, Channel, ChannelCharge, Claim, Delivery, DeliveryId, DeliveryResult, Fact,
+    Finish, Finished, Holder, Inserted, Intent, IntentChange, IntentId, IntentQuery, LaneContents, LaneLease,
+    Ledger, LedgerError, LedgerFuture, Marked, Member, NewIntent, NewMark, NewReservation, NewSettlement,
+    Opened, Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery,
+    StoredResponse, TransactionChange,
 };
 
 /// What is done around each call. Both are named after the method that is called.
@@ -321,6 +323,166 @@ where
 
     fn purchase_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
         self.write("purchase_sweep", self.ledger.purchase_sweep(now, limit))
+    }
+
+    fn channel_get<'a>(&'a self, scope: &'a str, id: &'a ChannelKey) -> LedgerFuture<'a, Option<Channel>> {
+        self.read("channel_get", self.ledger.channel_get(scope, id))
+    }
+
+    fn channel_put<'a>(
+        &'a self,
+        channel: Channel,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        self.write("channel_put", self.ledger.channel_put(channel, member, now))
+    }
+
+    fn channel_charge(&self, charge: ChannelCharge) -> LedgerFuture<'_, bool> {
+        self.write("channel_charge", self.ledger.channel_charge(charge))
+    }
+
+    fn channel_answer<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+    ) -> LedgerFuture<'a, Option<StoredResponse>> {
+        self.read("channel_answer", self.ledger.channel_answer(scope, id))
+    }
+
+    fn channel_hold<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        holder: Holder,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Channel>> {
+        self.write("channel_hold", self.ledger.channel_hold(scope, id, version, holder, now))
+    }
+
+    fn channel_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a ChannelKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>> {
+        self.read("channel_list", self.ledger.channel_list(scope, after, limit))
+    }
+
+    fn channel_due<'a>(
+        &'a self,
+        scope: &'a str,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>> {
+        self.write("channel_due", self.ledger.channel_due(scope, now, retry_at, limit))
+    }
+
+    fn channel_remove<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        self.write("channel_remove", self.ledger.channel_remove(scope, id, version, member, now))
+    }
+
+    fn channel_count<'a>(&'a self, scope: &'a str) -> LedgerFuture<'a, u64> {
+        self.read("channel_count", self.ledger.channel_count(scope))
+    }
+
+    fn intent_open(&self, new: NewIntent) -> LedgerFuture<'_, Opened> {
+        self.write("intent_open", self.ledger.intent_open(new))
+    }
+
+    fn intent_take<'a>(
+        &'a self,
+        id: IntentId,
+        member: &'a Member,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Intent>> {
+        self.write("intent_take", self.ledger.intent_take(id, member, now))
+    }
+
+    fn intent_put(&self, change: IntentChange) -> LedgerFuture<'_, Changed> {
+        self.write("intent_put", self.ledger.intent_put(change))
+    }
+
+    fn intent_get(&self, id: IntentId) -> LedgerFuture<'_, Option<Intent>> {
+        self.read("intent_get", self.ledger.intent_get(id))
+    }
+
+    fn intent_find<'a>(&'a self, wallet: &'a str, key: &'a str) -> LedgerFuture<'a, Option<Intent>> {
+        self.read("intent_find", self.ledger.intent_find(wallet, key))
+    }
+
+    fn intent_list(&self, query: IntentQuery) -> LedgerFuture<'_, Vec<Intent>> {
+        self.read("intent_list", self.ledger.intent_list(query))
+    }
+
+    fn intent_due<'a>(
+        &'a self,
+        wallet: &'a str,
+        member: &'a Member,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Intent>> {
+        self.write("intent_due", self.ledger.intent_due(wallet, member, now, retry_at, limit))
+    }
+
+    fn intent_count<'a>(&'a self, wallet: &'a str) -> LedgerFuture<'a, u64> {
+        self.read("intent_count", self.ledger.intent_count(wallet))
+    }
+
+    fn intent_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.write("intent_sweep", self.ledger.intent_sweep(now, limit))
+    }
+
+    fn budget_get<'a>(&'a self, windows: &'a [(String, UnixTime)]) -> LedgerFuture<'a, Vec<Amount>> {
+        self.read("budget_get", self.ledger.budget_get(windows))
+    }
+
+    fn budget_list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a (String, UnixTime)>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Budget>> {
+        self.read("budget_list", self.ledger.budget_list(prefix, after, limit))
+    }
+
+    fn budget_sweep(&self, before: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.write("budget_sweep", self.ledger.budget_sweep(before, limit))
+    }
+
+    fn fact_put(&self, fact: Fact) -> LedgerFuture<'_, bool> {
+        self.write("fact_put", self.ledger.fact_put(fact))
+    }
+
+    fn fact_get<'a>(&'a self, scope: &'a str, name: &'a str) -> LedgerFuture<'a, Option<Fact>> {
+        self.read("fact_get", self.ledger.fact_get(scope, name))
+    }
+
+    fn fact_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Fact>> {
+        self.read("fact_list", self.ledger.fact_list(scope, after, limit))
+    }
+
+    fn fact_remove<'a>(&'a self, scope: &'a str, name: &'a str, version: u64) -> LedgerFuture<'a, bool> {
+        self.write("fact_remove", self.ledger.fact_remove(scope, name, version))
+    }
+
+    fn fact_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.write("fact_sweep", self.ledger.fact_sweep(now, limit))
     }
 
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {

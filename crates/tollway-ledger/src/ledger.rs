@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use tollway_core::{AuthorizationKey, BoxFuture, Network, UnixTime};
+use tollway_core::{Amount, AuthorizationKey, BoxFuture, ChannelKey, Network, UnixTime};
 
 use crate::{
-    Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneLease,
-    LaneTransaction, LedgerError, Marked, Member, NewMark, NewReservation, NewSettlement, Owed, Purchase,
-    Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    Advance, Budget, Changed, Channel, ChannelCharge, Claim, Delivery, DeliveryId, DeliveryResult, Fact,
+    Finish, Finished, Holder, Inserted, Intent, IntentChange, IntentId, IntentQuery, LaneLease,
+    LaneTransaction, LedgerError, Marked, Member, NewIntent, NewMark, NewReservation, NewSettlement, Opened,
+    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, StoredResponse,
+    TransactionChange,
 };
 
 /// What a store answers with.
@@ -209,6 +211,158 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// Forgets purchases that are past their time, at most `limit`; how many.
     fn purchase_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
+
+    // Channels.
+
+    /// One channel.
+    fn channel_get<'a>(&'a self, scope: &'a str, id: &'a ChannelKey) -> LedgerFuture<'a, Option<Channel>>;
+
+    /// Writes a channel down as it is given, with its holder, if it is there in the version that it names and no other
+    /// living member holds it. Whether it was. Its answer stays.
+    fn channel_put<'a>(
+        &'a self,
+        channel: Channel,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool>;
+
+    /// Charges a channel, under the conditions of [`Self::channel_put`]. Whether it was written.
+    fn channel_charge(&self, charge: ChannelCharge) -> LedgerFuture<'_, bool>;
+
+    /// The answer that was written with the latest charge of a channel, whether it has expired or not.
+    fn channel_answer<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+    ) -> LedgerFuture<'a, Option<StoredResponse>>;
+
+    /// Makes a member the holder of a channel that is there in this version and that no other living member holds. None:
+    /// it is not so. Who has read it before can no longer write it.
+    fn channel_hold<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        holder: Holder,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Channel>>;
+
+    /// The channels of a scope in the order of their names, from behind `after` on.
+    fn channel_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a ChannelKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>>;
+
+    /// Takes channels of a scope that are due and that no living member holds, longest due first: nobody else is given
+    /// them before `retry_at`, and who has read them before can no longer write them.
+    fn channel_due<'a>(
+        &'a self,
+        scope: &'a str,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>>;
+
+    /// Removes a channel and its answer, under the conditions of [`Self::channel_put`]. Whether it was.
+    fn channel_remove<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool>;
+
+    /// How many channels a scope has.
+    fn channel_count<'a>(&'a self, scope: &'a str) -> LedgerFuture<'a, u64>;
+
+    // Intents.
+
+    /// Opens an intent, or tells of the one that is there: by the same name, or by the same key of the same wallet while
+    /// that is open or within [`Intent::repeat_until`]. A closed one past that loses its key to the new one. Then every
+    /// condition is checked, then every hold is counted; if one does not pass, nothing is written.
+    fn intent_open(&self, new: NewIntent) -> LedgerFuture<'_, Opened>;
+
+    /// Makes the member the holder of an intent that is open and that no other living member holds. None: it is not
+    /// there, closed, or held. Who has read it before can no longer write it.
+    fn intent_take<'a>(
+        &'a self,
+        id: IntentId,
+        member: &'a Member,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Intent>>;
+
+    /// Writes an intent down, if it is there in the version that the change names, and counts or releases what the change
+    /// says: all of it or nothing.
+    fn intent_put(&self, change: IntentChange) -> LedgerFuture<'_, Changed>;
+
+    /// One intent.
+    fn intent_get(&self, id: IntentId) -> LedgerFuture<'_, Option<Intent>>;
+
+    /// The intent that has this key in this wallet, whether it still counts or not.
+    fn intent_find<'a>(&'a self, wallet: &'a str, key: &'a str) -> LedgerFuture<'a, Option<Intent>>;
+
+    /// Intents of a wallet.
+    fn intent_list(&self, query: IntentQuery) -> LedgerFuture<'_, Vec<Intent>>;
+
+    /// Takes open intents of a wallet that are due and that no other living member holds, longest due first: the member
+    /// is their holder, and they are due again at `retry_at`. Who has read them before can no longer write them. What the
+    /// member itself holds is told too: who works on one has put its `due` off for that long.
+    fn intent_due<'a>(
+        &'a self,
+        wallet: &'a str,
+        member: &'a Member,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Intent>>;
+
+    /// How many intents of a wallet are remembered.
+    fn intent_count<'a>(&'a self, wallet: &'a str) -> LedgerFuture<'a, u64>;
+
+    /// Forgets closed intents that are past their time, at most `limit`; how many. What they count stays counted.
+    fn intent_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
+
+    // Budgets.
+
+    /// What is counted in these windows, each a budget's name and its beginning; in the same order.
+    fn budget_get<'a>(&'a self, windows: &'a [(String, UnixTime)]) -> LedgerFuture<'a, Vec<Amount>>;
+
+    /// What is counted in budgets whose names begin with `prefix`, by name and then window, from behind `after` on.
+    fn budget_list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a (String, UnixTime)>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Budget>>;
+
+    /// Forgets windows that ended at `before` or earlier, at most `limit`; how many. A window that is forgotten counts
+    /// from nothing again: leave a margin for clocks that differ.
+    fn budget_sweep(&self, before: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
+
+    // Facts.
+
+    /// Writes a fact down, if it is there in the version that it names. Whether it was.
+    fn fact_put(&self, fact: Fact) -> LedgerFuture<'_, bool>;
+
+    /// One fact.
+    fn fact_get<'a>(&'a self, scope: &'a str, name: &'a str) -> LedgerFuture<'a, Option<Fact>>;
+
+    /// The facts of a scope by name, from behind `after` on.
+    fn fact_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Fact>>;
+
+    /// Removes a fact, if it is there in this version. Whether it was.
+    fn fact_remove<'a>(&'a self, scope: &'a str, name: &'a str, version: u64) -> LedgerFuture<'a, bool>;
+
+    /// Forgets facts that are past their time, at most `limit`; how many.
+    fn fact_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64>;
 
     // Secrets.
 

@@ -17,10 +17,14 @@
 //! - **Time is the caller's**, in whole seconds, so that a simulation can own it. Clocks decide only how soon a dead
 //!   member's work is taken over, never who may act.
 
+mod budget;
+mod channel;
 mod delivery;
 mod error;
+mod fact;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod intent;
 mod interposed;
 mod lane;
 mod ledger;
@@ -37,10 +41,14 @@ mod tables;
 #[cfg(feature = "test-server")]
 mod test_server;
 
+pub use budget::{Budget, Hold, NewHold, OverBudget};
+pub use channel::{Channel, ChannelCharge, Holder};
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, NewDelivery};
 pub use error::LedgerError;
+pub use fact::{Condition, Fact};
 #[cfg(feature = "failpoints")]
 pub use failpoints::kill_point;
+pub use intent::{Changed, Intent, IntentChange, IntentId, IntentQuery, NewIntent, Opened};
 pub use interposed::{Interposed, Interposer};
 pub use lane::{LaneLease, LaneTransaction, NewTransaction, TransactionState};
 pub use ledger::{LaneContents, Ledger, LedgerFuture};

@@ -7,6 +7,8 @@ pub enum Role {
     Facilitator,
     /// Sells.
     Seller,
+    /// Buys.
+    Buyer,
 }
 
 /// One process, from its start to its end. It is alive as long as it renews in time and nobody joined under the same

@@ -1,22 +1,26 @@
 //! The ledger that lives as long as the process: the reference model, what the simulation runs on, and what libraries
-//! begin with. Nothing here is durable, and there is only so much room: the oldest payments that have ended and the
-//! answers that end first are forgotten for newer ones.
+//! begin with. Nothing here is durable, and there is only so much room: the oldest payments that have ended, and
+//! the answers and closed intents that end first, are forgotten for newer ones.
 
 use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tollway_core::{AuthorizationKey, Network, UnixTime};
+use tollway_core::{Amount, AuthorizationKey, ChannelKey, Network, UnixTime};
 
 use crate::tables::Tables;
 use crate::{
-    Advance, Claim, Delivery, DeliveryId, DeliveryResult, Finish, Finished, Inserted, LaneContents,
-    LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
-    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, TransactionChange,
+    Advance, Budget, Changed, Channel, ChannelCharge, Claim, Delivery, DeliveryId, DeliveryResult, Fact,
+    Finish, Finished, Holder, Inserted, Intent, IntentChange, IntentId, IntentQuery, LaneContents, LaneLease,
+    Ledger, LedgerError, LedgerFuture, Marked, Member, NewIntent, NewMark, NewReservation, NewSettlement,
+    Opened, Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery,
+    StoredResponse, TransactionChange,
 };
 
 /// How many payments are remembered, beside those that are open.
 const MOST_SETTLEMENTS: usize = 200_000;
+/// How many intents are remembered, beside those that are open.
+const MOST_INTENTS: usize = 100_000;
 /// What the bodies of stored answers may come to.
 const MOST_RESPONSE_BYTES: usize = 256 << 20;
 
@@ -53,7 +57,7 @@ impl MemoryLedger {
         Box::pin(async move {
             let mut tables = self.tables.lock();
             let answer = call(&mut tables);
-            tables.make_room(MOST_SETTLEMENTS, MOST_RESPONSE_BYTES);
+            tables.make_room(MOST_SETTLEMENTS, MOST_INTENTS, MOST_RESPONSE_BYTES);
             Ok::<T, LedgerError>(answer)
         })
     }
@@ -250,6 +254,166 @@ impl Ledger for MemoryLedger {
         self.run(move |tables| tables.purchase_sweep(now, limit))
     }
 
+    fn channel_get<'a>(&'a self, scope: &'a str, id: &'a ChannelKey) -> LedgerFuture<'a, Option<Channel>> {
+        self.run(move |tables| tables.channel_get(&(scope.to_owned(), id.clone())))
+    }
+
+    fn channel_put<'a>(
+        &'a self,
+        channel: Channel,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        self.run(move |tables| tables.channel_put(channel, member, now))
+    }
+
+    fn channel_charge(&self, charge: ChannelCharge) -> LedgerFuture<'_, bool> {
+        self.run(move |tables| tables.channel_charge(charge))
+    }
+
+    fn channel_answer<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+    ) -> LedgerFuture<'a, Option<StoredResponse>> {
+        self.run(move |tables| tables.channel_answer(&(scope.to_owned(), id.clone())))
+    }
+
+    fn channel_hold<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        holder: Holder,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Channel>> {
+        self.run(move |tables| tables.channel_hold((scope.to_owned(), id.clone()), version, holder, now))
+    }
+
+    fn channel_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a ChannelKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>> {
+        self.run(move |tables| tables.channel_list(scope, after, limit))
+    }
+
+    fn channel_due<'a>(
+        &'a self,
+        scope: &'a str,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>> {
+        self.run(move |tables| tables.channel_due(scope, now, retry_at, limit))
+    }
+
+    fn channel_remove<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        self.run(move |tables| tables.channel_remove(&(scope.to_owned(), id.clone()), version, member, now))
+    }
+
+    fn channel_count<'a>(&'a self, scope: &'a str) -> LedgerFuture<'a, u64> {
+        self.run(move |tables| tables.channel_count(scope))
+    }
+
+    fn intent_open(&self, new: NewIntent) -> LedgerFuture<'_, Opened> {
+        self.run(move |tables| tables.intent_open(new))
+    }
+
+    fn intent_take<'a>(
+        &'a self,
+        id: IntentId,
+        member: &'a Member,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Intent>> {
+        self.run(move |tables| tables.intent_take(id, member, now))
+    }
+
+    fn intent_put(&self, change: IntentChange) -> LedgerFuture<'_, Changed> {
+        self.run(move |tables| tables.intent_put(change))
+    }
+
+    fn intent_get(&self, id: IntentId) -> LedgerFuture<'_, Option<Intent>> {
+        self.run(move |tables| tables.intents.get(&id).cloned())
+    }
+
+    fn intent_find<'a>(&'a self, wallet: &'a str, key: &'a str) -> LedgerFuture<'a, Option<Intent>> {
+        self.run(move |tables| tables.intent_find(wallet, key))
+    }
+
+    fn intent_list(&self, query: IntentQuery) -> LedgerFuture<'_, Vec<Intent>> {
+        self.run(move |tables| tables.intent_list(&query))
+    }
+
+    fn intent_due<'a>(
+        &'a self,
+        wallet: &'a str,
+        member: &'a Member,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Intent>> {
+        self.run(move |tables| tables.intent_due(wallet, member, now, retry_at, limit))
+    }
+
+    fn intent_count<'a>(&'a self, wallet: &'a str) -> LedgerFuture<'a, u64> {
+        self.run(move |tables| tables.intent_count(wallet))
+    }
+
+    fn intent_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.run(move |tables| tables.intent_sweep(now, limit))
+    }
+
+    fn budget_get<'a>(&'a self, windows: &'a [(String, UnixTime)]) -> LedgerFuture<'a, Vec<Amount>> {
+        self.run(move |tables| tables.budget_get(windows))
+    }
+
+    fn budget_list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a (String, UnixTime)>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Budget>> {
+        self.run(move |tables| tables.budget_list(prefix, after, limit))
+    }
+
+    fn budget_sweep(&self, before: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.run(move |tables| tables.budget_sweep(before, limit))
+    }
+
+    fn fact_put(&self, fact: Fact) -> LedgerFuture<'_, bool> {
+        self.run(move |tables| tables.fact_put(fact))
+    }
+
+    fn fact_get<'a>(&'a self, scope: &'a str, name: &'a str) -> LedgerFuture<'a, Option<Fact>> {
+        self.run(move |tables| tables.fact_get(scope, name))
+    }
+
+    fn fact_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Fact>> {
+        self.run(move |tables| tables.fact_list(scope, after, limit))
+    }
+
+    fn fact_remove<'a>(&'a self, scope: &'a str, name: &'a str, version: u64) -> LedgerFuture<'a, bool> {
+        self.run(move |tables| tables.fact_remove(scope, name, version))
+    }
+
+    fn fact_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        self.run(move |tables| tables.fact_sweep(now, limit))
+    }
+
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {
         self.run(move |tables| tables.secret(name, fresh))
     }
@@ -261,8 +425,8 @@ mod tests {
 
     use crate::tables::Tables;
     use crate::{
-        Advance, Fate, Finish, Member, NewReservation, NewSettlement, Role, SettlementState, StoredResponse,
-        Token,
+        Advance, Fate, Finish, Hold, Intent, IntentId, Member, NewHold, NewIntent, NewReservation,
+        NewSettlement, Role, SettlementState, StoredResponse, Token,
     };
 
     const NOW: UnixTime = UnixTime(1_000);
@@ -304,10 +468,10 @@ mod tests {
                 tables.settlement_advance(vec![advance], &[], NOW);
             }
         }
-        tables.make_room(7, 0);
+        tables.make_room(7, 0, 0);
         let is_known = |number: u64| tables.settlements.get(&key(number)).is_some();
         assert_eq!((0..10).filter(|number| is_known(*number)).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 8, 9]);
-        tables.make_room(0, 0);
+        tables.make_room(0, 0, 0);
         assert_eq!(tables.settlement_open_count(), 5, "what is open is never forgotten");
         let query =
             crate::SettlementQuery { caller: Some("caller".to_owned()), limit: 100, ..Default::default() };
@@ -348,9 +512,46 @@ mod tests {
                 now: NOW,
             });
         }
-        tables.make_room(0, 25);
+        tables.make_room(0, 0, 25);
         let kept: Vec<_> = (0..4).filter(|number| tables.responses.get(&key(*number)).is_some()).collect();
         assert_eq!(kept, [0, 1]);
         assert_eq!(tables.reservation_count, 4, "what was bought is remembered without its answer");
+    }
+
+    #[test]
+    fn closed_intents_that_end_first_make_room_and_stay_counted() {
+        let mut tables = Tables::default();
+        for number in 0..6_u8 {
+            let intent = Intent {
+                id: IntentId([number; 16]),
+                wallet: "w".to_owned(),
+                agent: None,
+                key: Some(number.to_string()),
+                version: 0,
+                holder: None,
+                is_open: number == 0,
+                repeat_until: NOW,
+                due: NOW,
+                created: NOW,
+                until: UnixTime(3_000 - u64::from(number)),
+                holds: Vec::new(),
+                body: String::new(),
+            };
+            let (window, until, amount) = (NOW, UnixTime(2_000), Amount::from(1_u64));
+            let hold = Hold { budget: "day".to_owned(), window, until, amount };
+            let holds = vec![NewHold { hold, limit: 10.into() }];
+            tables.intent_open(NewIntent { intent, holds, conditions: Vec::new(), now: NOW });
+        }
+        let kept = |tables: &Tables| {
+            (0..6)
+                .filter(|number| tables.intents.get(&IntentId([*number; 16])).is_some())
+                .collect::<Vec<u8>>()
+        };
+        tables.make_room(0, 3, 0);
+        assert_eq!(kept(&tables), [0, 1, 2]);
+        tables.make_room(0, 0, 0);
+        assert_eq!(kept(&tables), [0], "what is open is never forgotten");
+        assert_eq!(tables.intent_count("w"), 1, "no index names what is gone");
+        assert_eq!(tables.budget_get(&[("day".to_owned(), NOW)]), [6.into()]);
     }
 }

@@ -251,15 +251,19 @@ pub struct TransactionChange {
     pub state: TransactionState,
 }
 
-/// Which settlements to list, newest first.
+/// Which settlements to list: newest first, or with [`Self::after`] oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettlementQuery {
     /// Only of this payer.
     pub payer: Option<String>,
+    /// Only to this payee.
+    pub pay_to: Option<String>,
     /// Only on behalf of this caller.
     pub caller: Option<String>,
     /// Only those before this place in the order of arrival.
     pub before: Option<u64>,
+    /// Only those behind this place, 0 for all; and these oldest first.
+    pub after: Option<u64>,
     /// At most this many.
     pub limit: u32,
 }

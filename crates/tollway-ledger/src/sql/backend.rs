@@ -1,5 +1,6 @@
 //! What a database has to offer: connections, and one text with rows for one text with rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollway_core::BoxFuture;
@@ -21,7 +22,7 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug + 'static {
     /// Runs a statement with one parameter; the first column of each row.
     fn run<'a>(
         connection: &'a mut Self::Connection,
-        statement: String,
+        statement: Arc<str>,
         parameter: String,
     ) -> BoxFuture<'a, Result<Vec<String>, Failure>>;
 
@@ -32,7 +33,7 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug + 'static {
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
     /// Runs a statement that only reads, beside the writer.
-    fn read(&self, statement: String, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+    fn read(&self, statement: Arc<str>, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
 
     /// After which a call is over.
     fn deadline(&self) -> Duration;

@@ -1,23 +1,28 @@
 //! Reads the rows that calls are about, and locks them.
 //!
-//! Always in the same order of tables, and in each in the order of keys: lanes, transactions, settlements,
-//! reservations, tallies, members, deliveries, secrets, marks, purchases. Two processes then wait for each other in one direction only;
-//! where a search breaks the order, the database ends one of them and it begins again.
+//! Always in the same order of tables, and in each in the order of keys: channels, lanes, transactions, settlements,
+//! reservations, tallies, budgets, facts, intents, members, deliveries, secrets, marks, purchases. Two processes then wait
+//! for each other in one direction only; where a search breaks the order, the database ends one of them and it begins
+//! again. Budgets and facts come before intents: who has waited for a budget then sees the intent that filled it, and is
+//! told that its purchase is known, not that there is no room for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tollway_core::AuthorizationKey;
+use tollway_core::{AuthorizationKey, ChannelKey, UnixTime};
 
 use super::backend::{Backend, Failure};
+use super::channels::{CHANNEL, CHANNEL_BODY, ChannelBodySql, ChannelSql, DUE_CHANNELS};
 use super::needs::{Needs, Search, member_key};
 use super::rows::{
-    DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MarkSql, MemberSql, MembershipSql, PURCHASE,
-    PurchaseSql, RESERVATION, RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql,
-    SettlementSql, TALLY, TRANSACTION, TallySql, TransactionSql, read, role_name,
+    BUDGET, BudgetSql, DELIVERY, DeliverySql, FACT, FactSql, INTENT, IntentSql, LANE, LaneSql, MARK, MEMBER,
+    MarkSql, MemberSql, MembershipSql, PURCHASE, PurchaseSql, RESERVATION, RESPONSE, ReservationSql,
+    ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION, TallySql, TransactionSql,
+    int, parsed, read, role_name,
 };
 use super::spec::Spec;
-use crate::tables::{LaneKey, MarkKey, MemberKey, Standing, Tables, TallyKey};
+use crate::tables::{BudgetKey, ChannelId, FactKey, LaneKey, MarkKey, MemberKey, Standing, Tables, TallyKey};
+use crate::{IntentId, LedgerError};
 
 /// Rows in memory, and which of them are in the database.
 #[derive(Debug, Default)]
@@ -34,6 +39,10 @@ pub(super) struct Loaded {
     pub(super) deliveries: BTreeSet<u64>,
     pub(super) marks: BTreeSet<MarkKey>,
     pub(super) purchases: BTreeSet<AuthorizationKey>,
+    pub(super) intents: BTreeSet<IntentId>,
+    pub(super) budgets: BTreeSet<BudgetKey>,
+    pub(super) facts: BTreeSet<FactKey>,
+    pub(super) channels: BTreeSet<ChannelId>,
 }
 
 /// Provisional numbers begin here: no row of the database has such a one.
@@ -49,8 +58,13 @@ pub(super) async fn load<B: Backend>(
     loaded.tables.sequence = PROVISIONAL;
     loaded.tables.delivery_id = PROVISIONAL;
     let mut loader = Loader::<B> { connection, loaded };
+    let search = needs.search.take();
+    if let Some(Search::DueChannels { scope, now, limit }) = &search {
+        loader.due_channels(scope, *now, *limit, &mut needs).await?;
+    }
+    loader.channels(&mut needs).await?;
     loader.lanes(&needs.lanes).await?;
-    if let Some(search) = needs.search.take() {
+    if let Some(search) = search {
         loader.search(search, &mut needs).await?;
     }
     loader.transactions(&needs.transactions, false).await?;
@@ -60,6 +74,9 @@ pub(super) async fn load<B: Backend>(
     loader.settlements(&slim, false).await?;
     loader.reservations(&mut needs).await?;
     loader.tallies(&needs).await?;
+    loader.budgets(&needs.budgets).await?;
+    loader.facts(&needs.facts).await?;
+    loader.intents(&mut needs).await?;
     loader.members(&needs.members).await?;
     loader.deliveries(&needs.deliveries).await?;
     loader.secrets(&needs.secrets).await?;
@@ -78,7 +95,7 @@ impl<B: Backend> Loader<'_, B> {
     async fn select(
         &mut self,
         spec: &Spec,
-        blank: &[&str],
+        blank: &[&'static str],
         keys: Vec<Value>,
     ) -> Result<Vec<String>, Failure> {
         if keys.is_empty() {
@@ -88,8 +105,39 @@ impl<B: Backend> Loader<'_, B> {
         B::run(self.connection, statement, serde_json::to_string(&keys)?).await
     }
 
-    async fn find(&mut self, template: &str, parameter: Value) -> Result<Vec<String>, Failure> {
-        B::run(self.connection, B::DIALECT.statement(template), parameter.to_string()).await
+    async fn find(&mut self, template: &'static str, parameter: Value) -> Result<Vec<String>, Failure> {
+        B::run(self.connection, B::DIALECT.fixed(template), parameter.to_string()).await
+    }
+
+    async fn due_channels(
+        &mut self,
+        scope: &str,
+        now: UnixTime,
+        limit: u32,
+        needs: &mut Needs,
+    ) -> Result<(), Failure> {
+        let due = json!({ "scope": scope, "now": int(now.0), "limit": limit });
+        for id in self.find(DUE_CHANNELS, due).await? {
+            needs.channels.push((scope.to_owned(), ChannelKey::new(id)));
+        }
+        Ok(())
+    }
+
+    /// A channel and the rest of it are read one after the other: who holds the lock on the first sees the latest of
+    /// both.
+    async fn channels(&mut self, needs: &mut Needs) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = needs.channels.iter().collect();
+        let keys: Vec<_> =
+            keys.into_iter().map(|(scope, id)| json!({ "scope": scope, "id": id.as_str() })).collect();
+        let texts = self.select(&CHANNEL, &[], keys.clone()).await?;
+        let rests = self.select(&CHANNEL_BODY, &[], keys).await?;
+        for (text, rest) in texts.iter().zip(&rests) {
+            let (key, row) = read::<ChannelSql>(text)?.into_row(read::<ChannelBodySql>(rest)?)?;
+            needs.members.extend(row.holder.as_ref().map(|holder| member_key(&holder.member)));
+            self.loaded.channels.insert(key.clone());
+            self.loaded.tables.channel_write(key, row);
+        }
+        Ok(())
     }
 
     async fn lanes(&mut self, keys: &[LaneKey]) -> Result<(), Failure> {
@@ -108,7 +156,7 @@ impl<B: Backend> Loader<'_, B> {
     async fn transactions(&mut self, hashes: &[String], is_whole: bool) -> Result<(), Failure> {
         let hashes: BTreeSet<_> = hashes.iter().collect();
         let keys: Vec<_> = hashes.into_iter().map(|hash| json!({ "hash": hash })).collect();
-        let blank: &[&str] = if is_whole { &[] } else { &["raw"] };
+        let blank: &[&'static str] = if is_whole { &[] } else { &["raw"] };
         for text in self.select(&TRANSACTION, blank, keys.clone()).await? {
             let row = read::<TransactionSql>(&text)?.into_row()?;
             self.loaded.transactions.insert(row.transaction.signed.hash.clone());
@@ -130,7 +178,7 @@ impl<B: Backend> Loader<'_, B> {
 
     async fn settlements(&mut self, keys: &[AuthorizationKey], is_whole: bool) -> Result<(), Failure> {
         let keys: Vec<_> = keys.iter().collect::<BTreeSet<_>>().into_iter().map(by_key).collect();
-        let blank: &[&str] = if is_whole { &[] } else { &["payment"] };
+        let blank: &[&'static str] = if is_whole { &[] } else { &["payment"] };
         let texts = self.select(&SETTLEMENT, blank, keys).await?;
         let mut rows = BTreeMap::new();
         for text in texts {
@@ -184,7 +232,7 @@ impl<B: Backend> Loader<'_, B> {
         self.responses(told, &[]).await
     }
 
-    async fn responses(&mut self, keys: Vec<Value>, blank: &[&str]) -> Result<(), Failure> {
+    async fn responses(&mut self, keys: Vec<Value>, blank: &[&'static str]) -> Result<(), Failure> {
         for text in self.select(&RESPONSE, blank, keys).await? {
             let (key, row) = read::<ResponseSql>(&text)?.into_row()?;
             self.loaded.tables.response_put(key, row);
@@ -265,6 +313,46 @@ impl<B: Backend> Loader<'_, B> {
         Ok(())
     }
 
+    async fn intents(&mut self, needs: &mut Needs) -> Result<(), Failure> {
+        let mut ids: BTreeSet<_> = needs.intents.iter().map(IntentId::to_string).collect();
+        if !needs.intent_keys.is_empty() {
+            let named = needs.intent_keys.iter().map(|(wallet, key)| json!({ "wallet": wallet, "key": key }));
+            let template = "SELECT t.id FROM {rows} JOIN intent t \
+                 ON t.wallet = (v.value->>'wallet') AND t.key = (v.value->>'key')";
+            ids.extend(self.find(template, named.collect()).await?);
+        }
+        let keys = ids.into_iter().map(|id| json!({ "id": id })).collect();
+        for text in self.select(&INTENT, &[], keys).await? {
+            let row = read::<IntentSql>(&text)?.into_row()?;
+            needs.members.extend(row.holder.as_ref().map(member_key));
+            self.loaded.intents.insert(row.id);
+            self.loaded.tables.intent_write(row);
+        }
+        Ok(())
+    }
+
+    async fn budgets(&mut self, keys: &[BudgetKey]) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = keys.iter().collect();
+        let keys = keys.into_iter().map(|(name, begins)| json!({ "name": name, "begins": begins.0 }));
+        for text in self.select(&BUDGET, &[], keys.collect()).await? {
+            let (key, row) = read::<BudgetSql>(&text)?.into_row()?;
+            self.loaded.budgets.insert(key.clone());
+            self.loaded.tables.budget_write(key, row);
+        }
+        Ok(())
+    }
+
+    async fn facts(&mut self, keys: &[FactKey]) -> Result<(), Failure> {
+        let keys: BTreeSet<_> = keys.iter().collect();
+        let keys = keys.into_iter().map(|(scope, name)| json!({ "scope": scope, "name": name }));
+        for text in self.select(&FACT, &[], keys.collect()).await? {
+            let (key, row) = read::<FactSql>(&text)?.into_row()?;
+            self.loaded.facts.insert(key.clone());
+            self.loaded.tables.fact_write(key, row);
+        }
+        Ok(())
+    }
+
     /// Finds rows, loads what has to be whole of them, and adds the rest to `needs`.
     async fn search(&mut self, search: Search, needs: &mut Needs) -> Result<(), Failure> {
         match search {
@@ -294,6 +382,12 @@ impl<B: Backend> Loader<'_, B> {
                 let keys = self.find(PAST_PURCHASES, json!({ "now": now.0, "limit": limit })).await?;
                 needs.purchases.extend(keys.into_iter().map(AuthorizationKey::new));
             }
+            search @ (Search::DueIntents { .. }
+            | Search::PastIntents { .. }
+            | Search::PastBudgets { .. }
+            | Search::PastFacts { .. }) => self.search_wallet(search, needs).await?,
+            // They come first of all.
+            Search::DueChannels { .. } => {}
             Search::Orphans { network, now, limit } => {
                 let orphans = json!({ "network": network.as_str(), "now": now.0, "limit": limit });
                 let keys = self.find(ORPHANS, orphans).await?;
@@ -312,6 +406,40 @@ impl<B: Backend> Loader<'_, B> {
                 let ids = self.find(DUE, due).await?;
                 needs.deliveries.extend(ids.iter().filter_map(|id| id.parse::<u64>().ok()));
             }
+        }
+        Ok(())
+    }
+
+    /// Finds what is a buyer's.
+    async fn search_wallet(&mut self, search: Search, needs: &mut Needs) -> Result<(), Failure> {
+        match search {
+            Search::DueIntents { wallet, member, now, limit } => {
+                let due = json!({
+                    "wallet": wallet,
+                    "role": role_name(member.role),
+                    "name": member.name,
+                    "incarnation": int(member.incarnation),
+                    "now": int(now.0),
+                    "limit": limit,
+                });
+                needs.intents.extend(ids(self.find(DUE_INTENTS, due).await?)?);
+            }
+            Search::PastIntents { now, limit } => {
+                let past = json!({ "now": int(now.0), "limit": limit });
+                needs.intents.extend(ids(self.find(PAST_INTENTS, past).await?)?);
+            }
+            Search::PastBudgets { now, limit } => {
+                for text in self.find(PAST_BUDGETS, json!({ "now": int(now.0), "limit": limit })).await? {
+                    let (name, begins): (String, u64) = read(&text)?;
+                    needs.budgets.push((name, UnixTime(begins)));
+                }
+            }
+            Search::PastFacts { now, limit } => {
+                for text in self.find(PAST_FACTS, json!({ "now": int(now.0), "limit": limit })).await? {
+                    needs.facts.push(read(&text)?);
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -338,6 +466,22 @@ const DUE_PURCHASES: &str = "SELECT t.key FROM purchase t WHERE t.due <= {int no
 const PAST_PURCHASES: &str = "SELECT t.key FROM purchase t WHERE t.until <= {int now} \
      ORDER BY t.until, t.key LIMIT {int limit}{skip t}";
 
+const DUE_INTENTS: &str = "SELECT t.id FROM intent t WHERE t.wallet = {text wallet} AND t.is_open = 1 \
+     AND t.due <= {int now} AND ((t.member_role = {text role} AND t.member_name = {text name} \
+     AND t.member_incarnation = {int incarnation}) \
+     OR NOT EXISTS (SELECT 1 FROM member m WHERE m.role = t.member_role AND m.name = t.member_name \
+     AND m.incarnation = t.member_incarnation AND m.is_ended = 0 AND m.until > {int now})) \
+     ORDER BY t.due, t.id LIMIT {int limit}{skip t}";
+
+const PAST_INTENTS: &str = "SELECT t.id FROM intent t WHERE t.is_open = 0 AND t.until <= {int now} \
+     ORDER BY t.until, t.id LIMIT {int limit}{skip t}";
+
+const PAST_BUDGETS: &str = "SELECT {row t.name, t.begins} FROM budget t WHERE t.until <= {int now} \
+     ORDER BY t.until, t.name, t.begins LIMIT {int limit}{skip t}";
+
+const PAST_FACTS: &str = "SELECT {row t.scope, t.name} FROM fact t WHERE t.until <= {int now} \
+     ORDER BY t.until, t.scope, t.name LIMIT {int limit}{skip t}";
+
 const ORPHANS: &str = "SELECT t.key FROM settlement t WHERE t.network = {text network} \
      AND t.state IN ('reserved', 'sent') \
      AND NOT EXISTS (SELECT 1 FROM member m WHERE m.role = t.member_role AND m.name = t.member_name \
@@ -354,4 +498,8 @@ const DUE: &str = "SELECT CAST(t.id AS TEXT) FROM delivery t WHERE t.endpoint = 
 
 fn by_key(key: &AuthorizationKey) -> Value {
     json!({ "key": key.as_str() })
+}
+
+fn ids(texts: Vec<String>) -> Result<Vec<IntentId>, LedgerError> {
+    texts.iter().map(|text| parsed(text)).collect()
 }

@@ -27,7 +27,7 @@ async fn forward<B: Backend>(
     B::execute(connection, table).await.map_err(unavailable)?;
     let latest = "SELECT CAST(COALESCE(MAX(version), 0) AS TEXT) FROM tollway_schema \
          WHERE CAST($1 AS TEXT) IS NOT NULL";
-    let found = B::run(connection, latest.to_owned(), String::new()).await.map_err(unavailable)?;
+    let found = B::run(connection, latest.into(), String::new()).await.map_err(unavailable)?;
     let found = super::reads::number(&found).map_err(|error| OpenError::Unavailable(error.to_string()))?;
     let known = steps.len() as u64;
     if found > known {
@@ -36,7 +36,7 @@ async fn forward<B: Backend>(
     for (version, step) in (1..=known).zip(steps).filter(|(version, _)| *version > found) {
         B::execute(connection, step).await.map_err(unavailable)?;
         let note = "INSERT INTO tollway_schema (version) VALUES (CAST($1 AS BIGINT))";
-        B::run(connection, note.to_owned(), version.to_string()).await.map_err(unavailable)?;
+        B::run(connection, note.into(), version.to_string()).await.map_err(unavailable)?;
     }
     Ok(())
 }

@@ -2,13 +2,15 @@
 //!
 //! A writing call goes to the store's one writer, which takes all that have gathered, reads the rows that they are
 //! about ([`load`]), runs the rules of [`crate::tables`] over them, writes down what they touched ([`save`]) and
-//! commits: some statements for hundreds of calls. Reading calls go to other connections ([`reads`]). Every call is over
-//! after [`DEADLINE`]; a writing call that failed may be written all the same.
+//! commits: some statements for hundreds of calls. Charges on channels are written by one statement of their own
+//! ([`channels`]), in the same transaction and before the rest. Reading calls go to other connections ([`reads`]).
+//! Every call is over after [`DEADLINE`]; a writing call that failed may be written all the same.
 //!
 //! The capacity for reservations is held against their number as it was counted last, ten seconds ago at most, and what
 //! this process has added since: several processes together may go beyond it by what they add in that time.
 
 mod backend;
+mod channels;
 mod load;
 mod migrate;
 mod needs;
@@ -26,9 +28,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tollway_core::{AuthorizationKey, Network, UnixTime};
+use tollway_core::{Amount, AuthorizationKey, ChannelKey, Network, UnixTime};
 
 use self::backend::Backend;
 use self::needs::{Needs, Search, member_key};
@@ -37,19 +39,22 @@ pub use self::postgres::PostgresLedger;
 use self::reads::Reads;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteLedger;
-use self::writer::{Call, Typed, Writer};
+use self::writer::{Call, Charging, Typed, Writer};
 use crate::tables::{Debt, Tables};
 use crate::{
-    Advance, Claim, Delivery, DeliveryId, DeliveryResult, Fate, Finish, Finished, Inserted, LaneContents,
-    LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewMark, NewReservation, NewSettlement,
-    Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId, SettlementQuery, SettlementState,
-    TransactionChange,
+    Advance, Budget, Changed, Channel, ChannelCharge, Claim, Condition, Delivery, DeliveryId, DeliveryResult,
+    Fact, Fate, Finish, Finished, Holder, Inserted, Intent, IntentChange, IntentId, IntentQuery,
+    LaneContents, LaneLease, Ledger, LedgerError, LedgerFuture, Marked, Member, NewHold, NewIntent, NewMark,
+    NewReservation, NewSettlement, Opened, Owed, Purchase, Role, Sent, SentResult, Settlement, SettlementId,
+    SettlementQuery, SettlementState, StoredResponse, TransactionChange,
 };
 
 /// After which a call is over, and its answer [`LedgerError::Unavailable`].
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// How many calls may wait for the writer; more wait for their place, until their deadline.
 const QUEUE: usize = 4_096;
+/// How long the names of intents, budgets and facts may be.
+const MOST_NAME_BYTES: usize = 1_024;
 
 /// A ledger in a SQL database. Clones share it; the writer ends with the last of them.
 pub struct SqlLedger<B> {
@@ -85,16 +90,23 @@ impl<B: Backend> SqlLedger<B> {
         needs: Needs,
         call: impl Fn(&mut Tables) -> T + Send + 'static,
     ) -> LedgerFuture<'a, T> {
-        Box::pin(async move {
-            let (call, answer) = Typed::new(needs, call);
-            let answered = async {
-                let ended = |_| LedgerError::Unavailable("the ledger's writer has ended".to_owned());
-                self.calls.send(Box::new(call)).await.map_err(|_| ended(()))?;
-                answer.await.map_err(|_| ended(()))?
-            };
-            let late = |_| LedgerError::Unavailable(format!("no answer after {} ms", DEADLINE.as_millis()));
-            timeout(DEADLINE, answered).await.map_err(late)?
-        })
+        let (call, answer) = Typed::new(needs, call);
+        Box::pin(self.send(call, answer))
+    }
+
+    /// Gives a call to the writer, and waits for its answer.
+    async fn send<T>(
+        &self,
+        call: impl Call + 'static,
+        answer: oneshot::Receiver<Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let answered = async {
+            let ended = |_| LedgerError::Unavailable("the ledger's writer has ended".to_owned());
+            self.calls.send(Box::new(call)).await.map_err(|_| ended(()))?;
+            answer.await.map_err(|_| ended(()))?
+        };
+        let late = |_| LedgerError::Unavailable(format!("no answer after {} ms", DEADLINE.as_millis()));
+        timeout(DEADLINE, answered).await.map_err(late)?
     }
 
     /// Has the writer run `call` if what is to be written fits.
@@ -368,6 +380,216 @@ impl<B: Backend> Ledger for SqlLedger<B> {
         self.write(needs, move |tables| tables.purchase_sweep(now, limit))
     }
 
+    fn channel_get<'a>(&'a self, scope: &'a str, id: &'a ChannelKey) -> LedgerFuture<'a, Option<Channel>> {
+        Box::pin(async move { self.reads().channel(scope, id).await })
+    }
+
+    fn channel_put<'a>(
+        &'a self,
+        channel: Channel,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        let member = member.cloned();
+        let Channel { scope, id, version, proof, body, holder, .. } = &channel;
+        let fits = check([&**proof, &**body], [*version]).and(check_names([(&**scope, id.as_str())]));
+        let fits = fits.and(check_holder(holder.as_ref()));
+        let needs = Needs::channel((scope.clone(), id.clone()));
+        self.write_if(fits, needs, move |tables| tables.channel_put(channel.clone(), member.as_ref(), now))
+    }
+
+    fn channel_charge(&self, charge: ChannelCharge) -> LedgerFuture<'_, bool> {
+        let headers = charge.answer.iter().flat_map(|answer| &answer.headers);
+        let texts = [&*charge.scope, charge.id.as_str(), &*charge.proof].into_iter();
+        let member = charge.member.iter().map(|member| &*member.name);
+        let fits = check(texts.chain(member).chain(headers.map(|(name, _)| &**name)), [charge.version]);
+        let (charge, answer) = Charging::new(charge);
+        Box::pin(async move {
+            fits?;
+            self.send(charge, answer).await
+        })
+    }
+
+    fn channel_answer<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+    ) -> LedgerFuture<'a, Option<StoredResponse>> {
+        Box::pin(async move { self.reads().channel_answer(scope, id).await })
+    }
+
+    fn channel_hold<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        holder: Holder,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Channel>> {
+        let key = (scope.to_owned(), id.clone());
+        let fits = check([], [version]).and(check_holder(Some(&holder)));
+        self.write_if(fits, Needs::channel(key.clone()), move |tables| {
+            tables.channel_hold(key.clone(), version, holder.clone(), now)
+        })
+    }
+
+    fn channel_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a ChannelKey>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>> {
+        Box::pin(async move { self.reads().channels(scope, after, limit).await })
+    }
+
+    fn channel_due<'a>(
+        &'a self,
+        scope: &'a str,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Channel>> {
+        let scope = scope.to_owned();
+        let needs = Needs::search(Search::DueChannels { scope: scope.clone(), now, limit });
+        self.write(needs, move |tables| tables.channel_due(&scope, now, retry_at, limit))
+    }
+
+    fn channel_remove<'a>(
+        &'a self,
+        scope: &'a str,
+        id: &'a ChannelKey,
+        version: u64,
+        member: Option<&'a Member>,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, bool> {
+        let (key, member) = ((scope.to_owned(), id.clone()), member.cloned());
+        self.write(Needs::channel(key.clone()), move |tables| {
+            tables.channel_remove(&key, version, member.as_ref(), now)
+        })
+    }
+
+    fn channel_count<'a>(&'a self, scope: &'a str) -> LedgerFuture<'a, u64> {
+        Box::pin(async move { self.reads().channel_count(scope).await })
+    }
+
+    fn intent_open(&self, new: NewIntent) -> LedgerFuture<'_, Opened> {
+        let Intent { id, wallet, agent, key, body, .. } = &new.intent;
+        let texts = [&**body].into_iter().chain(agent.as_deref());
+        let fits = check(texts, []).and(check_names(key.iter().map(|key| (&**wallet, &**key))));
+        let fits = fits.and(check_admission(&new.conditions, &new.holds));
+        let needs = Needs {
+            intents: vec![*id],
+            intent_keys: key.iter().map(|key| (wallet.clone(), key.clone())).collect(),
+            ..Needs::admission(&new.conditions, &[], &new.holds)
+        };
+        self.write_if(fits, needs, move |tables| tables.intent_open(new.clone()))
+    }
+
+    fn intent_take<'a>(
+        &'a self,
+        id: IntentId,
+        member: &'a Member,
+        now: UnixTime,
+    ) -> LedgerFuture<'a, Option<Intent>> {
+        let member = member.clone();
+        let fits = check([&*member.name], [member.incarnation]);
+        let needs = Needs { intents: vec![id], ..Needs::default() };
+        self.write_if(fits, needs, move |tables| tables.intent_take(id, &member, now))
+    }
+
+    fn intent_put(&self, change: IntentChange) -> LedgerFuture<'_, Changed> {
+        let IntentChange { intent, release, add, conditions, .. } = &change;
+        let fits = check([&*intent.body], [intent.version]).and(check_admission(conditions, add));
+        let needs = Needs { intents: vec![intent.id], ..Needs::admission(conditions, release, add) };
+        self.write_if(fits, needs, move |tables| tables.intent_put(change.clone()))
+    }
+
+    fn intent_get(&self, id: IntentId) -> LedgerFuture<'_, Option<Intent>> {
+        Box::pin(async move { self.reads().intent(id).await })
+    }
+
+    fn intent_find<'a>(&'a self, wallet: &'a str, key: &'a str) -> LedgerFuture<'a, Option<Intent>> {
+        Box::pin(async move { self.reads().intent_of_key(wallet, key).await })
+    }
+
+    fn intent_list(&self, query: IntentQuery) -> LedgerFuture<'_, Vec<Intent>> {
+        Box::pin(async move { self.reads().intents(&query).await })
+    }
+
+    fn intent_due<'a>(
+        &'a self,
+        wallet: &'a str,
+        member: &'a Member,
+        now: UnixTime,
+        retry_at: UnixTime,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Intent>> {
+        let (wallet, member) = (wallet.to_owned(), member.clone());
+        let fits = check([&*wallet, &*member.name], [member.incarnation]);
+        let search = Search::DueIntents { wallet: wallet.clone(), member: member.clone(), now, limit };
+        self.write_if(fits, Needs::search(search), move |tables| {
+            tables.intent_due(&wallet, &member, now, retry_at, limit)
+        })
+    }
+
+    fn intent_count<'a>(&'a self, wallet: &'a str) -> LedgerFuture<'a, u64> {
+        Box::pin(async move { self.reads().intent_count(wallet).await })
+    }
+
+    fn intent_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        let needs = Needs::search(Search::PastIntents { now, limit });
+        self.write(needs, move |tables| tables.intent_sweep(now, limit))
+    }
+
+    fn budget_get<'a>(&'a self, windows: &'a [(String, UnixTime)]) -> LedgerFuture<'a, Vec<Amount>> {
+        Box::pin(async move { self.reads().budget_amounts(windows).await })
+    }
+
+    fn budget_list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a (String, UnixTime)>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Budget>> {
+        Box::pin(async move { self.reads().budgets(prefix, after, limit).await })
+    }
+
+    fn budget_sweep(&self, before: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        let needs = Needs::search(Search::PastBudgets { now: before, limit });
+        self.write(needs, move |tables| tables.budget_sweep(before, limit))
+    }
+
+    fn fact_put(&self, fact: Fact) -> LedgerFuture<'_, bool> {
+        let fits = check([&*fact.value], [fact.version]).and(check_names([(&*fact.scope, &*fact.name)]));
+        let needs = Needs { facts: vec![(fact.scope.clone(), fact.name.clone())], ..Needs::default() };
+        self.write_if(fits, needs, move |tables| tables.fact_put(fact.clone()))
+    }
+
+    fn fact_get<'a>(&'a self, scope: &'a str, name: &'a str) -> LedgerFuture<'a, Option<Fact>> {
+        Box::pin(async move { self.reads().fact(scope, name).await })
+    }
+
+    fn fact_list<'a>(
+        &'a self,
+        scope: &'a str,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> LedgerFuture<'a, Vec<Fact>> {
+        Box::pin(async move { self.reads().facts(scope, after, limit).await })
+    }
+
+    fn fact_remove<'a>(&'a self, scope: &'a str, name: &'a str, version: u64) -> LedgerFuture<'a, bool> {
+        let (scope, name) = (scope.to_owned(), name.to_owned());
+        let needs = Needs { facts: vec![(scope.clone(), name.clone())], ..Needs::default() };
+        let fits = check_names([(&*scope, &*name)]);
+        self.write_if(fits, needs, move |tables| tables.fact_remove(&scope, &name, version))
+    }
+
+    fn fact_sweep(&self, now: UnixTime, limit: u32) -> LedgerFuture<'_, u64> {
+        let needs = Needs::search(Search::PastFacts { now, limit });
+        self.write(needs, move |tables| tables.fact_sweep(now, limit))
+    }
+
     fn secret<'a>(&'a self, name: &'a str, fresh: [u8; 32]) -> LedgerFuture<'a, [u8; 32]> {
         let name = name.to_owned();
         let needs = Needs { secrets: vec![name.clone()], ..Needs::default() };
@@ -389,4 +611,31 @@ fn check<'t>(
         return refused("a number of more than 63 bits");
     }
     Ok(())
+}
+
+/// Names that have an index: a database holds no long ones there.
+fn check_names<'t>(names: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<(), LedgerError> {
+    for (scope, name) in names {
+        check([scope, name], [])?;
+        if scope.len().saturating_add(name.len()) > MOST_NAME_BYTES {
+            let rule = format!("a name of more than {MOST_NAME_BYTES} bytes cannot be written down");
+            return Err(LedgerError::Unavailable(rule));
+        }
+    }
+    Ok(())
+}
+
+fn check_holder(holder: Option<&Holder>) -> Result<(), LedgerError> {
+    holder.map_or(Ok(()), |Holder { member, .. }| check([&*member.name], [member.incarnation]))
+}
+
+fn check_admission(conditions: &[Condition], holds: &[NewHold]) -> Result<(), LedgerError> {
+    for condition in conditions {
+        let (scope, name, value) = match condition {
+            Condition::Absent { scope, name } => (scope, name, ""),
+            Condition::EqualOrSet { scope, name, value, .. } => (scope, name, &**value),
+        };
+        check([value], []).and(check_names([(&**scope, &**name)]))?;
+    }
+    check_names(holds.iter().map(|new| (&*new.hold.budget, "")))
 }

@@ -2,8 +2,8 @@
 
 use tollway_core::{AuthorizationKey, Network, UnixTime};
 
-use crate::tables::{LaneKey, MarkKey, MemberKey, TallyKey};
-use crate::{DeliveryId, LaneLease, Member, PaymentIdentifier};
+use crate::tables::{BudgetKey, ChannelId, FactKey, LaneKey, MarkKey, MemberKey, TallyKey, storable};
+use crate::{Condition, DeliveryId, Hold, IntentId, LaneLease, Member, NewHold, PaymentIdentifier};
 
 /// What one call, or many, have to read.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,14 @@ pub(super) struct Needs {
     pub(super) secrets: Vec<String>,
     pub(super) marks: Vec<MarkKey>,
     pub(super) purchases: Vec<AuthorizationKey>,
+    /// Intents, with the members who hold them.
+    pub(super) intents: Vec<IntentId>,
+    /// Intents by wallet and key.
+    pub(super) intent_keys: Vec<(String, String)>,
+    pub(super) budgets: Vec<BudgetKey>,
+    pub(super) facts: Vec<FactKey>,
+    /// Channels, with the members who hold them.
+    pub(super) channels: Vec<ChannelId>,
     /// Rows that are found by what is in them. Such a call has a transaction of its own, so that it meets no row that
     /// was read for another.
     pub(super) search: Option<Search>,
@@ -39,6 +47,11 @@ pub(super) enum Search {
     PastMarks { now: UnixTime, limit: u32 },
     DuePurchases { now: UnixTime, limit: u32 },
     PastPurchases { now: UnixTime, limit: u32 },
+    DueIntents { wallet: String, member: Member, now: UnixTime, limit: u32 },
+    PastIntents { now: UnixTime, limit: u32 },
+    PastBudgets { now: UnixTime, limit: u32 },
+    PastFacts { now: UnixTime, limit: u32 },
+    DueChannels { scope: String, now: UnixTime, limit: u32 },
     Orphans { network: Network, now: UnixTime, limit: u32 },
     Lane(LaneKey),
     Due { endpoint: String, now: UnixTime, limit: u32 },
@@ -57,12 +70,31 @@ impl Needs {
         }
     }
 
+    pub(super) fn channel(key: ChannelId) -> Self {
+        Self { channels: vec![key], ..Self::default() }
+    }
+
     pub(super) fn delivery(id: DeliveryId) -> Self {
         Self { deliveries: vec![id.0], ..Self::default() }
     }
 
     pub(super) fn search(search: Search) -> Self {
         Self { search: Some(search), ..Self::default() }
+    }
+
+    /// What an intent counts and what must be true, beside the intent.
+    pub(super) fn admission(conditions: &[Condition], release: &[Hold], add: &[NewHold]) -> Self {
+        let holds = release.iter().chain(add.iter().map(|new| &new.hold));
+        let fact = |condition: &Condition| match condition {
+            Condition::Absent { scope, name } | Condition::EqualOrSet { scope, name, .. } => {
+                (scope.clone(), name.clone())
+            }
+        };
+        Self {
+            budgets: holds.map(|hold| (hold.budget.clone(), storable(hold.window))).collect(),
+            facts: conditions.iter().map(fact).collect(),
+            ..Self::default()
+        }
     }
 
     /// Adds what another call needs.
@@ -80,6 +112,11 @@ impl Needs {
         self.secrets.extend_from_slice(&other.secrets);
         self.marks.extend_from_slice(&other.marks);
         self.purchases.extend_from_slice(&other.purchases);
+        self.intents.extend_from_slice(&other.intents);
+        self.intent_keys.extend_from_slice(&other.intent_keys);
+        self.budgets.extend_from_slice(&other.budgets);
+        self.facts.extend_from_slice(&other.facts);
+        self.channels.extend_from_slice(&other.channels);
         self.search = self.search.take().or_else(|| other.search.clone());
     }
 }

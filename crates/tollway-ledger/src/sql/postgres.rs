@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -20,10 +21,12 @@ use super::migrate::migrate;
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 5] = [
     include_str!("../../migrations/postgres/0001_ledger.sql"),
     include_str!("../../migrations/postgres/0002_mark.sql"),
     include_str!("../../migrations/postgres/0003_purchase.sql"),
+    include_str!("../../migrations/postgres/0004_wallet.sql"),
+    include_str!("../../migrations/postgres/0005_channel.sql"),
 ];
 /// One process brings the schema up to date, others wait: until its transaction ends.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8402402)";
@@ -105,7 +108,7 @@ impl Backend for Postgres {
 
     fn run<'a>(
         connection: &'a mut PgConnection,
-        statement: String,
+        statement: Arc<str>,
         parameter: String,
     ) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
         Box::pin(async move {
@@ -123,7 +126,7 @@ impl Backend for Postgres {
         )
     }
 
-    fn read(&self, statement: String, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+    fn read(&self, statement: Arc<str>, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         Box::pin(async move {
             let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(parameter);
             query.fetch_all(&self.readers).await.map_err(failure)

@@ -5,19 +5,19 @@ use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
 
 use super::spec::{Bytes, Kind, Spec};
 use crate::tables::{
-    Debt, DeliveryRow, LaneRow, MarkKey, MemberKey, MemberRow, PurchaseRow, Reservation, Standing, TallyKey,
-    TransactionRow,
+    BudgetKey, BudgetRow, Debt, DeliveryRow, FactKey, FactRow, LaneRow, MarkKey, MemberKey, MemberRow,
+    PurchaseRow, Reservation, Standing, TallyKey, TransactionRow,
 };
 use crate::{
-    LaneTransaction, LedgerError, Member, NewTransaction, PaymentIdentifier, Role, Settlement,
+    Hold, Intent, LaneTransaction, LedgerError, Member, NewTransaction, PaymentIdentifier, Role, Settlement,
     SettlementState, StoredResponse, Token, TransactionState,
 };
 
-type Text = String;
-type Int = i64;
-type MaybeText = Option<String>;
-type MaybeInt = Option<i64>;
-type MaybeBytes = Option<Bytes>;
+pub(super) type Text = String;
+pub(super) type Int = i64;
+pub(super) type MaybeText = Option<String>;
+pub(super) type MaybeInt = Option<i64>;
+pub(super) type MaybeBytes = Option<Bytes>;
 
 /// A table, and its row: from a JSON array in this order, to a JSON object by these names.
 macro_rules! table {
@@ -35,7 +35,9 @@ macro_rules! table {
     };
 }
 
-const fn kind(name: &str) -> Kind {
+pub(super) use table;
+
+pub(super) const fn kind(name: &str) -> Kind {
     let name = name.as_bytes();
     match name[name.len() - 1] {
         b's' => Kind::Bytes,
@@ -176,6 +178,39 @@ table!(PURCHASE, PurchaseSql, "purchase" by ["key"] {
     until: Int,
 });
 
+table!(INTENT, IntentSql, "intent" by ["id"] {
+    id: Text,
+    wallet: Text,
+    agent: MaybeText,
+    key: MaybeText,
+    version: Int,
+    member_role: MaybeText,
+    member_name: MaybeText,
+    member_incarnation: MaybeInt,
+    is_open: Int,
+    repeat_until: Int,
+    due: Int,
+    created: Int,
+    until: Int,
+    holds: Text,
+    body: Text,
+});
+
+table!(BUDGET, BudgetSql, "budget" by ["name", "begins"] {
+    name: Text,
+    begins: Int,
+    until: Int,
+    amount: Text,
+});
+
+table!(FACT, FactSql, "fact" by ["scope", "name"] {
+    scope: Text,
+    name: Text,
+    version: Int,
+    value: Text,
+    until: Int,
+});
+
 /// Reads a row that a statement answered with.
 pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, LedgerError> {
     serde_json::from_str(text).map_err(|error| LedgerError::Corrupt(error.to_string()))
@@ -269,24 +304,21 @@ impl ReservationSql {
 
 impl ResponseSql {
     pub(super) fn new(key: &AuthorizationKey, row: &StoredResponse) -> Result<Self, LedgerError> {
-        let headers: Vec<_> = row.headers.iter().map(|(name, value)| (name, Bytes(value.clone()))).collect();
         Ok(Self {
             key: key.as_str().to_owned(),
             presented: Bytes(row.presented.to_vec()),
             status: i64::from(row.status),
-            headers: serde_json::to_string(&headers).map_err(|e| LedgerError::Unavailable(e.to_string()))?,
+            headers: headers_text(&row.headers)?,
             body: Bytes(row.body.clone()),
             expires: int(row.expires.0),
         })
     }
 
     pub(super) fn into_row(self) -> Result<(AuthorizationKey, StoredResponse), LedgerError> {
-        let headers: Vec<(String, Bytes)> =
-            if self.headers.is_empty() { Vec::new() } else { read(&self.headers)? };
         let row = StoredResponse {
             presented: fixed(&self.presented)?,
             status: narrow(self.status)?,
-            headers: headers.into_iter().map(|(name, Bytes(value))| (name, value)).collect(),
+            headers: headers(&self.headers)?,
             body: self.body.0,
             expires: UnixTime(unsigned(self.expires)?),
         };
@@ -428,10 +460,7 @@ impl LaneSql {
     }
 
     pub(super) fn into_row(self) -> Result<((Network, String), LaneRow), LedgerError> {
-        let holder = match (self.member_role, self.member_name, self.member_incarnation) {
-            (Some(role), Some(name), Some(incarnation)) => Some(member(&role, name, incarnation)?),
-            _ => None,
-        };
+        let holder = holder(self.member_role, self.member_name, self.member_incarnation)?;
         Ok(((network(&self.network)?, self.address), LaneRow { token: unsigned(self.token)?, holder }))
     }
 }
@@ -546,6 +575,90 @@ impl PurchaseSql {
     }
 }
 
+impl IntentSql {
+    pub(super) fn new(row: &Intent) -> Result<Self, LedgerError> {
+        let holder = row.holder.as_ref();
+        let holds = row.holds.iter().map(|hold| {
+            let Hold { budget, window, until, amount } = hold;
+            (budget, window.0, until.0, amount.to_string())
+        });
+        let holds = serde_json::to_string(&holds.collect::<Vec<_>>());
+        Ok(Self {
+            id: row.id.to_string(),
+            wallet: row.wallet.clone(),
+            agent: row.agent.clone(),
+            key: row.key.clone(),
+            version: int(row.version),
+            member_role: holder.map(|holder| role_name(holder.role).to_owned()),
+            member_name: holder.map(|holder| holder.name.clone()),
+            member_incarnation: holder.map(|holder| int(holder.incarnation)),
+            is_open: i64::from(row.is_open),
+            repeat_until: int(row.repeat_until.0),
+            due: int(row.due.0),
+            created: int(row.created.0),
+            until: int(row.until.0),
+            holds: holds.map_err(|error| LedgerError::Unavailable(error.to_string()))?,
+            body: row.body.clone(),
+        })
+    }
+
+    pub(super) fn into_row(self) -> Result<Intent, LedgerError> {
+        let holds: Vec<(String, u64, u64, String)> = read(&self.holds)?;
+        let holds = holds.into_iter().map(|(budget, window, until, amount)| {
+            let (window, until, amount) = (UnixTime(window), UnixTime(until), parsed(&amount)?);
+            Ok(Hold { budget, window, until, amount })
+        });
+        Ok(Intent {
+            id: parsed(&self.id)?,
+            wallet: self.wallet,
+            agent: self.agent,
+            key: self.key,
+            version: unsigned(self.version)?,
+            holder: holder(self.member_role, self.member_name, self.member_incarnation)?,
+            is_open: self.is_open != 0,
+            repeat_until: UnixTime(unsigned(self.repeat_until)?),
+            due: UnixTime(unsigned(self.due)?),
+            created: UnixTime(unsigned(self.created)?),
+            until: UnixTime(unsigned(self.until)?),
+            holds: holds.collect::<Result<_, LedgerError>>()?,
+            body: self.body,
+        })
+    }
+}
+
+impl BudgetSql {
+    pub(super) fn new((name, begins): &BudgetKey, row: &BudgetRow) -> Self {
+        let BudgetRow { until, amount } = row;
+        Self { name: name.clone(), begins: int(begins.0), until: int(until.0), amount: amount.to_string() }
+    }
+
+    pub(super) fn into_row(self) -> Result<(BudgetKey, BudgetRow), LedgerError> {
+        let row = BudgetRow { until: UnixTime(unsigned(self.until)?), amount: parsed(&self.amount)? };
+        Ok(((self.name, UnixTime(unsigned(self.begins)?)), row))
+    }
+}
+
+impl FactSql {
+    pub(super) fn new((scope, name): &FactKey, row: &FactRow) -> Self {
+        Self {
+            scope: scope.clone(),
+            name: name.clone(),
+            version: int(row.version),
+            value: row.value.clone(),
+            until: int(row.until.0),
+        }
+    }
+
+    pub(super) fn into_row(self) -> Result<(FactKey, FactRow), LedgerError> {
+        let row = FactRow {
+            version: unsigned(self.version)?,
+            value: self.value,
+            until: UnixTime(unsigned(self.until)?),
+        };
+        Ok(((self.scope, self.name), row))
+    }
+}
+
 fn standing_columns(standing: &Standing) -> (&'static str, Option<String>) {
     match standing {
         Standing::Running => ("running", None),
@@ -573,6 +686,7 @@ pub(super) const fn role_name(role: Role) -> &'static str {
     match role {
         Role::Facilitator => "facilitator",
         Role::Seller => "seller",
+        Role::Buyer => "buyer",
     }
 }
 
@@ -580,6 +694,7 @@ fn role(name: &str) -> Result<Role, LedgerError> {
     match name {
         "facilitator" => Ok(Role::Facilitator),
         "seller" => Ok(Role::Seller),
+        "buyer" => Ok(Role::Buyer),
         other => Err(corrupt("role", other)),
     }
 }
@@ -588,23 +703,45 @@ fn member(role_name: &str, name: String, incarnation: i64) -> Result<Member, Led
     Ok(Member { role: role(role_name)?, name, incarnation: unsigned(incarnation)? })
 }
 
+pub(super) fn holder(
+    role: MaybeText,
+    name: MaybeText,
+    incarnation: MaybeInt,
+) -> Result<Option<Member>, LedgerError> {
+    match (role, name, incarnation) {
+        (Some(role), Some(name), Some(incarnation)) => member(&role, name, incarnation).map(Some),
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn headers_text(headers: &[(String, Vec<u8>)]) -> Result<String, LedgerError> {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name, Bytes(value.clone()))).collect();
+    serde_json::to_string(&headers).map_err(|error| LedgerError::Unavailable(error.to_string()))
+}
+
+/// Those of an answer that was read without its content are none.
+pub(super) fn headers(text: &str) -> Result<Vec<(String, Vec<u8>)>, LedgerError> {
+    let headers: Vec<(String, Bytes)> = if text.is_empty() { Vec::new() } else { read(text)? };
+    Ok(headers.into_iter().map(|(name, Bytes(value))| (name, value)).collect())
+}
+
 fn network(text: &str) -> Result<Network, LedgerError> {
     parsed(text)
 }
 
-fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, LedgerError> {
+pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, LedgerError> {
     text.parse().map_err(|_| corrupt(std::any::type_name::<T>(), text))
 }
 
-fn fixed(bytes: &Bytes) -> Result<[u8; 32], LedgerError> {
+pub(super) fn fixed(bytes: &Bytes) -> Result<[u8; 32], LedgerError> {
     bytes.0.as_slice().try_into().map_err(|_| corrupt("digest", "of another length"))
 }
 
-fn unsigned(number: i64) -> Result<u64, LedgerError> {
+pub(super) fn unsigned(number: i64) -> Result<u64, LedgerError> {
     narrow(number)
 }
 
-fn narrow<T: TryFrom<i64>>(number: i64) -> Result<T, LedgerError> {
+pub(super) fn narrow<T: TryFrom<i64>>(number: i64) -> Result<T, LedgerError> {
     T::try_from(number).map_err(|_| corrupt(std::any::type_name::<T>(), &number.to_string()))
 }
 

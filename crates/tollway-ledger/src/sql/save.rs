@@ -3,16 +3,20 @@
 //! A row that was not there is inserted, and if another has inserted it meanwhile the whole transaction begins anew:
 //! the unique index decides, not what was read. Rows that were there are locked, and are updated.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use tollway_core::{Amount, AuthorizationKey};
 
 use super::backend::{Backend, Failure};
+use super::channels::{CHANNEL, CHANNEL_ANSWER, CHANNEL_BODY, ChannelBodySql, ChannelSql};
 use super::load::Loaded;
 use super::rows::{
-    DELIVERY, DeliverySql, LANE, LaneSql, MARK, MEMBER, MEMBERSHIP, MarkSql, MemberSql, MembershipSql,
-    PURCHASE, PurchaseSql, RESERVATION, RESPONSE, ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql,
-    SettlementSql, TALLY, TRANSACTION, TallySql, TransactionSql,
+    BUDGET, BudgetSql, DELIVERY, DeliverySql, FACT, FactSql, INTENT, IntentSql, LANE, LaneSql, MARK, MEMBER,
+    MEMBERSHIP, MarkSql, MemberSql, MembershipSql, PURCHASE, PurchaseSql, RESERVATION, RESPONSE,
+    ReservationSql, ResponseSql, SECRET, SETTLEMENT, SecretSql, SettlementSql, TALLY, TRANSACTION, TallySql,
+    TransactionSql,
 };
 use super::spec::{Bytes, Spec};
 
@@ -49,7 +53,11 @@ pub(super) async fn save<B: Backend>(connection: &mut B::Connection, loaded: &Lo
     saver.deliveries().await?;
     saver.secrets().await?;
     saver.marks().await?;
-    saver.purchases().await
+    saver.purchases().await?;
+    saver.intents().await?;
+    saver.budgets().await?;
+    saver.facts().await?;
+    saver.channels().await
 }
 
 struct Saver<'a, B: Backend> {
@@ -74,16 +82,26 @@ impl Changes {
 }
 
 impl<B: Backend> Saver<'_, B> {
-    async fn run(&mut self, statement: String, rows: Vec<Value>) -> Result<Vec<String>, Failure> {
+    /// The statement is asked for only if there are rows for it: most tables are not touched by most calls.
+    async fn run(
+        &mut self,
+        statement: impl FnOnce() -> Arc<str>,
+        rows: Vec<Value>,
+    ) -> Result<Vec<String>, Failure> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        B::run(self.connection, statement, serde_json::to_string(&rows)?).await
+        B::run(self.connection, statement(), serde_json::to_string(&rows)?).await
     }
 
-    async fn insert(&mut self, spec: &Spec, without: &[&str], rows: Vec<Value>) -> Result<(), Failure> {
+    async fn insert(
+        &mut self,
+        spec: &Spec,
+        without: &[&'static str],
+        rows: Vec<Value>,
+    ) -> Result<(), Failure> {
         let count = rows.len();
-        let inserted = self.run(spec.insert(B::DIALECT, without), rows).await?;
+        let inserted = self.run(|| spec.insert(B::DIALECT, without), rows).await?;
         if inserted.len() == count {
             Ok(())
         } else {
@@ -95,12 +113,12 @@ impl<B: Backend> Saver<'_, B> {
     async fn write(
         &mut self,
         spec: &Spec,
-        given: &[&str],
-        fixed: &[&str],
+        given: &[&'static str],
+        fixed: &[&'static str],
         changes: Changes,
     ) -> Result<(), Failure> {
-        self.run(spec.delete(B::DIALECT), changes.deleted).await?;
-        self.run(spec.update(B::DIALECT, fixed), changes.updated).await?;
+        self.run(|| spec.delete(B::DIALECT), changes.deleted).await?;
+        self.run(|| spec.update(B::DIALECT, fixed), changes.updated).await?;
         self.insert(spec, given, changes.inserted).await
     }
 
@@ -141,7 +159,7 @@ impl<B: Backend> Saver<'_, B> {
         }
         self.write(&SETTLEMENT, &["sequence"], &SIGNED, whole).await?;
         let fixed = [&FIXED[..], &BEGINNING[..]].concat();
-        self.run(SETTLEMENT.update(B::DIALECT, &fixed), advanced.updated).await?;
+        self.run(|| SETTLEMENT.update(B::DIALECT, &fixed), advanced.updated).await?;
         Ok(())
     }
 
@@ -171,9 +189,9 @@ impl<B: Backend> Saver<'_, B> {
             "max_priority_fee_per_gas",
             "signed_at",
         ];
-        self.run(TRANSACTION.update(B::DIALECT, &signed), updated).await?;
+        self.run(|| TRANSACTION.update(B::DIALECT, &signed), updated).await?;
         // Those that are there already stay.
-        self.run(MEMBERSHIP.insert(B::DIALECT, &[]), memberships).await.map(drop)
+        self.run(|| MEMBERSHIP.insert(B::DIALECT, &[]), memberships).await.map(drop)
     }
 
     async fn reservations(&mut self) -> Result<(), Failure> {
@@ -201,8 +219,8 @@ impl<B: Backend> Saver<'_, B> {
                 None => deleted.push(json!({ "key": key.as_str() })),
             }
         }
-        self.run(RESPONSE.delete(B::DIALECT), deleted).await?;
-        self.run(RESPONSE.replace(B::DIALECT), written).await?;
+        self.run(|| RESPONSE.delete(B::DIALECT), deleted).await?;
+        self.run(|| RESPONSE.replace(B::DIALECT), written).await?;
         Ok(())
     }
 
@@ -278,5 +296,69 @@ impl<B: Backend> Saver<'_, B> {
             }
         }
         self.write(&PURCHASE, &[], &[], changes).await
+    }
+
+    async fn intents(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let intents = &self.loaded.tables.intents;
+        for id in intents.touched() {
+            let was_there = self.loaded.intents.contains(id);
+            match intents.get(id) {
+                Some(row) => changes.put(was_there, IntentSql::new(row)?)?,
+                None if was_there => changes.deleted.push(json!({ "id": id.to_string() })),
+                None => {}
+            }
+        }
+        self.write(&INTENT, &[], &["wallet", "agent", "created"], changes).await
+    }
+
+    async fn budgets(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let budgets = &self.loaded.tables.budgets;
+        for key in budgets.touched() {
+            let was_there = self.loaded.budgets.contains(key);
+            match budgets.get(key) {
+                Some(row) => changes.put(was_there, BudgetSql::new(key, row))?,
+                None if was_there => changes.deleted.push(json!({ "name": key.0, "begins": key.1.0 })),
+                None => {}
+            }
+        }
+        self.write(&BUDGET, &[], &[], changes).await
+    }
+
+    async fn facts(&mut self) -> Result<(), Failure> {
+        let mut changes = Changes::default();
+        let facts = &self.loaded.tables.facts;
+        for key in facts.touched() {
+            let was_there = self.loaded.facts.contains(key);
+            match facts.get(key) {
+                Some(row) => changes.put(was_there, FactSql::new(key, row))?,
+                None if was_there => changes.deleted.push(json!({ "scope": key.0, "name": key.1 })),
+                None => {}
+            }
+        }
+        self.write(&FACT, &[], &[], changes).await
+    }
+
+    /// Both parts of each. Only who removes a channel touches its answer here.
+    async fn channels(&mut self) -> Result<(), Failure> {
+        let (mut changes, mut bodies) = (Changes::default(), Changes::default());
+        let channels = &self.loaded.tables.channels;
+        for key in channels.touched() {
+            let was_there = self.loaded.channels.contains(key);
+            match channels.get(key) {
+                Some(row) => {
+                    changes.put(was_there, ChannelSql::new(key, row))?;
+                    bodies.put(was_there, ChannelBodySql::new(key, row))?;
+                }
+                None if was_there => changes.deleted.push(json!({ "scope": key.0, "id": key.1.as_str() })),
+                None => {}
+            }
+        }
+        bodies.deleted.clone_from(&changes.deleted);
+        let answers = changes.deleted.clone();
+        self.write(&CHANNEL, &[], &[], changes).await?;
+        self.write(&CHANNEL_BODY, &[], &[], bodies).await?;
+        self.run(|| CHANNEL_ANSWER.delete(B::DIALECT), answers).await.map(drop)
     }
 }

@@ -5,10 +5,14 @@
 //! hexadecimal digits. A row comes back as a JSON array in the order of the columns. SQLite unfolds to its binary JSON:
 //! as text, each column would parse its row anew.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What differs between the databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dialect {
     #[cfg(feature = "sqlite")]
     Sqlite,
@@ -70,6 +74,12 @@ impl Dialect {
         statement
     }
 
+    /// [`Self::statement`] of what is always the same, made once.
+    pub(crate) fn fixed(self, template: &'static str) -> Arc<str> {
+        let recipe = Recipe { dialect: self, operation: "", of: template, columns: Vec::new() };
+        recipe.text(|| self.statement(template))
+    }
+
     fn list(self, argument: &str) -> String {
         match self {
             #[cfg(feature = "sqlite")]
@@ -95,6 +105,25 @@ impl Dialect {
             #[cfg(feature = "postgres")]
             Self::Postgres => format!(" FOR UPDATE OF {of} SKIP LOCKED"),
         }
+    }
+}
+
+/// What a statement is made from. There are as many as the program has, so each thread keeps the text of each.
+#[derive(PartialEq, Eq, Hash)]
+struct Recipe {
+    dialect: Dialect,
+    operation: &'static str,
+    of: &'static str,
+    columns: Vec<&'static str>,
+}
+
+thread_local! {
+    static TEXTS: RefCell<HashMap<Recipe, Arc<str>>> = RefCell::default();
+}
+
+impl Recipe {
+    fn text(self, make: impl FnOnce() -> String) -> Arc<str> {
+        TEXTS.with_borrow_mut(|texts| Arc::clone(texts.entry(self).or_insert_with(|| make().into())))
     }
 }
 
@@ -126,7 +155,11 @@ impl Spec {
     }
 
     /// The rows with the given keys, locked in the order of their keys so that two who lock cannot wait for each other.
-    pub(crate) fn select(&self, dialect: Dialect, blank: &[&str]) -> String {
+    pub(crate) fn select(&self, dialect: Dialect, blank: &[&'static str]) -> Arc<str> {
+        self.once(dialect, "select", blank, || self.select_text(dialect, blank))
+    }
+
+    fn select_text(&self, dialect: Dialect, blank: &[&str]) -> String {
         let order: Vec<_> = self.key.iter().map(|column| format!("{}.{column}", self.name)).collect();
         format!(
             "SELECT {} FROM {} JOIN {} ON {} ORDER BY {}{}",
@@ -140,12 +173,20 @@ impl Spec {
     }
 
     /// Inserts rows that are not there; one answer for each that was not. `without` is given by the database.
-    pub(crate) fn insert(&self, dialect: Dialect, without: &[&str]) -> String {
+    pub(crate) fn insert(&self, dialect: Dialect, without: &[&'static str]) -> Arc<str> {
+        self.once(dialect, "insert", without, || self.insert_text(dialect, without))
+    }
+
+    fn insert_text(&self, dialect: Dialect, without: &[&str]) -> String {
         format!("{} ON CONFLICT DO NOTHING RETURNING CAST('' AS TEXT)", self.insert_into(dialect, without))
     }
 
     /// Inserts rows, or replaces those that are there.
-    pub(crate) fn replace(&self, dialect: Dialect) -> String {
+    pub(crate) fn replace(&self, dialect: Dialect) -> Arc<str> {
+        self.once(dialect, "replace", &[], || self.replace_text(dialect))
+    }
+
+    fn replace_text(&self, dialect: Dialect) -> String {
         let columns = self.columns.iter().filter(|(column, _)| !self.key.contains(column));
         let sets: Vec<_> = columns.map(|(column, _)| format!("{column} = excluded.{column}")).collect();
         let key = self.key.join(", ");
@@ -153,7 +194,11 @@ impl Spec {
     }
 
     /// Updates rows that are there, but for the columns in `without`.
-    pub(crate) fn update(&self, dialect: Dialect, without: &[&str]) -> String {
+    pub(crate) fn update(&self, dialect: Dialect, without: &[&'static str]) -> Arc<str> {
+        self.once(dialect, "update", without, || self.update_text(dialect, without))
+    }
+
+    fn update_text(&self, dialect: Dialect, without: &[&str]) -> String {
         let columns = self.columns.iter().filter(|(column, _)| !self.key.contains(column));
         let columns = columns.filter(|(column, _)| !without.contains(column));
         let sets: Vec<_> =
@@ -168,7 +213,11 @@ impl Spec {
     }
 
     /// Deletes the rows with the given keys.
-    pub(crate) fn delete(&self, dialect: Dialect) -> String {
+    pub(crate) fn delete(&self, dialect: Dialect) -> Arc<str> {
+        self.once(dialect, "delete", &[], || self.delete_text(dialect))
+    }
+
+    fn delete_text(&self, dialect: Dialect) -> String {
         let key = self.key.join(", ");
         let values: Vec<_> = self.key.iter().map(|column| value(column, self.kind(column))).collect();
         format!(
@@ -177,6 +226,16 @@ impl Spec {
             values.join(", "),
             dialect.rows()
         )
+    }
+
+    fn once(
+        &self,
+        dialect: Dialect,
+        operation: &'static str,
+        columns: &[&'static str],
+        text: impl FnOnce() -> String,
+    ) -> Arc<str> {
+        Recipe { dialect, operation, of: self.name, columns: columns.to_vec() }.text(text)
     }
 
     fn insert_into(&self, dialect: Dialect, without: &[&str]) -> String {

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -22,15 +23,22 @@ use super::migrate::migrate;
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 5] = [
     include_str!("../../migrations/sqlite/0001_ledger.sql"),
     include_str!("../../migrations/sqlite/0002_mark.sql"),
     include_str!("../../migrations/sqlite/0003_purchase.sql"),
+    include_str!("../../migrations/sqlite/0004_wallet.sql"),
+    include_str!("../../migrations/sqlite/0005_channel.sql"),
 ];
 /// How long to wait for another process: less than a call's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 const READERS: u32 = 2;
+/// How long the log may get, in pages of 4 KiB: 32 MiB. That is read when the file is opened after a crash.
+const CHECKPOINT_PAGES: u32 = 8_192;
+/// What a connection may keep in memory, in pages: 32 MiB.
+const CACHE_PAGES: u32 = 8_192;
+const ROW_BUFFER: usize = 1_024;
 
 /// A ledger in a file.
 pub type SqliteLedger = SqlLedger<Sqlite>;
@@ -125,7 +133,7 @@ impl Backend for Sqlite {
 
     fn run<'a>(
         connection: &'a mut SqliteConnection,
-        statement: String,
+        statement: Arc<str>,
         parameter: String,
     ) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
         Box::pin(async move {
@@ -143,7 +151,7 @@ impl Backend for Sqlite {
         )
     }
 
-    fn read(&self, statement: String, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+    fn read(&self, statement: Arc<str>, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         Box::pin(async move {
             let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(parameter);
             query.fetch_all(&self.readers).await.map_err(failure)
@@ -162,6 +170,12 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // Rows that are written again and again are copied from the log to the file once for many times.
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("cache_size", CACHE_PAGES.to_string())
+        .pragma("temp_store", "MEMORY")
+        // As many as a batch may be answered with, so that the thread that steps through them need not wait for us.
+        .row_buffer_size(ROW_BUFFER)
         .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging()
 }

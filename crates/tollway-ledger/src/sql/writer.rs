@@ -12,16 +12,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backend::{Backend, Failure};
+use super::channels::{Charge, charge};
 use super::load::load;
 use super::needs::Needs;
 use super::save::save;
-use crate::LedgerError;
 use crate::tables::Tables;
+use crate::{ChannelCharge, LedgerError};
 
-/// The most calls in one transaction.
-const MOST_CALLS: usize = 512;
-/// The most rows that they may be about, beside the first call's.
-const MOST_ROWS: usize = 2_000;
+/// What the calls in one transaction may weigh, beside the last: 2,048 charges, which are small and share the pages that
+/// they write, or 512 other calls, or fewer that are about many settlements.
+const MOST_WEIGHT: usize = 2_048;
+const CALL_WEIGHT: usize = 4;
+/// How many calls may be left for the next transaction before no more are taken from the queue.
+const MOST_LEFT: usize = 512;
 /// How often a transaction begins anew that met another's.
 const MOST_TRIES: u32 = 8;
 /// How old the number of reservations may be that capacity is held against.
@@ -30,8 +33,15 @@ const COUNT_AGE: Duration = Duration::from_secs(10);
 /// A call on its way to the writer and back.
 pub(super) trait Call: Send {
     fn needs(&self) -> &Needs;
+    fn weight(&self) -> usize {
+        CALL_WEIGHT + self.needs().settlements.len()
+    }
     /// Runs the rules, and keeps the answer until it is true.
     fn run(&mut self, tables: &mut Tables);
+    /// What it charges, if that is all it does: it needs no rows, and is written with all others of its kind.
+    fn charge(&mut self) -> Option<&mut Charge> {
+        None
+    }
     fn answer(self: Box<Self>);
     fn fail(self: Box<Self>, error: LedgerError);
     /// Nobody waits for it any more.
@@ -77,6 +87,48 @@ impl<T: Send, R: Fn(&mut Tables) -> T + Send> Call for Typed<T, R> {
     }
 }
 
+/// A charge on its way to the writer and back.
+pub(super) struct Charging {
+    needs: Needs,
+    charge: Charge,
+    reply: oneshot::Sender<Result<bool, LedgerError>>,
+}
+
+impl Charging {
+    pub(super) fn new(charge: ChannelCharge) -> (Self, oneshot::Receiver<Result<bool, LedgerError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { needs: Needs::default(), charge: Charge { charge, is_written: false }, reply }, answer)
+    }
+}
+
+impl Call for Charging {
+    fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    fn weight(&self) -> usize {
+        1
+    }
+
+    fn run(&mut self, _: &mut Tables) {}
+
+    fn charge(&mut self) -> Option<&mut Charge> {
+        Some(&mut self.charge)
+    }
+
+    fn answer(self: Box<Self>) {
+        let _ = self.reply.send(Ok(self.charge.is_written));
+    }
+
+    fn fail(self: Box<Self>, error: LedgerError) {
+        let _ = self.reply.send(Err(error));
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
 /// The task that writes. It ends when nobody can call any more.
 pub(super) struct Writer<B: Backend> {
     backend: Arc<B>,
@@ -106,33 +158,39 @@ impl<B: Backend> Writer<B> {
     async fn gather(&mut self) -> Option<Vec<Box<dyn Call>>> {
         let mut batch: Vec<Box<dyn Call>> = Vec::new();
         let mut begun = BTreeSet::new();
-        let mut rows = 0;
+        let mut weight = 0;
         for call in std::mem::take(&mut self.left) {
             let is_free = self.is_begun || begins_no_other(&*call, &mut begun);
-            self.sort(call, is_free, &mut batch, &mut rows);
+            self.sort(call, is_free, &mut batch, &mut weight);
         }
         if batch.is_empty() {
             let call = self.calls.recv().await?;
             begins_no_other(&*call, &mut begun);
-            self.sort(call, true, &mut batch, &mut rows);
+            self.sort(call, true, &mut batch, &mut weight);
         }
-        while batch.len() < MOST_CALLS && rows < MOST_ROWS && self.left.len() < MOST_CALLS {
+        while weight < MOST_WEIGHT && self.left.len() < MOST_LEFT {
             let Ok(call) = self.calls.try_recv() else { break };
             let is_free = begins_no_other(&*call, &mut begun);
-            self.sort(call, is_free, &mut batch, &mut rows);
+            self.sort(call, is_free, &mut batch, &mut weight);
         }
         Some(batch)
     }
 
     /// Into the batch, or left for the next one.
-    fn sort(&mut self, call: Box<dyn Call>, is_free: bool, batch: &mut Vec<Box<dyn Call>>, rows: &mut usize) {
+    fn sort(
+        &mut self,
+        call: Box<dyn Call>,
+        is_free: bool,
+        batch: &mut Vec<Box<dyn Call>>,
+        weight: &mut usize,
+    ) {
         let is_alone = |call: &dyn Call| call.needs().search.is_some();
         let is_open = match batch.first() {
             None => true,
-            Some(first) => !is_alone(&**first) && !is_alone(&*call) && *rows < MOST_ROWS,
+            Some(first) => !is_alone(&**first) && !is_alone(&*call) && *weight < MOST_WEIGHT,
         };
         if is_free && is_open {
-            *rows += call.needs().settlements.len() + 1;
+            *weight += call.weight();
             batch.push(call);
         } else {
             self.left.push_back(call);
@@ -220,11 +278,29 @@ impl<B: Backend> Writer<B> {
         connection: &mut B::Connection,
         batch: &mut [Box<dyn Call>],
     ) -> Result<(), Failure> {
+        B::execute(connection, B::BEGIN).await?;
+        charge::<B>(connection, batch.iter_mut().filter_map(|call| call.charge()).collect()).await?;
+        let mut others: Vec<_> =
+            batch.iter_mut().filter_map(|call| call.charge().is_none().then_some(call)).collect();
+        let count = match others.is_empty() {
+            true => self.count,
+            false => self.others(connection, &mut others).await?,
+        };
+        B::execute(connection, "COMMIT").await?;
+        self.count = count;
+        Ok(())
+    }
+
+    /// Reads what calls are about, runs them, and writes what they touched. The number of reservations if it is committed.
+    async fn others(
+        &mut self,
+        connection: &mut B::Connection,
+        calls: &mut [&mut Box<dyn Call>],
+    ) -> Result<u64, Failure> {
         let mut needs = Needs::default();
-        for call in batch.iter() {
+        for call in calls.iter() {
             needs.add(call.needs());
         }
-        B::execute(connection, B::BEGIN).await?;
         let mut loaded = load::<B>(connection, &needs).await?;
         let is_counted = self.counted_at.is_some_and(|at| at.elapsed() < COUNT_AGE);
         if !needs.claims.is_empty() && !is_counted {
@@ -233,13 +309,11 @@ impl<B: Backend> Writer<B> {
         }
         loaded.tables.reservation_count = self.count;
         loaded.tables.track();
-        for call in batch.iter_mut() {
+        for call in calls.iter_mut() {
             call.run(&mut loaded.tables);
         }
         save::<B>(connection, &loaded).await?;
-        B::execute(connection, "COMMIT").await?;
-        self.count = loaded.tables.reservation_count;
-        Ok(())
+        Ok(loaded.tables.reservation_count)
     }
 }
 
@@ -254,6 +328,6 @@ fn begins_no_other(call: &dyn Call, begun: &mut BTreeSet<tollway_core::Authoriza
 }
 
 async fn count<B: Backend>(connection: &mut B::Connection) -> Result<u64, Failure> {
-    let rows = B::run(connection, super::reads::RESERVATION_COUNT.to_owned(), String::new()).await?;
+    let rows = B::run(connection, super::reads::RESERVATION_COUNT.into(), String::new()).await?;
     super::reads::number(&rows).map_err(Failure::Ledger)
 }

@@ -4,7 +4,11 @@
 //! SQL stores load the rows that some calls are about, run it over these, and write down the rows that it touched; so
 //! there is one place where a rule can be wrong. What does not live here: locks, SQL, waiting.
 
+mod budgets;
+mod channels;
 mod deliveries;
+mod facts;
+mod intents;
 mod lanes;
 mod marks;
 mod members;
@@ -15,16 +19,19 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
+use tollway_core::{Amount, AuthorizationKey, ChannelKey, Network, UnixTime};
 
+pub(crate) use budgets::BudgetRow;
+pub(crate) use channels::ChannelRow;
 pub(crate) use deliveries::DeliveryRow;
+pub(crate) use facts::FactRow;
 pub(crate) use lanes::{LaneRow, TransactionRow};
 pub(crate) use members::MemberRow;
 pub(crate) use purchases::PurchaseRow;
 pub(crate) use reservations::{Debt, Reservation, Standing};
 pub(crate) use table::Table;
 
-use crate::{Role, SettlementId, StoredResponse};
+use crate::{Intent, IntentId, Role, SettlementId, StoredResponse};
 
 /// By name within a role.
 pub(crate) type MemberKey = (Role, String);
@@ -35,6 +42,12 @@ pub(crate) type TallyKey = (Network, String, Option<String>);
 
 /// By name within a scope.
 pub(crate) type MarkKey = (String, String);
+/// By name and beginning of the window.
+pub(crate) type BudgetKey = (String, UnixTime);
+/// By name within a scope.
+pub(crate) type FactKey = (String, String);
+/// By name within a scope.
+pub(crate) type ChannelId = (String, ChannelKey);
 
 /// All rows, or those that some calls are about, and the indexes that the calls need.
 #[derive(Debug, Default)]
@@ -50,6 +63,11 @@ pub(crate) struct Tables {
     pub(crate) secrets: Table<String, [u8; 32]>,
     pub(crate) marks: Table<MarkKey, UnixTime>,
     pub(crate) purchases: Table<AuthorizationKey, PurchaseRow>,
+    pub(crate) intents: Table<IntentId, Intent>,
+    pub(crate) budgets: Table<BudgetKey, BudgetRow>,
+    pub(crate) facts: Table<FactKey, FactRow>,
+    pub(crate) channels: Table<ChannelId, ChannelRow>,
+    pub(crate) channel_answers: Table<ChannelId, StoredResponse>,
     /// How many reservations there are, in the store as a whole.
     pub(crate) reservation_count: u64,
     /// The latest place in the order of arrival.
@@ -58,6 +76,8 @@ pub(crate) struct Tables {
     pub(crate) delivery_id: u64,
     /// What the bodies of all answers here come to.
     response_bytes: usize,
+    /// What the bodies of all channels' answers here come to.
+    channel_answer_bytes: usize,
     indexes: Indexes,
 }
 
@@ -79,6 +99,14 @@ struct Indexes {
     by_until: BTreeSet<(UnixTime, MarkKey)>,
     by_due: BTreeSet<(UnixTime, AuthorizationKey)>,
     by_purchase_until: BTreeSet<(UnixTime, AuthorizationKey)>,
+    by_intent_key: BTreeMap<(String, String), IntentId>,
+    by_created: BTreeSet<(String, UnixTime, IntentId)>,
+    due_intents: BTreeSet<(String, UnixTime, IntentId)>,
+    closed_intents: BTreeSet<(UnixTime, IntentId)>,
+    by_budget_until: BTreeSet<(UnixTime, BudgetKey)>,
+    by_fact_until: BTreeSet<(UnixTime, FactKey)>,
+    due_channels: BTreeSet<(String, UnixTime, ChannelKey)>,
+    by_answer_expiry: BTreeSet<(UnixTime, ChannelId)>,
 }
 
 impl Tables {
@@ -95,13 +123,20 @@ impl Tables {
         self.secrets.track();
         self.marks.track();
         self.purchases.track();
+        self.intents.track();
+        self.budgets.track();
+        self.facts.track();
+        self.channels.track();
+        self.channel_answers.track();
     }
 
-    /// Forgets answers, those that end first, and payments that have ended, the oldest, until there are no more than
-    /// this. What is open, or not final, is never forgotten. For a store that has no room but its memory.
-    pub(crate) fn make_room(&mut self, settlements: usize, response_bytes: usize) {
+    /// Forgets answers and closed intents, those that end first, and payments that have ended, the oldest, until there
+    /// are no more than this. What is open, or not final, is never forgotten, and no channel. For a store that has no room but its memory.
+    pub(crate) fn make_room(&mut self, settlements: usize, intents: usize, response_bytes: usize) {
         while self.response_bytes > response_bytes && self.response_forget_first() {}
+        while self.channel_answer_bytes > response_bytes && self.channel_answer_forget_first() {}
         while self.settlements.len() > settlements && self.settlement_forget_oldest() {}
+        while self.intents.len() > intents && self.intent_forget_first() {}
     }
 
     /// The secret of this name; `fresh` if there is none.

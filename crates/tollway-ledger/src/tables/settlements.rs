@@ -96,13 +96,22 @@ impl Tables {
     }
 
     pub(crate) fn settlement_list(&self, query: &SettlementQuery) -> Vec<Settlement> {
+        let first = query.after.map_or(0, |after| after.saturating_add(1));
         let before = query.before.unwrap_or(u64::MAX);
-        let rows = |sequences: Box<dyn Iterator<Item = u64> + '_>| -> Vec<Settlement> {
-            let rows = sequences.filter_map(|sequence| self.settlement_at(sequence));
+        let rows = |sequences: &mut dyn DoubleEndedIterator<Item = u64>| -> Vec<Settlement> {
+            let mut in_order: Box<dyn Iterator<Item = u64> + '_> = match query.after {
+                Some(_) => Box::new(sequences),
+                None => Box::new(sequences.rev()),
+            };
+            let rows = in_order.by_ref().filter_map(|sequence| self.settlement_at(sequence));
             let rows = rows.filter(|row| query.payer.as_ref().is_none_or(|payer| row.payer == *payer));
+            let rows = rows.filter(|row| query.pay_to.as_ref().is_none_or(|pay_to| row.pay_to == *pay_to));
             let rows = rows.filter(|row| query.caller.is_none() || row.caller == query.caller);
             rows.take(query.limit as usize).cloned().collect()
         };
+        if first >= before {
+            return Vec::new();
+        }
         let narrow = match (&query.payer, &query.caller) {
             (Some(payer), _) => Some((&self.indexes.by_payer, payer)),
             (None, Some(caller)) => Some((&self.indexes.by_caller, caller)),
@@ -110,12 +119,10 @@ impl Tables {
         };
         match narrow {
             Some((index, who)) => {
-                let range = index.range((who.clone(), 0)..(who.clone(), before));
-                rows(Box::new(range.rev().map(|(_, sequence)| *sequence)))
+                let range = index.range((who.clone(), first)..(who.clone(), before));
+                rows(&mut range.map(|(_, sequence)| *sequence))
             }
-            None => {
-                rows(Box::new(self.indexes.by_sequence.range(..before).rev().map(|(sequence, _)| *sequence)))
-            }
+            None => rows(&mut self.indexes.by_sequence.range(first..before).map(|(sequence, _)| *sequence)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 
 /// Rows of one kind.
 #[derive(Debug)]
@@ -42,6 +43,10 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.rows.iter()
+    }
+
+    pub(super) fn range(&self, keys: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.rows.range(keys)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor};
 use tokio::time::Instant;
+use tollway_core::UnixTime;
 use tollway_ledger::{
-    Claim, Fate, Ledger, LedgerError, OpenError, PostgresLedger, SettlementState, SqliteLedger, open,
+    Channel, ChannelCharge, Claim, Fate, Intent, IntentId, Ledger, LedgerError, OpenError, Opened,
+    PostgresLedger, SettlementState, SqliteLedger, open,
 };
 
-use crate::records::{NOW, claim, facilitator, finish, key, network, payment, response, seller, sent};
+use crate::records::{
+    NOW, buyer, channel, channel_key, charge, claim, facilitator, fact, finish, hold, intent, key, network,
+    opening, payment, response, seller, sent,
+};
 use crate::stores::server;
 
 /// Writes something of every kind.
@@ -22,6 +27,13 @@ async fn write(ledger: &dyn Ledger) {
     let lease = ledger.lane_acquire(&network(), "0x1", &facilitator, NOW).await.unwrap().unwrap();
     ledger.settlement_sent(sent(&lease, "0x1", 1, &[("k", 1)])).await.unwrap();
     ledger.secret("webhook", [1; 32]).await.unwrap();
+    assert!(ledger.fact_put(fact("switch", "org", 0, "why")).await.unwrap());
+    assert!(ledger.channel_put(channel("c"), None, NOW).await.unwrap());
+    let answer = Some(response("bought", 1_500));
+    assert!(ledger.channel_charge(ChannelCharge { answer, ..charge("c", 1, 10) }).await.unwrap());
+    let new = Intent { holder: Some(buyer(ledger, "agent").await), ..intent(1) };
+    let opened = ledger.intent_open(opening(new, vec![hold("day", 4, 10)])).await.unwrap();
+    assert!(matches!(opened, Opened::Fresh(_)), "{opened:?}");
 }
 
 /// Finds all of it.
@@ -38,6 +50,16 @@ async fn find(ledger: &dyn Ledger) {
     assert_eq!(transaction.signed.raw, [0, 1, 254, 255]);
     assert_eq!(payments[0].state, SettlementState::Sent { transaction: "0x1".to_owned() });
     assert_eq!(ledger.secret("webhook", [2; 32]).await.unwrap(), [1; 32]);
+    assert_eq!(ledger.fact_get("switch", "org").await.unwrap(), Some(fact("switch", "org", 1, "why")));
+    let row = ledger.channel_get("shop", &channel_key("c")).await.unwrap().unwrap();
+    assert_eq!((row.version, row.charged, row.body), (2, 10_u64.into(), channel("c").body));
+    let answer = ledger.channel_answer("shop", &channel_key("c")).await.unwrap();
+    assert_eq!(answer, Some(response("bought", 1_500)));
+    let agent = buyer(ledger, "agent").await;
+    let taken = ledger.intent_take(IntentId([1; 16]), &agent, NOW).await.unwrap().unwrap();
+    let holds = vec![hold("day", 4, 10).hold];
+    assert_eq!(taken, Intent { version: 2, holder: Some(agent), holds, ..intent(1) });
+    assert_eq!(ledger.budget_get(&[("day".to_owned(), NOW)]).await.unwrap(), [4.into()]);
 }
 
 #[tokio::test]
@@ -101,6 +123,42 @@ async fn a_full_disk_is_unavailable_and_nothing_is_half_written() {
 }
 
 #[tokio::test]
+async fn a_charge_that_cannot_be_written_down_fails_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path().join("ledger.db")).await.unwrap();
+    for name in ["one", "two"] {
+        assert!(ledger.channel_put(channel(name), None, NOW).await.unwrap());
+    }
+    let refused = |result: Result<bool, LedgerError>| matches!(result, Err(LedgerError::Unavailable(_)));
+    let zero = ChannelCharge { proof: "\0".to_owned(), ..charge("one", 1, 10) };
+    let large = charge("two", u64::MAX, 10);
+    let call = |charge| ledger.channel_charge(charge);
+    let (one, zero, two, large) =
+        tokio::join!(call(charge("one", 1, 10)), call(zero), call(charge("two", 1, 10)), call(large));
+    assert_eq!((one, two), (Ok(true), Ok(true)));
+    assert!(refused(zero) && refused(large));
+    let long = Channel { id: channel_key(&"x".repeat(1_025)), ..channel("long") };
+    assert!(refused(ledger.channel_put(long, None, NOW).await));
+}
+
+#[tokio::test]
+async fn a_channel_without_the_rest_of_it_is_not_taken_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(ledger.channel_put(channel(name), None, NOW).await.unwrap());
+    }
+    let mut connection =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    connection.execute("DELETE FROM channel_body WHERE id LIKE '%a'").await.unwrap();
+    let due = ledger.channel_due("shop", UnixTime(5_000), UnixTime(6_000), 5).await;
+    assert!(matches!(due, Err(LedgerError::Corrupt(_))), "{due:?}");
+    let row = ledger.channel_get("shop", &channel_key("b")).await.unwrap().unwrap();
+    assert_eq!((row.version, row.body), (1, channel("b").body));
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_fails_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
@@ -117,6 +175,49 @@ async fn a_row_that_cannot_be_read_fails_nobody_else() {
 }
 
 #[tokio::test]
+async fn an_intent_that_cannot_be_read_is_nobody_elses_and_is_not_taken_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    let call = |number| ledger.intent_open(opening(intent(number), vec![hold("day", 1, 3)]));
+    assert!(matches!(call(1).await, Ok(Opened::Fresh(_))));
+    let mut connection =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    connection.execute("UPDATE intent SET holds = '[[\"day\",1000,1060,\"-1\"]]'").await.unwrap();
+    let (one, bad, other) = tokio::join!(call(2), call(1), call(3));
+    assert!(matches!((one, other), (Ok(Opened::Fresh(_)), Ok(Opened::Fresh(_)))));
+    assert!(matches!(bad, Err(LedgerError::Corrupt(_))), "{bad:?}");
+    assert!(matches!(ledger.intent_get(IntentId([1; 16])).await, Err(LedgerError::Corrupt(_))));
+    assert!(matches!(call(4).await, Ok(Opened::OverBudget(_))), "what it counts stays counted");
+    connection.execute("UPDATE budget SET amount = 'much'").await.unwrap();
+    assert!(
+        matches!(call(4).await, Err(LedgerError::Corrupt(_))),
+        "a budget that cannot be read is not empty"
+    );
+    let other = opening(intent(5), vec![hold("hour", 1, 3)]);
+    assert!(matches!(ledger.intent_open(other).await, Ok(Opened::Fresh(_))));
+}
+
+#[tokio::test]
+async fn names_that_no_index_holds_are_refused_before_they_stand_with_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path().join("ledger.db")).await.unwrap();
+    let long = "x".repeat(1_025);
+    let refused = |result: Result<bool, LedgerError>| matches!(result, Err(LedgerError::Unavailable(_)));
+    assert!(refused(ledger.fact_put(fact("s", &long, 0, "v")).await));
+    assert!(refused(ledger.fact_put(fact("s", "a\0", 0, "v")).await));
+    assert!(refused(ledger.fact_put(fact("s", "a", 0, "\0")).await));
+    assert!(ledger.fact_put(fact("s", &long[..1_024 - 1], 0, "v")).await.unwrap());
+    for new in [
+        opening(Intent { key: Some(long.clone()), ..intent(1) }, vec![]),
+        opening(intent(1), vec![hold(&long, 1, 3)]),
+        opening(Intent { body: "\0".to_owned(), ..intent(1) }, vec![]),
+    ] {
+        assert!(refused(ledger.intent_open(new).await.map(|_| true)));
+    }
+}
+
+#[tokio::test]
 async fn a_file_is_opened_by_many_at_once_and_never_by_an_older_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
@@ -130,7 +231,7 @@ async fn a_file_is_opened_by_many_at_once_and_never_by_an_older_program() {
         sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
     connection.execute("INSERT INTO tollway_schema (version) VALUES (99)").await.unwrap();
     let newer = SqliteLedger::open(&path).await.unwrap_err();
-    assert_eq!(newer, OpenError::Newer { found: 99, known: 3 });
+    assert_eq!(newer, OpenError::Newer { found: 99, known: 5 });
 }
 
 #[tokio::test]
@@ -149,7 +250,7 @@ async fn a_database_is_opened_by_many_at_once_and_never_by_an_older_program() {
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
     connection.execute("INSERT INTO tollway_schema (version) VALUES (99)").await.unwrap();
     let newer = PostgresLedger::connect(&url).await.unwrap_err();
-    assert_eq!(newer, OpenError::Newer { found: 99, known: 3 });
+    assert_eq!(newer, OpenError::Newer { found: 99, known: 5 });
 }
 
 #[tokio::test]

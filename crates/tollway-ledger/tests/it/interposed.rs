@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tollway_core::BoxFuture;
 use tollway_ledger::{Interposed, Interposer, Ledger, LedgerError, MemoryLedger};
 
-use crate::records::{NOW, facilitator, key};
+use crate::records::{NOW, facilitator, intent, key, opening};
 
 /// Fails where it is told to, and remembers what it saw.
 #[derive(Debug, Default)]
@@ -45,6 +45,15 @@ async fn an_error_before_writes_nothing_and_an_error_after_loses_the_answer() {
     let member = facilitator(&denying, "a").await;
     assert!(denying.member_renew(&member, NOW, NOW).await.unwrap());
     assert_eq!(denying.settlement_get(&key("k")).await, Ok(None));
-    let seen = [("secret", true), ("member_join", true), ("member_renew", true), ("settlement_get", false)];
+    assert_eq!(denying.intent_find("w", "k").await, Ok(None));
+    assert!(denying.intent_open(opening(intent(1), vec![])).await.is_ok());
+    let seen = [
+        ("secret", true),
+        ("member_join", true),
+        ("member_renew", true),
+        ("settlement_get", false),
+        ("intent_find", false),
+        ("intent_open", true),
+    ];
     assert_eq!(*denying.interposer().seen.lock(), seen);
 }

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "the rules are tests too")]
 
+mod budgets;
+mod channels;
 mod deliveries;
 mod durability;
+mod facts;
+mod intents;
 mod interposed;
+mod kill_points;
 mod lanes;
 mod marks;
 mod members;
@@ -81,6 +86,30 @@ macro_rules! every_rule {
             purchases::a_purchase_is_written_by_who_has_read_it_as_it_is,
             purchases::a_purchase_that_is_due_is_taken_by_one_at_a_time,
             purchases::purchases_are_listed_in_order_and_forgotten_after_their_time,
+            intents::an_intent_is_opened_once_by_its_name_and_its_key,
+            intents::a_closed_intent_is_known_while_it_repeats_and_then_gives_up_its_key,
+            intents::an_intent_is_written_by_who_has_read_it_as_it_is,
+            intents::an_intent_is_held_by_one_living_member,
+            intents::intents_that_are_due_are_taken_by_one_at_a_time,
+            intents::intents_are_listed_in_both_orders_and_page,
+            intents::closed_intents_are_forgotten_after_their_time_and_stay_counted,
+            budgets::no_hold_goes_above_its_limit_and_nothing_is_half_counted,
+            budgets::what_is_released_is_released_once,
+            budgets::a_change_releases_first_and_is_all_or_nothing,
+            budgets::windows_are_listed_by_prefix_and_forgotten_after_their_end,
+            budgets::every_budget_is_the_sum_of_what_is_held_and_within_its_limit,
+            facts::a_fact_is_written_by_who_has_read_it_as_it_is,
+            facts::facts_are_listed_by_name_and_forgotten_after_their_time,
+            facts::an_intent_is_opened_only_while_its_conditions_hold,
+            channels::a_channel_is_written_by_who_has_read_it_as_it_is,
+            channels::a_charge_is_written_once_by_who_has_read_the_channel_as_it_is,
+            channels::an_answer_is_that_of_the_latest_charge_or_none,
+            channels::a_channel_that_is_held_is_written_by_its_living_holder_alone,
+            channels::who_is_dead_or_past_its_time_holds_no_channel,
+            channels::a_channel_that_is_due_is_taken_by_one_at_a_time,
+            channels::channels_are_listed_in_order_and_removed,
+            channels::amounts_are_kept_to_the_last_unit,
+            channels::charges_at_once_have_one_winner_a_channel,
         }
     };
 }

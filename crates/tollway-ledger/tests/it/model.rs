@@ -1,20 +1,24 @@
 //! Random calls on a store and on the model: every answer is the same.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};
+use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 use tollway_core::UnixTime;
 use tollway_ledger::{
-    DeliveryId, DeliveryResult, Fate, Inserted, LaneLease, Ledger, Member, MemoryLedger, NewDelivery, Owed,
-    Role, Settlement, SettlementId, SettlementQuery, SettlementState, TransactionChange, TransactionState,
+    Changed, Channel, ChannelCharge, Condition, DeliveryId, DeliveryResult, Fact, Fate, Holder, Inserted,
+    Intent, IntentChange, IntentId, IntentQuery, LaneLease, Ledger, Member, MemoryLedger, NewDelivery,
+    NewHold, Opened, Owed, Role, Settlement, SettlementId, SettlementQuery, SettlementState,
+    TransactionChange, TransactionState,
 };
 
 use crate::records::{
-    abandoned, advance, claim, failed, fingerprint, finish, identifier, key, limits, network, owed, payment,
-    response, sent, settled,
+    abandoned, advance, channel, channel_key, charge, claim, fact, failed, fingerprint, finish, hold,
+    identifier, intent, key, limits, network, opening, owed, payment, response, sent, settled,
 };
 use crate::stores::{Store, postgres, server, sqlite};
 
@@ -28,6 +32,7 @@ struct Pair {
     now: u64,
     members: Vec<Member>,
     leases: Vec<LaneLease>,
+    intents: Vec<Intent>,
     owed: Vec<Owed>,
     /// By the model's names and the store's.
     deliveries: Vec<(DeliveryId, DeliveryId)>,
@@ -72,9 +77,9 @@ impl Pair {
     fn new(store: &Store) -> Self {
         let store = Arc::clone(&store.ledger);
         let model = MemoryLedger::new();
-        let (members, leases, owed) = (Vec::new(), Vec::new(), Vec::new());
+        let (members, leases, intents, owed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (deliveries, sequences) = (Vec::new(), Vec::new());
-        Self { model, store, now: 1_000, members, leases, owed, deliveries, sequences }
+        Self { model, store, now: 1_000, members, leases, intents, owed, deliveries, sequences }
     }
 
     fn now(&self) -> UnixTime {
@@ -82,7 +87,7 @@ impl Pair {
     }
 
     async fn step(&mut self, (kind, a, b, c): Step) {
-        match kind % 24 {
+        match kind {
             0 | 1 => self.now += u64::from(a % 40),
             2 => self.join(a, b).await,
             3 => self.member(a, b).await,
@@ -99,12 +104,27 @@ impl Pair {
             20 => self.adopt(a, b).await,
             21 => self.lane(a, b, c).await,
             22 => self.deliver(a, b).await,
-            _ => self.read(a, b, c).await,
+            23 => self.read(a, b, c).await,
+            24 | 25 => self.open(a, b, c).await,
+            26 | 27 => self.put(a, b, c).await,
+            28 => self.take(a, b, c).await,
+            29 => self.fact(a, b, c).await,
+            30 => self.sweep(a, b, c).await,
+            31 => self.read_wallet(a, b, c).await,
+            32..=35 => self.channel_charge(a, b, c).await,
+            36 => self.channel_put(a, b, c).await,
+            37 => self.channel_hold(a, b, c).await,
+            38 => self.channel_due(a, b, c).await,
+            _ => self.read_channels(a, b, c).await,
         }
     }
 
     async fn join(&mut self, a: u8, b: u8) {
-        let role = if b.is_multiple_of(2) { Role::Seller } else { Role::Facilitator };
+        let role = match b % 4 {
+            0 | 2 => Role::Seller,
+            1 => Role::Facilitator,
+            _ => Role::Buyer,
+        };
         let (name, now, until) = (format!("m{}", a % 3), self.now(), UnixTime(self.now + 30));
         let member = same!(self, |ledger| ledger.member_join(role, &name, now, until));
         self.members.push(member);
@@ -291,15 +311,229 @@ impl Pair {
         let (model, store) = both!(self, |ledger| ledger.settlement_unfinal(&on, 0, u32::from(c % 3)));
         self.rows(model, store);
         let place = pick(&self.sequences, c).filter(|_| b.is_multiple_of(2));
-        let query = |before| SettlementQuery {
+        let is_behind = a.is_multiple_of(5);
+        let query = |place: Option<u64>| SettlementQuery {
             payer: (a.is_multiple_of(2)).then(|| format!("payer {}", b % 2)),
             caller: (a.is_multiple_of(3)).then(|| format!("caller {}", c % 2)),
-            before,
+            before: place.filter(|_| !is_behind),
+            after: is_behind.then(|| place.unwrap_or_default()),
             limit: u32::from(c % 4),
+            ..SettlementQuery::default()
         };
         let model = self.model.settlement_list(query(place.map(|(of_model, _)| of_model))).await.unwrap();
         let store = self.store.settlement_list(query(place.map(|(_, of_store)| of_store))).await.unwrap();
         self.rows(model, store);
+    }
+
+    /// A few budgets in a few windows, with limits that are soon reached.
+    fn holds(&self, a: u8, b: u8, c: u8) -> Vec<NewHold> {
+        let window = self.now / 50 * 50;
+        let holds = (0..c % 3).map(|offset| {
+            let mut new =
+                hold(&format!("w{}|{}", a % 2, (b % 3 + offset) % 3), u64::from((a % 5 + offset) % 5), 7);
+            (new.hold.window, new.hold.until) = (UnixTime(window), UnixTime(window + 50));
+            new
+        });
+        holds.collect()
+    }
+
+    fn conditions(&self, a: u8, b: u8, c: u8) -> Vec<Condition> {
+        let (scope, name) = ("s".to_owned(), format!("n{}", a % 3));
+        let (value, until) = (format!("v{}", b % 2), UnixTime(self.now + u64::from(b % 60)));
+        match c % 5 {
+            0 => vec![Condition::Absent { scope, name }],
+            1 => vec![Condition::EqualOrSet { scope, name, value, until }],
+            _ => Vec::new(),
+        }
+    }
+
+    async fn open(&mut self, a: u8, b: u8, c: u8) {
+        let mut new = opening(intent(a % 7), self.holds(b, c, a));
+        (new.conditions, new.now) = (self.conditions(b, a, c), self.now());
+        let intent = &mut new.intent;
+        intent.wallet = format!("w{}", b % 2);
+        intent.agent = (c.is_multiple_of(3)).then(|| "agent".to_owned());
+        intent.key = (!c.is_multiple_of(4)).then(|| format!("k{}", c % 3));
+        intent.holder = pick(&self.members, c).filter(|_| b.is_multiple_of(2));
+        intent.is_open = !a.is_multiple_of(5);
+        (intent.created, intent.due) = (new.now, UnixTime(self.now + u64::from(c % 30)));
+        (intent.repeat_until, intent.until) =
+            (UnixTime(self.now + 20), UnixTime(self.now + u64::from(b % 60)));
+        if let Opened::Fresh(row) | Opened::Known { intent: row, .. } =
+            same!(self, |ledger| ledger.intent_open(new.clone()))
+        {
+            self.intents.push(row);
+        }
+    }
+
+    async fn put(&mut self, a: u8, b: u8, c: u8) {
+        let Some(mut row) = pick(&self.intents, a) else { return };
+        // Mostly as it is now.
+        if !b.is_multiple_of(6) {
+            row = self.model.intent_get(row.id).await.unwrap().unwrap_or(row);
+        }
+        let mut change = IntentChange::new(row, self.now());
+        change.release = change.intent.holds.iter().skip(usize::from(b % 2)).cloned().collect();
+        for hold in &mut change.release {
+            hold.amount = u64::from(c % 6).into();
+        }
+        change.add = self.holds(a, b, c);
+        change.conditions = self.conditions(a, b, c / 5);
+        let intent = &mut change.intent;
+        intent.body = format!("body {c}");
+        intent.is_open = !c.is_multiple_of(4);
+        intent.holder = pick(&self.members, b).filter(|_| c.is_multiple_of(2));
+        intent.due = UnixTime(self.now + u64::from(a % 30));
+        intent.key = intent.key.take().filter(|_| !a.is_multiple_of(7));
+        if let Changed::Done(row) = same!(self, |ledger| ledger.intent_put(change.clone())) {
+            self.intents.push(row);
+        }
+    }
+
+    async fn take(&mut self, a: u8, b: u8, c: u8) {
+        let Some(member) = pick(&self.members, a) else { return };
+        let (id, now, retry_at) = (IntentId([b % 7; 16]), self.now(), UnixTime(self.now + 10));
+        self.intents.extend(same!(self, |ledger| ledger.intent_take(id, &member, now)));
+        let (wallet, limit) = (format!("w{}", c % 2), u32::from(c % 4));
+        self.intents.extend(same!(self, |ledger| ledger.intent_due(&wallet, &member, now, retry_at, limit)));
+    }
+
+    async fn fact(&mut self, a: u8, b: u8, c: u8) {
+        let name = format!("n{}", a % 3);
+        let before = same!(self, |ledger| ledger.fact_get("s", &name));
+        let version = before.map_or(0, |fact| fact.version) + u64::from(b.is_multiple_of(5));
+        if c.is_multiple_of(4) {
+            same!(self, |ledger| ledger.fact_remove("s", &name, version));
+        } else {
+            let until = UnixTime(self.now + u64::from(c % 60));
+            let new = Fact { until, ..fact("s", &name, version, &format!("v{}", b % 2)) };
+            same!(self, |ledger| ledger.fact_put(new.clone()));
+        }
+    }
+
+    async fn sweep(&mut self, a: u8, b: u8, c: u8) {
+        let (now, limit) = (self.now(), u32::from(b % 3));
+        match a % 3 {
+            0 => same!(self, |ledger| ledger.intent_sweep(now, limit)),
+            1 => same!(self, |ledger| ledger.budget_sweep(UnixTime(now.0 - u64::from(c % 50)), limit)),
+            _ => same!(self, |ledger| ledger.fact_sweep(now, limit)),
+        };
+    }
+
+    async fn read_wallet(&mut self, a: u8, b: u8, c: u8) {
+        let (wallet, key, limit) = (format!("w{}", a % 2), format!("k{}", b % 3), u32::from(c % 5));
+        same!(self, |ledger| ledger.intent_find(&wallet, &key));
+        same!(self, |ledger| ledger.intent_count(&wallet));
+        let time = |byte: u8| UnixTime(self.now - u64::from(byte % 100));
+        let query = IntentQuery {
+            wallet: wallet.clone(),
+            agent: (b.is_multiple_of(3)).then(|| "agent".to_owned()),
+            is_open: (a.is_multiple_of(4)).then(|| b.is_multiple_of(2)),
+            from: (c.is_multiple_of(2)).then(|| time(c)),
+            to: (b.is_multiple_of(4)).then(|| time(b)),
+            after: pick(&self.intents, b).filter(|_| a.is_multiple_of(3)).map(|row| (row.created, row.id)),
+            is_newest_first: c.is_multiple_of(3),
+            limit,
+        };
+        same!(self, |ledger| ledger.intent_list(query.clone()));
+        let budgets = same!(self, |ledger| ledger.budget_list(&wallet, None, 100));
+        let windows: Vec<_> = budgets.iter().map(|row| (row.name.clone(), row.window)).collect();
+        same!(self, |ledger| ledger.budget_get(&windows));
+        let after = pick(&windows, b);
+        same!(self, |ledger| ledger.budget_list(&wallet, after.as_ref(), limit));
+        assert!(budgets.iter().all(|row| row.amount <= 7_u64.into()), "{budgets:?}");
+        let name = format!("n{}", b % 3);
+        same!(self, |ledger| ledger.fact_list("s", None, limit));
+        same!(self, |ledger| ledger.fact_list("s", Some(&name), limit));
+    }
+
+    /// The version that the model is at; now and then another.
+    async fn version(&self, name: &str, b: u8) -> u64 {
+        let row = self.model.channel_get("shop", &channel_key(name)).await.unwrap();
+        row.map_or(0, |row| row.version) + u64::from(b.is_multiple_of(7))
+    }
+
+    /// Several at once: in one transaction of the store, one after the other in the model. They are on different
+    /// channels, or only the first can be in the right version.
+    async fn channel_charge(&mut self, a: u8, b: u8, c: u8) {
+        let mut charges = Vec::new();
+        for offset in 0..1 + c % 3 {
+            let name = ((a % 4 + offset % 2) % 4).to_string();
+            let version = self.version(&name, b).await;
+            let answer =
+                (c.is_multiple_of(2)).then(|| response(&format!("{a} {offset}"), self.now + u64::from(b)));
+            charges.push(ChannelCharge {
+                request: (b.is_multiple_of(3)).then(|| fingerprint("data")),
+                repeats: u32::from(b % 4),
+                used_at: self.now(),
+                due: UnixTime(self.now + u64::from(b % 3) * 20),
+                answer,
+                member: pick(&self.members, c / 3).filter(|_| !b.is_multiple_of(4)),
+                is_released: c.is_multiple_of(5),
+                ..charge(&name, version, u64::from(a) + u64::from(offset))
+            });
+        }
+        let [first, second, third] = [0, 1, 2].map(|place| charges.get(place).cloned());
+        let charge = |charge: Option<ChannelCharge>| async {
+            match charge {
+                Some(charge) => self.store.channel_charge(charge).await.unwrap(),
+                None => false,
+            }
+        };
+        let store = tokio::join!(charge(first), charge(second), charge(third));
+        let mut model = [false; 3];
+        for (place, charge) in charges.into_iter().enumerate() {
+            model[place] = self.model.channel_charge(charge).await.unwrap();
+        }
+        assert_eq!(<[bool; 3]>::from(store), model);
+    }
+
+    async fn channel_put(&mut self, a: u8, b: u8, c: u8) {
+        let (name, now) = ((a % 4).to_string(), self.now());
+        let version = self.version(&name, b).await;
+        let (member, id) = (pick(&self.members, b).filter(|_| c.is_multiple_of(3)), channel_key(&name));
+        if c.is_multiple_of(7) {
+            same!(self, |ledger| ledger.channel_remove("shop", &id, version, member.as_ref(), now));
+            return;
+        }
+        let holder = pick(&self.members, c).filter(|_| c.is_multiple_of(5));
+        let new = Channel {
+            version,
+            charged: u64::from(a).into(),
+            claimed: u64::from(b).into(),
+            body: format!("body {c}"),
+            holder: holder.map(|member| Holder { member, until: UnixTime(self.now + u64::from(b % 60)) }),
+            due: UnixTime(self.now + u64::from(c % 40)),
+            ..channel(&name)
+        };
+        same!(self, |ledger| ledger.channel_put(new.clone(), member.as_ref(), now));
+    }
+
+    async fn channel_hold(&mut self, a: u8, b: u8, c: u8) {
+        let Some(member) = pick(&self.members, a) else { return };
+        let (name, now) = ((c % 4).to_string(), self.now());
+        let version = self.version(&name, b).await;
+        let (id, holder) =
+            (channel_key(&name), Holder { member, until: UnixTime(self.now + u64::from(b % 60)) });
+        same!(self, |ledger| ledger.channel_hold("shop", &id, version, holder.clone(), now));
+    }
+
+    async fn channel_due(&mut self, a: u8, b: u8, c: u8) {
+        let (now, retry_at, limit) = (self.now(), UnixTime(self.now + u64::from(a % 20)), u32::from(b % 4));
+        let scope = if c.is_multiple_of(5) { "nobody" } else { "shop" };
+        let (mut model, mut store) = both!(self, |ledger| ledger.channel_due(scope, now, retry_at, limit));
+        model.sort_by(|one, other| one.id.cmp(&other.id));
+        store.sort_by(|one, other| one.id.cmp(&other.id));
+        assert_eq!(store, model);
+    }
+
+    async fn read_channels(&mut self, a: u8, b: u8, c: u8) {
+        let (id, limit) = (channel_key(&(a % 4).to_string()), u32::from(b % 5));
+        same!(self, |ledger| ledger.channel_get("shop", &id));
+        same!(self, |ledger| ledger.channel_answer("shop", &id));
+        same!(self, |ledger| ledger.channel_count("shop"));
+        let after = (c.is_multiple_of(2)).then_some(&id);
+        same!(self, |ledger| ledger.channel_list("shop", after, limit));
     }
 
     fn rows(&mut self, model: Vec<Settlement>, store: Vec<Settlement>) {
@@ -310,12 +544,14 @@ impl Pair {
 }
 
 /// The same cases in every run; a failing one is made as short as it can be, and shown.
-fn check(cases: u32, store: impl Fn(&Runtime) -> Store) {
+fn check(cases: u32, kinds: &[RangeInclusive<u8>], store: impl Fn(&Runtime) -> Store) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let runtime = Runtime::new().unwrap();
     let start: Vec<Step> = vec![(2, 0, 0, 0), (2, 1, 1, 0), (2, 2, 1, 0), (21, 1, 0, 1), (21, 2, 1, 1)];
-    let steps = vec(any::<Step>(), 20..160).prop_map(move |steps| [start.clone(), steps].concat());
+    let kinds: Vec<u8> = kinds.iter().cloned().flatten().collect();
+    let steps = vec((select(kinds), any::<u8>(), any::<u8>(), any::<u8>()), 20..160)
+        .prop_map(move |steps| [start.clone(), steps].concat());
     let result = runner.run(&steps, |steps| {
         let store = store(&runtime);
         runtime.block_on(async {
@@ -331,13 +567,33 @@ fn check(cases: u32, store: impl Fn(&Runtime) -> Store) {
     }
 }
 
+/// Of time and members, then of sellers and facilitators.
+const PAYMENTS: [RangeInclusive<u8>; 1] = [0..=23];
+/// Of time and members, then of buyers.
+const WALLETS: [RangeInclusive<u8>; 3] = [0..=3, 24..=31, 24..=31];
+
+/// Of time and members, then of channels.
+const CHANNELS: [RangeInclusive<u8>; 3] = [0..=3, 32..=39, 32..=39];
+
 #[test]
 fn sqlite_answers_as_the_model_does() {
-    check(48, |runtime| runtime.block_on(sqlite()));
+    check(48, &PAYMENTS, |runtime| runtime.block_on(sqlite()));
+}
+
+#[test]
+fn sqlite_answers_buyers_as_the_model_does() {
+    check(48, &WALLETS, |runtime| runtime.block_on(sqlite()));
+}
+
+#[test]
+fn sqlite_answers_on_channels_as_the_model_does() {
+    check(64, &CHANNELS, |runtime| runtime.block_on(sqlite()));
 }
 
 #[test]
 fn postgres_answers_as_the_model_does() {
     let Some(server) = Runtime::new().unwrap().block_on(server()) else { return };
-    check(24, |runtime| runtime.block_on(postgres(&server)));
+    check(24, &PAYMENTS, |runtime| runtime.block_on(postgres(&server)));
+    check(16, &WALLETS, |runtime| runtime.block_on(postgres(&server)));
+    check(16, &CHANNELS, |runtime| runtime.block_on(postgres(&server)));
 }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tollway_core::UnixTime;
-use tollway_ledger::{Claim, Fate, Finished, Inserted, Ledger, Member, SentResult, Token};
+use tollway_ledger::{
+    Changed, ChannelCharge, Claim, Fate, Finished, Holder, Inserted, Intent, IntentChange, IntentId,
+    IntentQuery, Ledger, Member, Opened, SentResult, Token,
+};
 
 use crate::records::{
-    NOW, claim, facilitator, finish, identifier, limits, network, owed, payment, seller, sent,
+    NOW, buyer, channel, channel_key, charge, claim, facilitator, finish, hold, identifier, intent, limits,
+    network, opening, owed, payment, seller, sent,
 };
 use crate::stores::{Store, memory, postgres, server, sqlite};
 
@@ -142,12 +146,167 @@ async fn no_more_is_owed_than_may_be(store: &Store) {
     assert_eq!(count(&answers, 1), 10, "each is given to one: {answers:?}");
 }
 
+/// The same cap for all, on both handles: what fits is bought, and not one more.
+async fn no_budget_is_exceeded(store: &Store) {
+    let windows = [("day".to_owned(), NOW), ("hour".to_owned(), NOW)];
+    let answers = race(store, |ledger, task| {
+        let holds = vec![hold("hour", 1, 30), hold("day", 2, 20)];
+        let new = opening(intent(u8::try_from(task).unwrap()), holds);
+        async move { told(ledger.intent_open(new).await.unwrap()) }
+    })
+    .await;
+    assert_eq!(count(&answers, "fresh"), 10, "{answers:?}");
+    assert_eq!(count(&answers, "over"), 2 * TASKS - 10, "{answers:?}");
+    assert_eq!(store.other.budget_get(&windows).await.unwrap(), [20.into(), 10.into()]);
+    // Everybody gives back and tries again at once.
+    let answers = race(store, |ledger, task| async move {
+        let number = u8::try_from(task).unwrap();
+        if let Some(row) = ledger.intent_get(IntentId([number; 16])).await.unwrap() {
+            let change = IntentChange { release: row.holds.clone(), ..IntentChange::new(row, NOW) };
+            assert!(matches!(ledger.intent_put(change).await.unwrap(), Changed::Done(_)));
+        }
+        let new = opening(intent(number + 100), vec![hold("day", 2, 20)]);
+        told(ledger.intent_open(new).await.unwrap())
+    })
+    .await;
+    let query = IntentQuery { wallet: "w".to_owned(), limit: 1_000, ..IntentQuery::default() };
+    let rows = store.ledger.intent_list(query).await.unwrap();
+    let held = rows.iter().flat_map(|row| &row.holds).count();
+    assert_eq!(count(&answers, "fresh"), u64::try_from(held).unwrap(), "{answers:?}");
+    assert!(held <= 10, "{held}");
+    let counted = store.ledger.budget_get(&windows).await.unwrap();
+    assert_eq!(counted, [u64::try_from(2 * held).unwrap().into(), 0_u64.into()]);
+}
+
+async fn one_of_many_opens_a_key(store: &Store) {
+    for round in 0..KEYS {
+        let answers = race(store, move |ledger, task| {
+            let number = u8::try_from(task).unwrap();
+            let key = Some(format!("{round}-{}", (task * 7 + round) % 3));
+            let mut new = opening(Intent { key, ..intent(number) }, vec![hold(&round.to_string(), 1, 3)]);
+            new.intent.id.0[15] = u8::try_from(100 + round).unwrap();
+            async move { told(ledger.intent_open(new).await.unwrap()) }
+        })
+        .await;
+        assert_eq!(count(&answers, "fresh"), 3, "{answers:?}");
+        assert_eq!(count(&answers, "known"), 2 * TASKS - 3, "{answers:?}");
+    }
+}
+
+async fn one_of_many_writes_and_one_takes(store: &Store) {
+    let members = [buyer(&*store.ledger, "a").await, buyer(&*store.other, "b").await];
+    for round in 0..KEYS {
+        let mut new = intent(200 + u8::try_from(round).unwrap());
+        (new.wallet, new.due) = ("due".to_owned(), NOW);
+        let Opened::Fresh(row) = store.ledger.intent_open(opening(new, vec![])).await.unwrap() else {
+            panic!("not fresh")
+        };
+        let answers = race(store, move |ledger, task| {
+            let change = IntentChange::new(Intent { body: task.to_string(), ..row.clone() }, NOW);
+            async move { matches!(ledger.intent_put(change).await.unwrap(), Changed::Done(_)) }
+        })
+        .await;
+        assert_eq!(count(&answers, true), 1, "{answers:?}");
+        let takers = members.clone();
+        let answers = race(store, move |ledger, task| {
+            let member = takers[usize::from(task % 2 == 1)].clone();
+            async move { ledger.intent_due("due", &member, NOW, UnixTime(2_000), 5).await.unwrap().len() }
+        })
+        .await;
+        assert_eq!(count(&answers, 1), 1, "{answers:?}");
+    }
+}
+
+/// Who reads and charges, again and again, from both handles: each version is written by one, and no charge is lost.
+async fn one_of_many_charges_a_version(store: &Store) {
+    for name in 0..3 {
+        let new = channel(&name.to_string());
+        assert!(store.ledger.channel_put(new, None, NOW).await.unwrap());
+    }
+    let answers = race(store, |ledger, task| async move {
+        let name = (task % 3).to_string();
+        let mut won = Vec::new();
+        for _ in 0..KEYS {
+            let row = ledger.channel_get("shop", &channel_key(&name)).await.unwrap().unwrap();
+            let mut new = charge(&name, row.version, 0);
+            new.charged = row.charged.checked_add(1_u64.into()).unwrap();
+            if ledger.channel_charge(new).await.unwrap() {
+                won.push((name.clone(), row.version));
+            }
+        }
+        won
+    })
+    .await;
+    let mut won = Vec::new();
+    for (versions, times) in &answers {
+        let versions: Vec<&str> = versions.split("), (").filter(|text| *text != "[]").collect();
+        assert!(versions.is_empty() || *times == 1, "two have written the same: {answers:?}");
+        won.extend(versions.iter().map(|text| text.trim_matches(['[', ']', '(', ')']).to_owned()));
+    }
+    let charged = won.len();
+    won.sort();
+    won.dedup();
+    assert_eq!(won.len(), charged, "two have written the same: {answers:?}");
+    let mut written = 0;
+    for name in 0..3 {
+        let row = store.other.channel_get("shop", &channel_key(&name.to_string())).await.unwrap().unwrap();
+        assert_eq!(row.charged, (row.version - 1).into(), "each version is one charge");
+        written += row.version - 1;
+    }
+    assert_eq!(written, u64::try_from(charged).unwrap());
+    // All with the same version in hand, of different kinds of writes.
+    let members = [seller(&*store.ledger, "a").await, seller(&*store.other, "b").await];
+    for round in 0..KEYS {
+        let row = store.ledger.channel_get("shop", &channel_key("0")).await.unwrap().unwrap();
+        let members = members.clone();
+        let answers = race(store, move |ledger, task| {
+            let (row, member) = (row.clone(), members[usize::from(task % 2 == 1)].clone());
+            async move {
+                let (version, until) = (row.version, UnixTime(NOW.0 + 1));
+                match (task / 2 + round) % 4 {
+                    0 => ledger.channel_put(row, None, NOW).await.unwrap(),
+                    1 => {
+                        let holder = Holder { member, until };
+                        let held = ledger.channel_hold("shop", &row.id, version, holder, NOW).await.unwrap();
+                        held.is_some()
+                    }
+                    _ => ledger.channel_charge(charge("0", version, task)).await.unwrap(),
+                }
+            }
+        })
+        .await;
+        assert_eq!(count(&answers, true), 1, "{answers:?}");
+        let row = store.ledger.channel_get("shop", &channel_key("0")).await.unwrap().unwrap();
+        if let Some(Holder { member, .. }) = &row.holder {
+            let free = ChannelCharge {
+                member: Some(member.clone()),
+                is_released: true,
+                ..charge("0", row.version, 1)
+            };
+            assert!(store.ledger.channel_charge(free).await.unwrap());
+        }
+    }
+}
+
+fn told(opened: Opened) -> &'static str {
+    match opened {
+        Opened::Fresh(_) => "fresh",
+        Opened::Known { .. } => "known",
+        Opened::OverBudget(_) => "over",
+        Opened::Unmet(_) => "unmet",
+    }
+}
+
 async fn every_race(store: &Store) {
     one_of_many_is_fresh(store).await;
     one_identifier_names_one_of_many_payments(store).await;
     one_of_many_settles_a_payment(store).await;
     one_of_many_takes_a_lane(store).await;
     a_lane_that_is_taken_writes_no_more(store).await;
+    no_budget_is_exceeded(store).await;
+    one_of_many_opens_a_key(store).await;
+    one_of_many_writes_and_one_takes(store).await;
+    one_of_many_charges_a_version(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,10 @@
 //! Records to begin a test with.
 
-use tollway_core::{AuthorizationKey, Fingerprint, Network, UnixTime};
+use tollway_core::{Amount, AuthorizationKey, ChannelKey, Fingerprint, Network, UnixTime};
 use tollway_ledger::{
-    Advance, Fate, Finish, LaneLease, Ledger, Member, NewReservation, NewSettlement, NewTransaction, Owed,
-    OwedLimits, PaymentIdentifier, Role, Sent, SettlementState, StoredResponse, Token,
+    Advance, Channel, ChannelCharge, Fact, Fate, Finish, Hold, Intent, IntentId, LaneLease, Ledger, Member,
+    NewHold, NewIntent, NewReservation, NewSettlement, NewTransaction, Owed, OwedLimits, PaymentIdentifier,
+    Role, Sent, SettlementState, StoredResponse, Token,
 };
 
 /// When tests begin.
@@ -147,4 +148,85 @@ pub(crate) fn failed() -> SettlementState {
 
 pub(crate) fn abandoned() -> SettlementState {
     SettlementState::Abandoned { message: "the node was down".to_owned() }
+}
+
+pub(crate) async fn buyer(ledger: &dyn Ledger, name: &str) -> Member {
+    ledger.member_join(Role::Buyer, name, NOW, UNTIL).await.unwrap()
+}
+
+/// An open one at rest, bought by the wallet `w` under its own key.
+pub(crate) fn intent(number: u8) -> Intent {
+    Intent {
+        id: IntentId([number; 16]),
+        wallet: "w".to_owned(),
+        agent: None,
+        key: Some(format!("é' {number}")),
+        version: 0,
+        holder: None,
+        is_open: true,
+        repeat_until: UnixTime(0),
+        due: UnixTime(2_000),
+        created: NOW,
+        until: UnixTime(3_000),
+        holds: Vec::new(),
+        body: format!("{{\"n\":\"é' {number}\"}}"),
+    }
+}
+
+pub(crate) fn opening(intent: Intent, holds: Vec<NewHold>) -> NewIntent {
+    NewIntent { intent, holds, conditions: Vec::new(), now: NOW }
+}
+
+/// In the window that ends at 1,060.
+pub(crate) fn hold(budget: &str, amount: u64, limit: u64) -> NewHold {
+    let budget = budget.to_owned();
+    let hold = Hold { budget, window: NOW, until: UnixTime(1_060), amount: amount.into() };
+    NewHold { hold, limit: limit.into() }
+}
+
+pub(crate) fn fact(scope: &str, name: &str, version: u64, value: &str) -> Fact {
+    let until = UnixTime(2_000);
+    Fact { scope: scope.to_owned(), name: name.to_owned(), version, value: value.to_owned(), until }
+}
+
+pub(crate) fn channel_key(name: &str) -> ChannelKey {
+    ChannelKey::new(format!("eip155:8453/{name}"))
+}
+
+/// One of the scope `shop` that nothing was charged on.
+pub(crate) fn channel(name: &str) -> Channel {
+    Channel {
+        scope: "shop".to_owned(),
+        id: channel_key(name),
+        version: 0,
+        charged: Amount::ZERO,
+        signed: Amount::ZERO,
+        claimed: Amount::ZERO,
+        proof: String::new(),
+        request: None,
+        repeats: 0,
+        body: format!("{{\"terms\":\"é' {name}\"}}"),
+        holder: None,
+        used_at: UnixTime(900),
+        due: UnixTime(2_000),
+    }
+}
+
+/// By nobody, for as much as is signed, with no answer to keep.
+pub(crate) fn charge(name: &str, version: u64, charged: u64) -> ChannelCharge {
+    ChannelCharge {
+        scope: "shop".to_owned(),
+        id: channel_key(name),
+        version,
+        charged: charged.into(),
+        signed: charged.into(),
+        proof: format!("0xproof {charged}"),
+        request: None,
+        repeats: 0,
+        used_at: NOW,
+        due: UnixTime(2_000),
+        answer: None,
+        member: None,
+        is_released: false,
+    }
 }

@@ -120,22 +120,20 @@ pub(crate) async fn a_step_needs_the_current_attempt_and_a_payment_that_has_not_
 
 pub(crate) async fn lists_are_newest_first_and_page(ledger: &dyn Ledger) {
     let member = facilitator(ledger, "a").await;
-    for (name, payer, caller) in [
-        ("1", "0x1", None),
-        ("2", "0x2", Some("desk")),
-        ("3", "0x1", Some("desk")),
-        ("4", "0x1", Some("till")),
+    for (name, payer, pay_to, caller) in [
+        ("1", "0x1", "0x7", None),
+        ("2", "0x2", "0x8", Some("desk")),
+        ("3", "0x1", "0x8", Some("desk")),
+        ("4", "0x1", "0x7", Some("till")),
     ] {
         let mut new = payment(&member, name);
-        (new.payer, new.caller) = (payer.to_owned(), caller.map(str::to_owned));
+        (new.payer, new.pay_to) = (payer.to_owned(), pay_to.to_owned());
+        new.caller = caller.map(str::to_owned);
         ledger.settlement_insert(new).await.unwrap();
     }
     let list = async |payer: Option<&str>, caller: Option<&str>, before, limit| {
         let (payer, caller) = (payer.map(str::to_owned), caller.map(str::to_owned));
-        let rows = ledger.settlement_list(SettlementQuery { payer, caller, before, limit }).await.unwrap();
-        let last = rows.last().map(|row| row.sequence);
-        let names: Vec<_> = rows.iter().map(|row| row.key.as_str()[20..].to_owned()).collect();
-        (names.join(""), last)
+        named(ledger, SettlementQuery { payer, caller, before, limit, ..SettlementQuery::default() }).await
     };
     assert_eq!(list(None, None, None, 10).await.0, "4321");
     assert_eq!(list(Some("0x1"), None, None, 10).await.0, "431");
@@ -145,6 +143,35 @@ pub(crate) async fn lists_are_newest_first_and_page(ledger: &dyn Ledger) {
     let (names, last) = list(None, None, None, 3).await;
     assert_eq!((names.as_str(), list(None, None, last, 3).await.0.as_str()), ("432", "1"));
     assert_eq!(list(None, None, Some(0), 3).await.0, "");
+    let behind = async |payer: Option<&str>, pay_to: Option<&str>, after, before, limit| {
+        let (payer, pay_to) = (payer.map(str::to_owned), pay_to.map(str::to_owned));
+        let after = Some(after);
+        let query = SettlementQuery { payer, pay_to, after, before, limit, ..SettlementQuery::default() };
+        named(ledger, query).await
+    };
+    assert_eq!(behind(None, None, 0, None, 10).await.0, "1234");
+    assert_eq!(behind(None, Some("0x7"), 0, None, 10).await.0, "14");
+    assert_eq!(behind(Some("0x1"), Some("0x8"), 0, None, 10).await.0, "3");
+    let (names, last) = behind(Some("0x1"), None, 0, None, 2).await;
+    assert_eq!(
+        (names.as_str(), behind(Some("0x1"), None, last.unwrap(), None, 2).await.0.as_str()),
+        ("13", "4")
+    );
+    let third = behind(None, None, 0, None, 3).await.1;
+    assert_eq!(behind(None, None, 0, third, 10).await.0, "12", "between two places");
+    assert_eq!(
+        behind(None, None, third.unwrap(), third, 10).await.0,
+        "",
+        "nothing is between a place and itself"
+    );
+    assert_eq!(behind(None, None, u64::MAX, None, 10).await.0, "");
+}
+
+/// The names of what is listed, and the last one's place.
+async fn named(ledger: &dyn Ledger, query: SettlementQuery) -> (String, Option<u64>) {
+    let rows = ledger.settlement_list(query).await.unwrap();
+    let last = rows.last().map(|row| row.sequence);
+    (rows.iter().map(|row| row.key.as_str()[20..].to_owned()).collect(), last)
 }
 
 pub(crate) async fn the_unfinal_are_found_until_they_are_final(ledger: &dyn Ledger) {
