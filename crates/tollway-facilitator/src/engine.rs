@@ -15,9 +15,10 @@ use tollway_core::{
 };
 use tollway_evm::Payment;
 use tollway_evm::auth_capture::voiding_rest;
-use tollway_evm::permit2::EIP2612_GAS_SPONSORING;
+use tollway_evm::permit2::{EIP2612_GAS_SPONSORING, ERC20_APPROVAL_GAS_SPONSORING};
 use tollway_ledger::{Ledger, LedgerError, MemoryLedger, Settlement, SettlementId, SettlementQuery};
 
+use crate::channel::{self, Asked, ChannelSetup};
 use crate::core::Core;
 use crate::evm_network::{EvmNetwork, NetworkSetup};
 use crate::gas::Gas;
@@ -28,6 +29,7 @@ use crate::limits::Limits;
 use crate::membership::Membership;
 use crate::phase::admission::AuthCaptureSetup;
 use crate::score::{Score, ScoreLimits};
+use crate::sponsoring::Sponsoring;
 use crate::tasks::Tasks;
 use crate::webhook::OutcomeEndpoints;
 use crate::{lane, reconcile, settle, steward, telemetry, verify};
@@ -64,6 +66,8 @@ pub struct EngineBuilder {
     endpoints: OutcomeEndpoints,
     score: ScoreLimits,
     auth_capture: AuthCaptureSetup,
+    channels: Vec<(Network, ChannelSetup)>,
+    sponsoring: Vec<(Network, Sponsoring)>,
 }
 
 /// A lane, as it is now.
@@ -117,6 +121,8 @@ impl Engine {
             endpoints: OutcomeEndpoints::default(),
             score: ScoreLimits::default(),
             auth_capture: AuthCaptureSetup::default(),
+            channels: Vec::new(),
+            sponsoring: Vec::new(),
         }
     }
 
@@ -155,22 +161,24 @@ impl Engine {
         request: FacilitatorRequest,
     ) -> impl Future<Output = Result<VerifyResponse, FacilitatorError>> + Send + use<'a> {
         let (core, began, network) = (&self.inner.core, Instant::now(), self.served(&request));
-        let judged = self.ready().map(|()| verify::judge(core, &request));
-        // Not held while it waits: it is far bigger than what is left to do.
-        drop(request);
+        // A payment is not held while it waits: it is far bigger than what is left to do.
+        let asked = self.ready().map(|()| Asked::of(request, |request| verify::judge(core, request)));
         async move {
-            let answer = match judged {
-                Ok(Ok(candidate)) => verify::verify(core, candidate).await.map(|verdict| match verdict {
-                    Ok(good) => {
-                        let mut answer = VerifyResponse::valid(good.payer.to_checksum(None));
-                        if good.payer_has_code {
-                            answer.extra.insert(PAYER_HAS_CODE.to_owned(), true.into());
+            let answer = match asked {
+                Ok(Asked::Payment(Ok(candidate))) => {
+                    verify::verify(core, candidate).await.map(|verdict| match verdict {
+                        Ok(good) => {
+                            let mut answer = VerifyResponse::valid(good.payer.to_checksum(None));
+                            if good.payer_has_code {
+                                answer.extra.insert(PAYER_HAS_CODE.to_owned(), true.into());
+                            }
+                            answer
                         }
-                        answer
-                    }
-                    Err(refusal) => refusal.into(),
-                }),
-                Ok(Err(refusal)) => Ok(refusal.into()),
+                        Err(refusal) => refusal.into(),
+                    })
+                }
+                Ok(Asked::Payment(Err(refusal))) => Ok(refusal.into()),
+                Ok(Asked::Channels(request)) => Box::pin(channel::verify(core, *request)).await,
                 Err(error) => Err(error),
             };
             tracing::trace!(caller, is_answered = answer.is_ok(), "verified");
@@ -197,13 +205,13 @@ impl Engine {
         request: FacilitatorRequest,
     ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send + use<'a> {
         let (core, began, network) = (&self.inner.core, Instant::now(), self.served(&request));
-        let judged = self.ready().map(|()| settle::judge(core, &request));
         let rest = voiding_rest(&request);
-        drop(request);
+        let asked = self.ready().map(|()| Asked::of(request, |request| settle::judge(core, request)));
         async move {
-            let answer = match judged {
-                Ok(Ok(candidate)) => settle::settle(core, caller, candidate).await,
-                Ok(Err(refused)) => Ok(*refused),
+            let answer = match asked {
+                Ok(Asked::Payment(Ok(candidate))) => settle::settle(core, caller, candidate).await,
+                Ok(Asked::Payment(Err(refused))) => Ok(*refused),
+                Ok(Asked::Channels(request)) => Box::pin(channel::settle(core, caller, *request)).await,
                 Err(error) => Err(error),
             };
             if let Some(rest) = rest
@@ -345,6 +353,10 @@ impl Engine {
         is_clean
     }
 
+    pub(crate) fn core(&self) -> &Core {
+        &self.inner.core
+    }
+
     /// How the networks are, for `/health`.
     pub(crate) async fn health(&self) -> Arc<Health> {
         self.inner.health.check(&self.inner.core).await
@@ -386,9 +398,11 @@ impl Facilitator for Engine {
         let mut signers = Vec::new();
         for network in &self.inner.core.networks {
             for version in [X402Version::V2, X402Version::V1] {
-                let schemes = Payment::SCHEMES.into_iter().filter(|scheme| {
+                let known = Payment::SCHEMES.into_iter().chain([SchemeName::BATCH_SETTLEMENT]);
+                let schemes = known.filter(|scheme| {
                     // Version 1 knows of no scheme but this.
-                    version == X402Version::V2 || *scheme == SchemeName::EXACT
+                    let is_spoken = version == X402Version::V2 || *scheme == SchemeName::EXACT;
+                    is_spoken && (*scheme != SchemeName::BATCH_SETTLEMENT || network.channels.is_some())
                 });
                 response.kinds.extend(schemes.map(|scheme| SupportedKind {
                     version,
@@ -402,6 +416,9 @@ impl Facilitator for Engine {
         signers.sort();
         signers.dedup();
         response.extensions = vec![EIP2612_GAS_SPONSORING.to_owned()];
+        if self.inner.core.networks.iter().any(|network| network.sponsoring.is_some()) {
+            response.extensions.push(ERC20_APPROVAL_GAS_SPONSORING.to_owned());
+        }
         response.signers = BTreeMap::from([("eip155:*".to_owned(), signers)]);
         Box::pin(std::future::ready(Ok(response)))
     }
@@ -414,6 +431,11 @@ fn extra_of(network: &EvmNetwork, scheme: &SchemeName) -> JsonObject {
     if *scheme == SchemeName::AUTH_CAPTURE {
         let operator = network.sender().to_checksum(None);
         extra.insert("captureAuthorizer".to_owned(), operator.into());
+    }
+    if *scheme == SchemeName::BATCH_SETTLEMENT
+        && let Some(authorizer) = network.channels.as_ref().and_then(|channels| channels.setup.authorizer())
+    {
+        extra.insert("receiverAuthorizer".to_owned(), authorizer.to_checksum(None).into());
     }
     if *scheme == SchemeName::UPTO {
         extra.insert("facilitatorAddress".to_owned(), network.sender().to_checksum(None).into());
@@ -556,6 +578,47 @@ impl EngineBuilder {
         self
     }
 
+    /// What is done of scheme `batch-settlement` on `network`. Without it channels are served wherever their contract is, and
+    /// sellers sign their claims and refunds themselves.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollway_core::Network;
+    /// use tollway_evm::{Address, LocalSigner};
+    /// use tollway_facilitator::{ChannelSetup, Engine, RefundsFor};
+    /// let shop = RefundsFor { receiver: Address::repeat_byte(1), caller: Some("shop".to_owned()) };
+    /// let builder = Engine::builder().batch_settlement(Network::evm(8453), ChannelSetup {
+    ///     authorizer: Some(Arc::new(LocalSigner::random()?)), // or one from a key service
+    ///     refunds_for: vec![shop],
+    ///     ..ChannelSetup::default()
+    /// });
+    /// # Ok::<(), tollway_evm::SignerError>(())
+    /// ```
+    #[must_use]
+    pub fn batch_settlement(mut self, network: Network, setup: ChannelSetup) -> Self {
+        self.channels.retain(|(known, _)| *known != network);
+        self.channels.push((network, setup));
+        self
+    }
+
+    /// Pays for payers' approvals of Permit2 on `network`, which they sign as transactions (extension
+    /// `erc20ApprovalGasSponsoring`). Without this nothing is given to anybody.
+    ///
+    /// ```
+    /// use tollway_core::Network;
+    /// use tollway_evm::U256;
+    /// use tollway_facilitator::{Engine, Sponsoring};
+    /// let max_cost = U256::from(20_000_000_000_000_u64); // wei
+    /// let sponsoring = Sponsoring { max_cost, payer_approvals_a_day: 1, approvals_a_day: 100 };
+    /// let builder = Engine::builder().sponsoring(Network::evm(8453), sponsoring);
+    /// ```
+    #[must_use]
+    pub fn sponsoring(mut self, network: Network, sponsoring: Sponsoring) -> Self {
+        self.sponsoring.retain(|(known, _)| *known != network);
+        self.sponsoring.push((network, sponsoring));
+        self
+    }
+
     /// Checks every node and starts the lanes, on the current tokio runtime.
     ///
     /// # Errors
@@ -574,6 +637,68 @@ impl EngineBuilder {
     /// # Ok(()) }
     /// ```
     pub async fn start(self) -> Result<Engine, StartError> {
+        let faults = self.faults().await;
+        if !faults.is_empty() {
+            return Err(StartError(faults));
+        }
+        let Self {
+            networks,
+            profiles,
+            clock,
+            limits,
+            ledger,
+            name,
+            endpoints,
+            score,
+            auth_capture,
+            channels,
+            sponsoring,
+        } = self;
+        let ledger = ledger.unwrap_or_else(|| Arc::new(MemoryLedger::new()));
+        let name = match name {
+            Some(name) => name,
+            None => random_name().ok_or_else(|| StartError(vec!["no randomness for a name".to_owned()]))?,
+        };
+        let refused = |error: LedgerError| StartError(vec![format!("ledger: {error}")]);
+        let member = Membership::join(Arc::clone(&ledger), &name, Arc::clone(&clock), limits.member_ttl);
+        let member = Arc::new(member.await.map_err(refused)?);
+        let journal = Journal::new(ledger, Arc::clone(&clock), limits.journal, endpoints);
+        let profile_of = |network: &Network| {
+            let given =
+                profiles.iter().find(|(known, _)| known == network).map(|(_, profile)| profile.clone());
+            given.unwrap_or_else(|| Profile::usual(network))
+        };
+        let mut served = Vec::with_capacity(networks.len());
+        for setup in networks {
+            let network = setup.chain.network();
+            let profile = profile_of(network);
+            let own = |(known, given): &(Network, Sponsoring)| (known == network).then_some(*given);
+            let sponsored = sponsoring.iter().find_map(own);
+            let asked = channels.iter().find(|(known, _)| known == network).map(|(_, setup)| setup.clone());
+            let of_channels =
+                channel::begin(&setup.chain, asked).await.map_err(|fault| StartError(vec![fault]))?;
+            let network =
+                EvmNetwork::new(setup, profile, &limits, auth_capture.clone(), of_channels, sponsored);
+            served.push(Arc::new(network));
+        }
+        let networks = served;
+        let tasks = Arc::new(Tasks::default());
+        let journal = Arc::new(journal);
+        let score = Score::new(score);
+        let core = Arc::new(Core { networks, journal, member, clock, limits, tasks, score });
+        let inner = Inner {
+            core: Arc::clone(&core),
+            health: HealthCheck::default(),
+            is_draining: AtomicBool::new(false),
+        };
+        let engine = Engine { inner: Arc::new(inner) };
+        steward::share_out(&core).await.map_err(refused)?;
+        begin(&core);
+        Ok(engine)
+    }
+
+    /// What keeps it from working, all of it.
+    async fn faults(&self) -> Vec<String> {
         let mut faults = self.limits.faults();
         faults.extend(self.score.faults());
         if self.networks.is_empty() {
@@ -589,44 +714,13 @@ impl EngineBuilder {
         for (network, profile) in &self.profiles {
             faults.extend(profile.faults().into_iter().map(|fault| format!("{network}: {fault}")));
         }
-        if !faults.is_empty() {
-            return Err(StartError(faults));
+        for (network, setup) in &self.channels {
+            faults.extend(setup.faults().into_iter().map(|fault| format!("{network}: {fault}")));
         }
-        let Self { networks, profiles, clock, limits, ledger, name, endpoints, score, auth_capture } = self;
-        let ledger = ledger.unwrap_or_else(|| Arc::new(MemoryLedger::new()));
-        let name = match name {
-            Some(name) => name,
-            None => random_name().ok_or_else(|| StartError(vec!["no randomness for a name".to_owned()]))?,
-        };
-        let refused = |error: LedgerError| StartError(vec![format!("ledger: {error}")]);
-        let member = Membership::join(Arc::clone(&ledger), &name, Arc::clone(&clock), limits.member_ttl);
-        let member = Arc::new(member.await.map_err(refused)?);
-        let journal = Journal::new(ledger, Arc::clone(&clock), limits.journal, endpoints);
-        let profile_of = |network: &Network| {
-            let given =
-                profiles.iter().find(|(known, _)| known == network).map(|(_, profile)| profile.clone());
-            given.unwrap_or_else(|| Profile::usual(network))
-        };
-        let networks = networks
-            .into_iter()
-            .map(|setup| {
-                let profile = profile_of(setup.chain.network());
-                Arc::new(EvmNetwork::new(setup, profile, &limits, auth_capture.clone()))
-            })
-            .collect();
-        let tasks = Arc::new(Tasks::default());
-        let journal = Arc::new(journal);
-        let score = Score::new(score);
-        let core = Arc::new(Core { networks, journal, member, clock, limits, tasks, score });
-        let inner = Inner {
-            core: Arc::clone(&core),
-            health: HealthCheck::default(),
-            is_draining: AtomicBool::new(false),
-        };
-        let engine = Engine { inner: Arc::new(inner) };
-        steward::share_out(&core).await.map_err(refused)?;
-        begin(&core);
-        Ok(engine)
+        for (network, sponsoring) in &self.sponsoring {
+            faults.extend(sponsoring.faults().into_iter().map(|fault| format!("{network}: {fault}")));
+        }
+        faults
     }
 }
 
@@ -643,6 +737,9 @@ fn begin(core: &Arc<Core>) {
         tasks.spawn(Arc::clone(&network.watcher).run());
         let sender = network.sender();
         tasks.spawn(Arc::clone(&network.coalescer).run(network.chain.clone(), sender, Arc::clone(tasks)));
+        if let Some(channels) = &network.channels {
+            tasks.spawn(Arc::clone(&channels.looks).run(network.chain.clone(), Arc::clone(tasks)));
+        }
         tasks.spawn(Gas::watch(Arc::clone(network)));
         for lane in &network.lanes {
             tasks.spawn(lane::run(Arc::clone(core), Arc::clone(network), Arc::clone(lane)));

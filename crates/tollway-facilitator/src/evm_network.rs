@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use metrics::gauge;
+use tokio::sync::Semaphore;
 use tollway_core::{FacilitatorError, Network};
 use tollway_evm::{Asset, AssetTable, Chain, Payment, Signer, deployment_faults};
 
+use crate::channel::{ChannelSetup, Channels};
 use crate::coalesce::Coalescer;
+use crate::errands::Errands;
 use crate::gas::Gas;
 use crate::inclusion::Profile;
 use crate::journal::Journal;
@@ -15,9 +18,13 @@ use crate::lane_state::LaneState;
 use crate::limits::Limits;
 use crate::phase::admission::AuthCaptureSetup;
 use crate::queue::Queue;
+use crate::sponsoring::Sponsoring;
 use crate::telemetry::PENDING_AGE_SECONDS;
 use crate::verified::Verified;
 use crate::watch::Watcher;
+
+/// How many approvals of one network may be looked at, and be under way, at once.
+const APPROVALS: usize = 64;
 
 /// What an operator gives for one network.
 #[derive(Clone, Debug)]
@@ -66,6 +73,14 @@ pub(crate) struct EvmNetwork {
     pub(crate) gas: Gas,
     pub(crate) verified: Verified,
     pub(crate) auth_capture: AuthCaptureSetup,
+    /// What is done with channels. None: their contract is not here.
+    pub(crate) channels: Option<Channels>,
+    /// What is paid for payers' approvals. None: nothing.
+    pub(crate) sponsoring: Option<Sponsoring>,
+    pub(crate) errands: Errands,
+    /// How many approvals may be under way, and be looked at, at once.
+    pub(crate) approvals: Semaphore,
+    pub(crate) approval_looks: Semaphore,
 }
 
 impl EvmNetwork {
@@ -74,6 +89,8 @@ impl EvmNetwork {
         profile: Profile,
         limits: &Limits,
         auth_capture: AuthCaptureSetup,
+        channels: Option<ChannelSetup>,
+        sponsoring: Option<Sponsoring>,
     ) -> Self {
         let NetworkSetup { chain, assets, signers } = setup;
         let lanes: Vec<_> = signers.into_iter().map(|signer| Arc::new(LaneState::new(signer))).collect();
@@ -85,6 +102,11 @@ impl EvmNetwork {
             gas: Gas::new(limits.max_fee_per_gas, limits.low_balance),
             verified: Verified::default(),
             auth_capture,
+            channels: channels.map(|setup| Channels::new(setup, limits.simulation_calls, limits.simulations)),
+            sponsoring,
+            errands: Errands::default(),
+            approvals: Semaphore::new(APPROVALS),
+            approval_looks: Semaphore::new(APPROVALS),
             chain,
             assets,
             profile,
@@ -99,6 +121,11 @@ impl EvmNetwork {
 
     pub(crate) const fn network(&self) -> &Network {
         self.chain.network()
+    }
+
+    /// Whether the account is our own key that consents for sellers.
+    pub(crate) fn is_authorizer(&self, account: Address) -> bool {
+        self.channels.as_ref().and_then(|channels| channels.setup.authorizer()) == Some(account)
     }
 
     /// Whose account simulations are run from.

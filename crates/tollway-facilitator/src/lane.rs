@@ -101,6 +101,7 @@ impl Lane {
             return;
         }
         let (queue, lane) = (Arc::clone(&self.network.queue), self.state.address());
+        let errands = Arc::clone(&self.network);
         let mut views = self.network.watcher.views();
         views.mark_changed();
         while !self.is_fenced && !self.core.member.is_superseded() {
@@ -122,6 +123,7 @@ impl Lane {
                     let view = Arc::clone(&views.borrow_and_update());
                     self.on_view(&view).await;
                 }
+                errand = errands.errands.take(), if may_take => self.fund(errand).await,
                 rows = queue.take(self.core.limits.batch, lane), if may_take => self.settle(rows).await,
                 () = self.state.asked() => {}
                 () = sleep_until(wake), if !is_idle || !may_take => {
@@ -479,12 +481,14 @@ impl Lane {
         self.give_up(rows, &NotSent::Unwritten).await;
     }
 
-    fn sent(&mut self, flight: Flight) {
+    pub(crate) fn sent(&mut self, flight: Flight) {
         let Some(transaction) = flight.latest().map(|version| version.signed.hash) else { return };
         let (network, payments) = (self.chain().network(), flight.rows.len());
         tracing::info!(%network, %transaction, payments, "sent");
-        #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a batch is small")]
-        histogram!(BATCH_SIZE, "network" => network.as_str().to_owned()).record(payments as f64);
+        if payments > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a batch is small")]
+            histogram!(BATCH_SIZE, "network" => network.as_str().to_owned()).record(payments as f64);
+        }
         self.look_at = Instant::now() + self.core.limits.rebroadcast_every;
         self.open.insert(flight.nonce, flight);
         self.network.watcher.hurry();

@@ -17,8 +17,10 @@
 //! - [`Engine`]: what a program starts and asks; implements [`tollway_core::Facilitator`].
 //! - `verify`, `settle`: one payment, as its caller sees it. `phase/`: the steps.
 //! - `coalesce`: simulations go out together. `exposure`: one balance does not stand for two payments.
+//! - `channel/`: what is asked about channels (scheme `batch-settlement`), before and after the same way.
 //! - `journal`: what this process drives; the ledger holds the truth.
 //! - `lane`, `stuck`, `flight`: one funded key and its nonces; the only place that sends transactions.
+//! - `approval`, `errands`, `funding`, `sponsoring`: payers whose approval of Permit2 is sent, and paid for, first.
 //! - `watch`, `pace`: the only eyes on the chain.
 //! - `reconcile`: brings to an end what nobody drives.
 //! - `membership`, `steward`: this process among others, and who holds which lane.
@@ -28,13 +30,17 @@
 //! What does not live here: how a payment is checked and proved (`tollway-evm`), the stores (`tollway-ledger`),
 //! configuration files (the program).
 
+mod approval;
 mod callers;
+mod channel;
 mod coalesce;
 mod core;
 mod engine;
+mod errands;
 mod evm_network;
 mod exposure;
 mod flight;
+mod funding;
 mod gas;
 mod health;
 mod http;
@@ -51,6 +57,7 @@ mod reconcile;
 mod score;
 mod settle;
 mod settlement_json;
+mod sponsoring;
 mod steward;
 mod stuck;
 mod tasks;
@@ -61,11 +68,13 @@ mod watch;
 mod webhook;
 
 pub use callers::{CallerSetup, Callers, MAX_CALLERS, MIN_KEY_BYTES, Quota};
+pub use channel::{ChannelSetup, RefundsFor};
 pub use engine::{Engine, EngineBuilder, LaneStatus, StartError};
 pub use evm_network::NetworkSetup;
-pub use http::{MAX_BODY_BYTES, router};
+pub use http::{MAX_BODY_BYTES, MAX_SETTLE_BODY_BYTES, router};
 pub use inclusion::{Inclusion, MAX_CONFIRMATIONS, Profile};
 pub use limits::{Limits, MAX_BATCH};
 pub use phase::admission::AuthCaptureSetup;
 pub use score::{Score, ScoreLimits};
-pub use webhook::{MAX_WEBHOOKS, OutcomeEndpoints, WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};
+pub use sponsoring::Sponsoring;
+pub use webhook::{MAX_WEBHOOKS, OutcomeEndpoints, WebhookLimits, WebhookSetup, Webhooks};

@@ -11,6 +11,7 @@ use tollway_core::{ErrorCode, FacilitatorError, Refusal, UnixTime};
 use tollway_evm::Trouble;
 use tollway_ledger::{Settlement, SettlementState};
 
+use crate::approval::{bring, judge as judge_on_chain};
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
 use crate::journal::{Row, timed};
@@ -97,6 +98,7 @@ struct Looks {
     unproved: u32,
     unused: u32,
     open: u32,
+    refused: u32,
 }
 
 enum Step {
@@ -120,6 +122,15 @@ async fn look(
                 true => Step::Ended(state),
                 false => Step::Wait,
             }
+        }
+        // It is done, and not by what was signed for it here: whoever asks again is told what the chain says then.
+        Fate::Unproved
+            if seen.unproved >= LOOKS
+                && row.payment.batch_settlement().is_some()
+                && row.payment.is_later() =>
+        {
+            let message = "done by a transaction that was not found: ask again".to_owned();
+            Step::Ended(SettlementState::Abandoned { message })
         }
         Fate::Unproved if seen.unproved >= LOOKS => {
             let message = "the authorization was used or canceled by another transaction".to_owned();
@@ -147,17 +158,22 @@ async fn look(
                 Step::Ended(failed(&ErrorCode::INVALID_TRANSACTION_STATE, message.clone()))
             }
             Unused::Expired { .. } => Step::Wait,
-            Unused::Settle => settle(core, network, row).await?,
+            Unused::Settle => settle(core, network, row, seen).await?,
         },
     })
 }
 
 /// Queues a payment that nobody drives, if it would settle.
-async fn settle(core: &Core, network: &EvmNetwork, row: &Arc<Row>) -> Result<Step, FacilitatorError> {
+async fn settle(
+    core: &Core,
+    network: &EvmNetwork,
+    row: &Arc<Row>,
+    seen: &mut Looks,
+) -> Result<Step, FacilitatorError> {
     if let Err(refusal) = check::window(&row.payment, &core.limits, core.clock.now()) {
         return ended_when_expired(network, row, refusal).await;
     }
-    match network.coalescer.simulate(&row.payment).await? {
+    match judge_on_chain(core, network, &row.payment).await? {
         Ok(funds) if funds.payer_has_code => row.keep_alone(),
         Ok(_) => {}
         // Used since it was looked at: the next look finds by what.
@@ -167,6 +183,14 @@ async fn settle(core: &Core, network: &EvmNetwork, row: &Arc<Row>) -> Result<Ste
         Err(refusal) if row.transactions().is_empty() => {
             return Ok(Step::Ended(failed(&refusal.code, refusal.to_string())));
         }
+        // What never ends is refused often enough instead: by then the lane has given its nonce to another transaction.
+        Err(refusal) if row.payment.batch_settlement().is_some() && row.payment.is_later() => {
+            seen.refused += 1;
+            return Ok(match seen.refused >= PATIENCE {
+                true => Step::Ended(failed(&refusal.code, refusal.to_string())),
+                false => Step::Wait,
+            });
+        }
         // What was signed for it may be out: not failed before nothing can come of it.
         Err(refusal) => return ended_when_expired(network, row, refusal).await,
     }
@@ -174,9 +198,24 @@ async fn settle(core: &Core, network: &EvmNetwork, row: &Arc<Row>) -> Result<Ste
     let Some(place) = network.queue.place().filter(|_| network.holds_lane_for(&row.payment)) else {
         return Ok(Step::Wait);
     };
-    if row.requeue() {
-        place.put(Arc::clone(row));
+    if !row.requeue() {
+        return Ok(Step::Queued);
     }
+    if row.payment.sponsored_approval().is_some() {
+        if !row.claim() {
+            return Ok(Step::Queued);
+        }
+        if let Err(why) = bring(core, network, row).await {
+            row.unclaim();
+            return match row.transactions().is_empty() {
+                true => Ok(Step::Ended(why.into())),
+                // What was signed for it may be out.
+                false => Ok(Step::Wait),
+            };
+        }
+        row.unclaim();
+    }
+    place.put(Arc::clone(row));
     Ok(Step::Queued)
 }
 

@@ -11,12 +11,14 @@ use tollway_core::{AuthorizationKey, ErrorCode, FacilitatorError, Network, Refus
 use tollway_evm::{Payment, Trouble};
 use tollway_ledger::{Advance, LedgerError, Member, Role, Settlement, SettlementId, SettlementState};
 
+use crate::approval::{NotApproved, bring, judge as judge_on_chain};
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
 use crate::journal::{Accepted, Begun, Progress, Row, timed};
 use crate::phase::late::Unused;
 use crate::phase::simulate::SimulatedAt;
-use crate::phase::{admission, attribution, check, code, matching};
+use crate::phase::{admission, approval, attribution, check, code, matching};
+use crate::queue::Place;
 
 /// How long a lane that has claimed a payment may take to simulate and sign: then the transaction's hash is known.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
@@ -70,13 +72,24 @@ pub(crate) fn judge<'a>(
         let network = matching::find(&core.networks, request)?;
         let payment = check::check_at_any_time(request, network)?;
         code::allow(&payment, &core.limits)?;
-        admission::admit(network, &payment)?;
-        admission::complete(&payment)?;
-        let confirmations = network.profile.confirmations(&request.requirements)?;
-        let suffix = attribution::suffix(request, &core.limits);
-        Ok(Box::new(Candidate { network, payment, confirmations, suffix }))
+        candidate(core, network, request, payment)
     };
     judged().map_err(|refusal| Box::new(refused_on(&request.requirements.network, refusal)))
+}
+
+/// The same, of a payment that was read and whose own rules hold.
+pub(crate) fn candidate<'a>(
+    core: &Core,
+    network: &'a Arc<EvmNetwork>,
+    request: &FacilitatorRequest,
+    mut payment: Payment,
+) -> Result<Box<Candidate<'a>>, Refusal> {
+    approval::take(&mut payment, request, network, &core.limits)?;
+    admission::admit(network, &payment)?;
+    admission::complete(&payment)?;
+    let confirmations = network.profile.confirmations(&request.requirements)?;
+    let suffix = attribution::suffix(request, &core.limits);
+    Ok(Box::new(Candidate { network, payment, confirmations, suffix }))
 }
 
 /// Moves the money, or tells what became of it.
@@ -152,7 +165,10 @@ async fn find_row(
             Ok(_) => return refuse(refusal),
         }
     }
-    if let Err(refusal) = core.score.check(payment.payer()) {
+    // What our own key consents to is its caller's doing, not the key's.
+    if !network.is_authorizer(payment.payer())
+        && let Err(refusal) = core.score.check(payment.payer())
+    {
         match known(core, payment).await {
             Err(error) => return tell(Err(error)),
             Ok(None) => return refuse(refusal),
@@ -178,11 +194,14 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     let payment = &row.payment;
     let approach = network.queue.approach();
     // What was verified a moment ago need not be asked for again before it queues.
-    if network.verified.contains(payment) {
+    let is_approved = payment.sponsored_approval().is_none();
+    if is_approved && network.verified.contains(payment) {
         core.journal.exposure.settling(payment);
     } else {
-        row.simulated(SimulatedAt::now(network.watcher.block()));
-        let judged = match network.coalescer.simulate(payment).await {
+        if is_approved {
+            row.simulated(SimulatedAt::now(network.watcher.block()));
+        }
+        let judged = match judge_on_chain(core, network, payment).await {
             Ok(Ok(funds)) => {
                 if funds.payer_has_code {
                     row.keep_alone();
@@ -213,12 +232,32 @@ async fn start(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>) {
     if !row.transactions().is_empty() {
         return core.chase(network, row, Unused::Settle);
     }
+    if !is_approved {
+        drop(approach);
+        return approve(core, network, row, place).await;
+    }
     if row.reserve() {
         place.put(Arc::clone(row));
         return drop(approach);
     }
     drop(approach);
     core.journal.finish(row, SettlementState::Abandoned { message: NO_LANE.to_owned() }).await;
+}
+
+/// Sees a payment's approval into a block, and hands the payment to a lane. Who waits for it is told that nobody knows yet: it
+/// goes on.
+async fn approve(core: &Arc<Core>, network: &Arc<EvmNetwork>, row: &Arc<Row>, place: Place) {
+    let brought = match row.reserve() && row.claim() {
+        true => bring(core, network, row).await,
+        false => Err(NotApproved::Late(NO_LANE.to_owned())),
+    };
+    match brought {
+        Ok(()) => {
+            row.unclaim();
+            place.put(Arc::clone(row));
+        }
+        Err(why) => core.journal.finish(row, why.into()).await,
+    }
 }
 
 /// Writes the payment down. False: it is not this process's to drive.
@@ -425,7 +464,7 @@ fn refused(payment: &Payment, refusal: Refusal) -> SettleResponse {
     refused_on(payment.network(), refusal)
 }
 
-fn refused_on(network: &Network, refusal: Refusal) -> SettleResponse {
+pub(crate) fn refused_on(network: &Network, refusal: Refusal) -> SettleResponse {
     let message = refusal.to_string();
     let mut response = SettleResponse::failed(network.clone(), Some(refusal.code), message);
     response.payer = refusal.payer;

@@ -29,6 +29,8 @@ pub const VERIFIED: &str = "tollway_verified_total";
 pub const SETTLED: &str = "tollway_settled_total";
 /// Ends that were written down. Labels: `network`, `state` (`settled`, `failed`, `abandoned`), `reason`.
 pub const OUTCOMES: &str = "tollway_outcomes_total";
+/// Answers about what is done with channels. Labels: `network`, `kind` (`deposit`, `claim`, `settle`, `refund`), `outcome`.
+pub const CHANNEL_ORDERS: &str = "tollway_channel_orders_total";
 /// The native balance of a lane, in gwei. Labels: `network`, `lane`.
 pub const LANE_BALANCE_GWEI: &str = "tollway_lane_balance_gwei";
 /// How many payments wait for a lane. Labels: `network`, `lane`.
@@ -87,6 +89,7 @@ pub const FAMILIES: &[Family] = &[
     family(VERIFIED, FamilyKind::Counter, "Verdicts on payments, by outcome and reason"),
     family(SETTLED, FamilyKind::Counter, "Answers to settle, by outcome and reason"),
     family(OUTCOMES, FamilyKind::Counter, "Payments that ended, by state and reason"),
+    family(CHANNEL_ORDERS, FamilyKind::Counter, "What was done with channels, by kind and outcome"),
     family(LANE_BALANCE_GWEI, FamilyKind::Gauge, "Native balance of a lane, gwei"),
     family(LANE_QUEUE, FamilyKind::Gauge, "Payments that wait for a lane"),
     family(BATCH_SIZE, FamilyKind::Sizes, "Payments in one transaction"),

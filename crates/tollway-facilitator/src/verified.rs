@@ -96,6 +96,10 @@ mod tests {
         verified.insert(&payment(0, 5));
         assert!(verified.contains(&payment(0, 5)));
         assert!(!verified.contains(&payment(0, 6)), "another one under the same nonce");
+        let Payment::Eip3009(exact) = payment(0, 5) else { panic!("by EIP-3009") };
+        let signature = Signature::new(U256::from(1), U256::from(2), true).into();
+        let other = Payment::from(ExactPayment { signature, ..exact });
+        assert!(!verified.contains(&other), "another signature under the same authorization");
         for nonce in 1..=MOST {
             verified.insert(&payment(nonce, 5));
         }

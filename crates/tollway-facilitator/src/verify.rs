@@ -8,9 +8,10 @@ use tollway_core::model::FacilitatorRequest;
 use tollway_core::{FacilitatorError, Refusal};
 use tollway_evm::Payment;
 
+use crate::approval::judge as judge_on_chain;
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
-use crate::phase::{admission, check, code, matching};
+use crate::phase::{admission, approval, check, code, matching};
 use crate::settle::{known, may_begin_anew, used};
 
 /// A payment that breaks no rule that can be told without the chain.
@@ -31,8 +32,9 @@ pub(crate) struct Good {
 /// The rules that can be told without the chain.
 pub(crate) fn judge<'a>(core: &'a Core, request: &FacilitatorRequest) -> Result<Box<Candidate<'a>>, Refusal> {
     let network = matching::find(&core.networks, request)?;
-    let payment = check::check(request, network, &core.limits, core.clock.now())?;
+    let mut payment = check::check(request, network, &core.limits, core.clock.now())?;
     code::allow(&payment, &core.limits)?;
+    approval::take(&mut payment, request, network, &core.limits)?;
     admission::admit(network, &payment)?;
     network.profile.confirmations(&request.requirements)?;
     core.score.check(payment.payer())?;
@@ -54,14 +56,15 @@ pub(crate) async fn verify(
     {
         return Ok(Err(used(&candidate.payment, "must be unused: it has paid already")));
     }
-    let verdict = candidate.network.coalescer.simulate(&candidate.payment).await?;
+    let verdict = judge_on_chain(core, candidate.network, &candidate.payment).await?;
     let Candidate { network, payment } = *candidate;
     let verdict = verdict.and_then(|funds| {
         core.journal.exposure.hold(&payment, funds.available)?;
         Ok(Good { payer: payment.payer(), payer_has_code: funds.payer_has_code })
     });
-    // What code may say is asked every time.
-    if verdict.as_ref().is_ok_and(|good| !good.payer_has_code) {
+    // What code may say is asked every time, and what comes of an approval that is not there yet.
+    let is_lasting = payment.sponsored_approval().is_none();
+    if is_lasting && verdict.as_ref().is_ok_and(|good| !good.payer_has_code) {
         network.verified.insert(&payment);
     }
     Ok(verdict)

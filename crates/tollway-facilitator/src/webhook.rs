@@ -6,17 +6,13 @@
 //! that dies in the middle of a try leaves it to be tried again, so **a message may arrive twice**; its `webhook-id`
 //! is then the same.
 //!
-//! Signed as Standard Webhooks has it: `webhook-id`, `webhook-timestamp`, and `webhook-signature` with
-//! `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
+//! Signed as Standard Webhooks has it ([`WebhookSecret`]): `webhook-id`, `webhook-timestamp`, `webhook-signature`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, Mac};
 use metrics::{counter, histogram};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
@@ -26,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tollway_core::{Clock, UnixTime, is_loopback};
+use tollway_core::{Clock, UnixTime, WebhookSecret, webhook_url};
 use tollway_ledger::{Delivery, DeliveryResult, Ledger, NewDelivery, Settlement, SettlementState};
 
 use crate::settlement_json::{settlement_json, state_word};
@@ -36,8 +32,6 @@ use crate::telemetry::{DELIVERIES, DELIVERY_SECONDS};
 pub const MAX_WEBHOOKS: usize = 64;
 /// How often a message is tried: with the pauses in between about 23 hours.
 const MAX_TRIES: u32 = 15;
-/// The shortest secret taken, bytes.
-const MIN_SECRET_BYTES: usize = 16;
 /// How long one answer of the ledger may take.
 const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
 /// What is claimed is nobody else's for so long, beyond the deadline of the try: the ledger's deadline, and the rounding
@@ -61,10 +55,6 @@ pub struct WebhookSetup {
     /// What messages are signed with.
     pub secret: WebhookSecret,
 }
-
-/// A secret that no log shows.
-#[derive(Clone)]
-pub struct WebhookSecret(Vec<u8>);
 
 /// How deliveries are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,41 +86,6 @@ impl Default for WebhookLimits {
             poll_every: Duration::from_secs(1),
             first_retry_seconds: 5,
         }
-    }
-}
-
-impl WebhookSecret {
-    /// A secret as it is written down: `whsec_` and base64, or as it is.
-    ///
-    /// # Errors
-    /// What is wrong with it; never the secret itself.
-    ///
-    /// ```
-    /// use tollway_facilitator::WebhookSecret;
-    /// let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    /// assert_eq!(format!("{secret:?}"), "***");
-    /// assert_eq!(WebhookSecret::parse("short").unwrap_err(), "must be at least 16 bytes long");
-    /// ```
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let bytes = match text.strip_prefix("whsec_") {
-            Some(encoded) => BASE64.decode(encoded).map_err(|_| "must be base64 after whsec_")?,
-            None => text.as_bytes().to_vec(),
-        };
-        if bytes.len() < MIN_SECRET_BYTES { Err("must be at least 16 bytes long") } else { Ok(Self(bytes)) }
-    }
-
-    fn sign(&self, id: &str, timestamp: &str, body: &str) -> Option<String> {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0).ok()?;
-        for part in [id, ".", timestamp, ".", body] {
-            mac.update(part.as_bytes());
-        }
-        Some(format!("v1,{}", BASE64.encode(mac.finalize().into_bytes())))
-    }
-}
-
-impl std::fmt::Debug for WebhookSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
     }
 }
 
@@ -192,7 +147,8 @@ impl Webhooks {
     /// # use std::sync::Arc;
     /// # use tollway_core::SystemClock;
     /// # use tollway_ledger::Ledger;
-    /// use tollway_facilitator::{WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};
+    /// use tollway_core::WebhookSecret;
+    /// use tollway_facilitator::{WebhookLimits, WebhookSetup, Webhooks};
     /// # async fn start(ledger: Arc<dyn Ledger>) -> Result<(), Box<dyn std::error::Error>> {
     /// let shop = WebhookSetup {
     ///     name: "shop".to_owned(),
@@ -218,7 +174,7 @@ impl Webhooks {
         let (stop, stopped) = watch::channel(false);
         let mut workers = JoinSet::new();
         for WebhookSetup { name, url, secret } in endpoints {
-            let url = parse_url(&url).map_err(|fault| vec![fault])?;
+            let url = webhook_url(&url).map_err(|fault| vec![fault])?;
             let client = client(&url).map_err(|fault| vec![fault])?;
             let (ledger, clock, limits) = (Arc::clone(&ledger), Arc::clone(&clock), limits.clone());
             let endpoint = Endpoint { name, url, secret, client, ledger, clock, limits };
@@ -230,7 +186,8 @@ impl Webhooks {
     /// What would keep it from starting, all at once.
     ///
     /// ```
-    /// use tollway_facilitator::{WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};
+    /// use tollway_facilitator::{WebhookLimits, WebhookSetup, Webhooks};
+    /// use tollway_core::WebhookSecret;
     /// let secret = WebhookSecret::parse("sixteen bytes, or more")?;
     /// let shop = WebhookSetup { name: "shop".to_owned(), url: "http://shop.example/".to_owned(), secret };
     /// let faults = Webhooks::faults(&[shop], &WebhookLimits::default());
@@ -246,7 +203,7 @@ impl Webhooks {
             if setup.name.is_empty() || endpoints[..index].iter().any(|other| other.name == setup.name) {
                 faults.push(format!("webhooks[{index}].name: must be a name of its own"));
             }
-            if let Err(fault) = parse_url(&setup.url) {
+            if let Err(fault) = webhook_url(&setup.url) {
                 faults.push(format!("webhooks[{index}].url: {fault}"));
             }
         }
@@ -387,18 +344,6 @@ fn pause_seconds(delivery: &Delivery, first: u64) -> Option<u64> {
     let seed = Sha256::digest(format!("{}.{}", delivery.id.0, delivery.tries));
     let share = u64::from(seed[0]);
     Some(pause.saturating_add(pause.saturating_mul(share) / 1_024))
-}
-
-fn parse_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("must be an absolute URL: {error}"))?;
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-    if !is_safe {
-        return Err("must be https, or http to this machine".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must have no credentials: messages are signed".to_owned());
-    }
-    Ok(url)
 }
 
 fn client(url: &Url) -> Result<Client, String> {

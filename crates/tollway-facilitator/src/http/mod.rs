@@ -34,6 +34,8 @@ use crate::telemetry::{self, HTTP_DENIED, HTTP_REQUESTS};
 
 /// The longest request body read. A payment with every extension is a few kilobytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The longest body of a request to settle: a claim names many channels, some 650 bytes each.
+pub const MAX_SETTLE_BODY_BYTES: usize = 256 * 1024;
 /// How long a request body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -76,7 +78,7 @@ async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
 }
 
 async fn verify_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
-    let request = match read(body).await {
+    let request = match read(body, MAX_BODY_BYTES).await {
         Ok(request) => request,
         Err((status, error)) => return malformed(status, "isValid", "invalid", &error),
     };
@@ -114,7 +116,7 @@ async fn settle(State(api): State<Arc<Api>>, request: Request) -> Response {
 }
 
 async fn settle_for(engine: &Engine, caller: &Caller, body: Body) -> Response {
-    let request = match read(body).await {
+    let request = match read(body, MAX_SETTLE_BODY_BYTES).await {
         Ok(request) => request,
         Err((status, error)) => return malformed(status, "success", "error", &error),
     };
@@ -192,13 +194,13 @@ fn refuse(denied: Denied) -> Response {
 }
 
 /// The body, bounded in size and time.
-async fn read(body: Body) -> Result<FacilitatorRequest, (StatusCode, WireError)> {
+async fn read(body: Body, most: usize) -> Result<FacilitatorRequest, (StatusCode, WireError)> {
     let wrong = |status, rule: String| (status, WireError::new(ErrorCode::INVALID_PAYLOAD, "body", rule));
-    let limited = Limited::new(body, MAX_BODY_BYTES);
+    let limited = Limited::new(body, most);
     let bytes = match timeout(BODY_DEADLINE, limited.collect()).await {
         Ok(Ok(whole)) => whole.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let rule = format!("must be at most {MAX_BODY_BYTES} bytes long");
+            let rule = format!("must be at most {most} bytes long");
             return Err(wrong(StatusCode::PAYLOAD_TOO_LARGE, rule));
         }
         Ok(Err(_)) => return Err(wrong(StatusCode::BAD_REQUEST, "did not arrive whole".to_owned())),

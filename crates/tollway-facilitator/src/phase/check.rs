@@ -60,7 +60,7 @@ fn validity(payment: &Payment, limits: &Limits, now: UnixTime) -> Result<(), Ref
         return refuse(format!("must be at least {} seconds from now", limits.min_validity_seconds));
     }
     let latest = now.plus_seconds(limits.max_validity_seconds);
-    let has_no_such_limit = payment.auth_capture().is_some_and(|asked| asked.is_later())
+    let has_no_such_limit = payment.is_later()
         // What nobody on chain keeps a nonce of has no expiry either: the account's code says when it is too late.
         || payment.state_call().is_none();
     if payment.expires() <= latest || has_no_such_limit {

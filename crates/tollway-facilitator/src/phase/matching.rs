@@ -15,8 +15,10 @@ pub(crate) fn find<'a>(
     request: &FacilitatorRequest,
 ) -> Result<&'a Arc<EvmNetwork>, Refusal> {
     let requirements = &request.requirements;
-    if !Payment::SCHEMES.contains(&requirements.scheme) {
-        let known = Payment::SCHEMES.map(|scheme| format!("{:?}", scheme.as_str())).join(" or ");
+    let schemes = Payment::SCHEMES.into_iter().chain([SchemeName::BATCH_SETTLEMENT]);
+    if !schemes.clone().any(|scheme| scheme == requirements.scheme) {
+        let known: Vec<String> = schemes.map(|scheme| format!("{:?}", scheme.as_str())).collect();
+        let known = known.join(" or ");
         let rule = format!("must be {known}, not {:?}", requirements.scheme.as_str());
         return Err(refuse(ErrorCode::UNSUPPORTED_SCHEME, "scheme", rule));
     }

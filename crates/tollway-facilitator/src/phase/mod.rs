@@ -1,6 +1,7 @@
 //! The phases of one payment, in order. Each file is one step; [`crate::Engine`] composes them.
 
 pub(crate) mod admission;
+pub(crate) mod approval;
 pub(crate) mod attribution;
 pub(crate) mod check;
 pub(crate) mod code;

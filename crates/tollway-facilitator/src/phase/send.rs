@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, Bytes, U256};
 use metrics::counter;
 use tokio::time::{Instant, sleep, timeout};
 use tollway_core::AuthorizationKey;
@@ -21,6 +21,9 @@ use crate::telemetry::TRANSACTIONS;
 const GAS_ALONE: u64 = 160_000;
 /// Gas for each further one in a batch.
 const GAS_EACH: u64 = 110_000;
+/// Gas that money takes on its way to an account without code: usually, and on any network.
+const GAS_MONEY: u64 = 21_000;
+const GAS_MONEY_MOST: u64 = 1_000_000;
 /// The most gas one transaction may use (EIP-7825).
 pub(crate) const GAS_MOST: u64 = 1 << 24;
 /// Of how many payments of a batch gas is estimated.
@@ -71,8 +74,29 @@ pub(crate) enum NotSent {
 
 /// Sends the transaction that settles `rows`. It is written down before any node sees it.
 pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Flight, NotSent> {
-    let call = call_for(rows);
     let gas_limit = gas_limit(lane, rows).await?;
+    send_call(lane, rows, &call_for(rows), U256::ZERO, gas_limit).await
+}
+
+/// Sends the transaction that gives `value` to an account without code. It is written down before any node sees it.
+pub(crate) async fn send_money(lane: &mut Lane, to: Address, value: U256) -> Result<Flight, NotSent> {
+    let call = Call { to, data: Bytes::new() };
+    // On some networks it takes more than elsewhere.
+    let estimated = estimate(lane, &call).await?;
+    if estimated > GAS_MONEY_MOST {
+        return Err(NotSent::Rejected(format!("{estimated} gas to give money to {to}")));
+    }
+    let gas_limit = estimated.saturating_mul(130).div_ceil(100).max(GAS_MONEY);
+    send_call(lane, &[], &call, value, gas_limit).await
+}
+
+async fn send_call(
+    lane: &mut Lane,
+    rows: &[Arc<Row>],
+    call: &Call,
+    value: U256,
+    gas_limit: u64,
+) -> Result<Flight, NotSent> {
     for _ in 0..ATTEMPTS {
         let nonce = lane.next_nonce().await?;
         let fees = lane.fees(nonce).await?;
@@ -80,6 +104,7 @@ pub(crate) async fn send(lane: &mut Lane, rows: &[Arc<Row>]) -> Result<Flight, N
             chain_id: lane.chain().chain_id(),
             nonce,
             to: call.to,
+            value,
             data: call.data.clone(),
             gas_limit,
             max_fee_per_gas: fees.max_fee_per_gas,

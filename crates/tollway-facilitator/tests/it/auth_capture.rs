@@ -12,12 +12,12 @@ use tollway_core::{
     Amount, BuyerScheme, Clock, ErrorCode, Facilitator, JsonObject, Price, SellerScheme, SystemClock, Terms,
     X402Version,
 };
-use tollway_devnet::{ACCOUNTS, genesis};
+use tollway_devnet::{ACCOUNTS, Grant, genesis};
 use tollway_evm::auth_capture::{
     self, AuthCaptureBuyer, AuthCaptureSeller, Balances, Deployment, Fee, FeeTerms, FeeUnit, HeldPayment,
     Operation,
 };
-use tollway_evm::{Address, LocalSigner, Signer, Transaction, U256};
+use tollway_evm::{Address, LocalSigner, Signer, Transaction, U256, permit2};
 use tollway_facilitator::{AuthCaptureSetup, Engine, Limits};
 use tollway_ledger::MemoryLedger;
 
@@ -37,6 +37,7 @@ struct Shop {
     engine: Engine,
     authorizer: LocalSigner,
     seller: AuthCaptureSeller,
+    by_permit2: bool,
 }
 
 /// One payment, as buyer and seller know it.
@@ -57,7 +58,15 @@ impl Shop {
         let seller = AuthCaptureSeller::new(world.assets(), authorizer.address())
             .with_operator(ACCOUNTS[LANES[0]].address)
             .with_fees(FeeTerms::default());
-        Self { world, ledger, engine, authorizer, seller: configure(seller) }
+        Self { world, ledger, engine, authorizer, seller: configure(seller), by_permit2: false }
+    }
+
+    /// The payer lets Permit2 take what it has.
+    async fn allow_permit2(&self, payer: &LocalSigner) {
+        let grant = Grant { wei: U256::from(10u64.pow(18)), token_atomic: U256::ZERO };
+        self.world.devnet.grant(payer.address(), grant);
+        let (amount, patience) = (U256::from(1_000), Duration::from_secs(10));
+        permit2::approve(&self.world.chain, payer, genesis::USDC, amount, patience).await.unwrap();
     }
 
     fn offer(&self, amount: u64) -> PaymentRequirements {
@@ -67,7 +76,9 @@ impl Shop {
             max_timeout_seconds: 300,
         };
         let (amount, asset) = (Amount::from(amount), genesis::USDC.to_string());
-        let template = self.seller.offer(&Price::Asset { amount, asset, extra: JsonObject::new() }, &terms);
+        let method = ("assetTransferMethod".to_owned(), "permit2".into());
+        let extra = JsonObject::from_iter(self.by_permit2.then_some(method));
+        let template = self.seller.offer(&Price::Asset { amount, asset, extra }, &terms);
         self.seller.stamped(&template.unwrap(), SystemClock.now())
     }
 
@@ -160,6 +171,38 @@ async fn a_hold_is_taken_in_part_and_the_rest_goes_back() {
 }
 
 #[tokio::test]
+async fn what_permit2_collects_is_held_taken_and_given_back_too() {
+    for deployment in [Deployment::CURRENT, Deployment::FIRST] {
+        let setup = AuthCaptureSetup { deployments: vec![deployment], refunds_for: Vec::new() };
+        let mut shop = Shop::open(setup, |seller| seller.with_deployment(deployment)).await;
+        shop.by_permit2 = true;
+        let sale = shop.sale(1_000).await;
+        assert!(sale.request.payment.payload.contains_key("permit2Authorization"));
+        let refusal = shop.engine.verify(sale.request.clone()).await.unwrap();
+        assert!(!refusal.is_valid, "Permit2 may not take it yet");
+        let denied = shop.settle(&sale.request).await;
+        assert!(!denied.success && denied.transaction.is_empty(), "{denied:?}");
+        shop.allow_permit2(&sale.payer).await;
+        let held = shop.settle(&sale.request).await;
+        assert!(held.success, "{}: {held:?}", deployment.name);
+        assert_eq!((shop.balance(sale.payer.address()).await, shop.world.received().await), (0, 0));
+        let fee = sale.held.terms.fees.least(U256::from(300), deployment.fee_unit);
+        let Operation::Capture { amount, fee_receiver, expected, voids_rest, .. } = capture(300, 1_000, 0)
+        else {
+            return;
+        };
+        let some = Operation::Capture { amount, fee, fee_receiver, expected, voids_rest };
+        let taken = shop.settle(&shop.ask(&sale, some).await).await;
+        assert!(taken.success, "{taken:?}");
+        let voided = shop.settle(&shop.ask(&sale, Operation::Void).await).await;
+        assert!(voided.success, "{voided:?}");
+        assert_eq!((shop.balance(sale.payer.address()).await, shop.world.received().await), (700, 300));
+        let again = shop.settle(&sale.request).await;
+        assert_eq!(again, held, "asked again, it is told again: nothing is held twice");
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_of_many_at_once_happens_once() {
     let shop = Shop::open(AuthCaptureSetup::default(), as_it_is).await;
     let sale = shop.sale(1_000).await;
@@ -243,12 +286,12 @@ async fn refunds_are_paid_for_those_alone_who_have_agreed_on_them() {
     let refund = shop.ask(&sale, operation).await;
     let denied = shop.settle(&refund).await;
     assert_eq!(refused(&denied), ErrorCode::INVALID_AUTH_CAPTURE_EVM_REFUND_FUNDING_UNAVAILABLE);
-    let Shop { world, ledger, engine, authorizer, seller } = shop;
+    let Shop { world, ledger, engine, authorizer, seller, by_permit2 } = shop;
     drop(engine);
     allow_refunds(&world).await;
     let setup = AuthCaptureSetup { refunds_for: vec![world.payee], ..AuthCaptureSetup::default() };
     let engine = started(&world, &ledger, setup).await;
-    let shop = Shop { world, ledger, engine, authorizer, seller };
+    let shop = Shop { world, ledger, engine, authorizer, seller, by_permit2 };
     let before = shop.balance(ACCOUNTS[LANES[0]].address).await;
     let paid = shop.settle(&refund).await;
     assert!(paid.success, "{paid:?}");
@@ -265,6 +308,7 @@ async fn allow_refunds(world: &World) {
         chain_id: world.devnet.chain_id(),
         nonce: world.chain.nonce(lane.address()).await.unwrap(),
         to: genesis::USDC,
+        value: U256::ZERO,
         data: approve.abi_encode().into(),
         gas_limit: 100_000,
         max_fee_per_gas: 10_000_000_000,

@@ -4,6 +4,10 @@
 
 mod attribution;
 mod auth_capture;
+mod channel_calls;
+mod channel_faults;
+mod channel_rules;
+mod channels;
 mod coded_payers;
 mod crash;
 mod delegations;
@@ -13,6 +17,8 @@ mod journal;
 mod permit2;
 mod reorg;
 mod share;
+mod shop;
+mod sponsored_approvals;
 mod verify;
 mod webhook;
 mod world;

@@ -25,7 +25,12 @@ use crate::world::{LANES, World, account};
 const RIVAL: usize = 6;
 
 /// A payment in the dollar that knows no signature of any kind.
-async fn pay(world: &World, payer: &LocalSigner, scheme: SchemeName, amount: u64) -> FacilitatorRequest {
+pub(crate) async fn pay(
+    world: &World,
+    payer: &LocalSigner,
+    scheme: SchemeName,
+    amount: u64,
+) -> FacilitatorRequest {
     pay_for(world, payer, scheme, amount, ACCOUNTS[LANES[0]].address).await
 }
 
@@ -85,11 +90,12 @@ async fn payer(world: &World, atomic: u64, allowed: u64) -> LocalSigner {
     payer
 }
 
-async fn send(world: &World, signer: &LocalSigner, to: Address, data: Bytes) -> String {
+pub(crate) async fn send(world: &World, signer: &LocalSigner, to: Address, data: Bytes) -> String {
     let transaction = Transaction {
         chain_id: world.devnet.chain_id(),
         nonce: world.chain.nonce(signer.address()).await.unwrap(),
         to,
+        value: U256::ZERO,
         data,
         gas_limit: 300_000,
         max_fee_per_gas: 10_000_000_000,
@@ -100,7 +106,7 @@ async fn send(world: &World, signer: &LocalSigner, to: Address, data: Bytes) -> 
 }
 
 /// What the payee has of the token.
-async fn received(world: &World) -> u64 {
+pub(crate) async fn received(world: &World) -> u64 {
     let data = format!("0x70a08231{:0>64}", format!("{:x}", world.payee));
     let call = json!([{ "to": genesis::PLAIN_USD, "data": data }, "latest"]);
     let word: U256 = serde_json::from_value(world.chain.raw("eth_call", call).await.unwrap()).unwrap();
@@ -111,7 +117,7 @@ async fn engine(world: &World) -> Engine {
     world.engine(&MemoryLedger::new()).start().await.unwrap()
 }
 
-fn code(answer: &SettleResponse) -> &str {
+pub(crate) fn code(answer: &SettleResponse) -> &str {
     answer.error_reason.as_ref().map_or("", |code| code.as_str())
 }
 

@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
-use tollway_core::{Amount, AuthorizationKey, Clock, ManualClock, Network, UnixTime};
-use tollway_facilitator::{WebhookLimits, WebhookSecret, WebhookSetup, Webhooks};
+use tollway_core::{Amount, AuthorizationKey, Clock, ManualClock, Network, UnixTime, WebhookSecret};
+use tollway_facilitator::{WebhookLimits, WebhookSetup, Webhooks};
 use tollway_ledger::{
     Advance, Inserted, Ledger, Member, MemoryLedger, NewDelivery, NewSettlement, Role, SettlementState,
 };

@@ -209,6 +209,7 @@ impl World {
             chain_id: self.devnet.chain_id(),
             nonce: self.chain.nonce(ACCOUNTS[RIVAL].address).await.unwrap(),
             to: call.to,
+            value: U256::ZERO,
             data: call.data,
             gas_limit: 200_000,
             max_fee_per_gas: 10_000_000_000,
