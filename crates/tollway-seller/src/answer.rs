@@ -1,15 +1,16 @@
 //! How a [`Denial`] and a [`Receipt`] look over HTTP. What they mean is decided elsewhere.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
-use tollway_core::model::{SettleResponse, X402Version};
+use tollway_core::model::{PaymentRequired, PaymentRequirements, SettleResponse, X402Version};
 use tollway_core::wire::{self, MAX_HEADER_BYTES, PAYMENT_REQUIRED, WireError};
 use tollway_core::{ErrorCode, FacilitatorError, JsonObject, PAYMENT_CREDIT, Refusal};
 
 use crate::body::{self, PaidBody};
 use crate::denial::{Denial, field_and_rule};
+use crate::meter::{Renewed, STREAM};
 use crate::offers::Offers;
 use crate::phase::Receipt;
 use crate::{cache, identifier, stored};
@@ -55,6 +56,13 @@ pub(crate) fn denied(
             Some(answer) => stored::replay(answer),
             None => refused(refusal, offers, url, Some(transaction)),
         },
+        Denial::Busy(refusal) => {
+            let mut response = refused(refusal, offers, url, None);
+            response.headers_mut().insert(RETRY_AFTER, SOON_SECONDS);
+            response
+        }
+        Denial::Corrected { refusal, offer } => corrected(refusal, offer, offers, url),
+        Denial::Refunded(settlement) => refunded(settlement, version),
         Denial::IdentifierTaken => {
             let rule = "names another payment or another request already";
             fault(StatusCode::CONFLICT, denial.code(), identifier::FIELD, rule)
@@ -128,6 +136,42 @@ pub(crate) fn receipt(headers: &mut HeaderMap, receipt: &Receipt) {
     }
 }
 
+/// Puts a receipt into the trailers of an answer that was charged while it left.
+pub(crate) fn receipt_trailer(trailers: &mut HeaderMap, receipt: &Receipt) {
+    if let Some(settlement) = &receipt.settlement {
+        settlement_header(trailers, settlement, receipt.version);
+    }
+}
+
+/// Marks an answer that is charged while it leaves: its receipt is a trailer. `name` is what renews it.
+pub(crate) fn streams(headers: &mut HeaderMap, name: Option<&str>) {
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(TRAILER, HeaderValue::from_static(wire::PAYMENT_RESPONSE));
+    if let Some(Ok(name)) = name.map(HeaderValue::from_str) {
+        headers.insert(STREAM, name);
+    }
+    cache::private(headers);
+}
+
+/// The answer to a request that renews a stream: 204, with the receipt of the voucher if that is used up. `Tollway-Stream`
+/// says how the stream stands.
+pub(crate) fn renewed(renewed: &Renewed) -> Response<PaidBody> {
+    let mut response = Response::new(PaidBody::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    let stand = match renewed {
+        Renewed::Used(told) => {
+            receipt(headers, told);
+            "used"
+        }
+        Renewed::Ended => "ended",
+        Renewed::Runs => "runs",
+    };
+    headers.insert(STREAM, HeaderValue::from_static(stand));
+    cache::private(headers);
+    response
+}
+
 /// Puts a credit on the answer to a payer who paid and was not served.
 pub(crate) fn credit(headers: &mut HeaderMap, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
@@ -148,11 +192,54 @@ fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&s
     if offers.list.is_empty() && transaction.is_none() {
         return withdrawn();
     }
-    let object = |version| {
-        let required = offers.payment_required(version, url, Some(&refusal.code));
-        wire::encode_payment_required(&required, version)
-    };
-    let mut body = object(X402Version::V1);
+    let required = |version| offers.payment_required(version, url, Some(&refusal.code));
+    told(refusal, &required(X402Version::V1), &required(X402Version::V2), transaction)
+}
+
+/// The 402 to a voucher that is not the next one: its offer says where the channel stands, and comes first.
+fn corrected(
+    refusal: &Refusal,
+    offer: &PaymentRequirements,
+    offers: &Offers,
+    url: &str,
+) -> Response<PaidBody> {
+    let required = |version| offers.payment_required(version, url, Some(&refusal.code));
+    let mut v2 = required(X402Version::V2);
+    v2.accepts.retain(|other| !is_same_channel(other, offer));
+    v2.accepts.insert(0, offer.clone());
+    told(refusal, &required(X402Version::V1), &v2, None)
+}
+
+/// Whether an offer is another one only by what it says of a channel.
+fn is_same_channel(one: &PaymentRequirements, corrected: &PaymentRequirements) -> bool {
+    one.scheme == corrected.scheme
+        && one.network == corrected.network
+        && one.asset == corrected.asset
+        && one.amount == corrected.amount
+        && one.pay_to == corrected.pay_to
+}
+
+/// The answer to who asked its money back, in the words of the published sellers.
+fn refunded(settlement: &SettleResponse, version: X402Version) -> Response<PaidBody> {
+    let mut body = JsonObject::new();
+    body.insert("message".to_owned(), "Refund acknowledged".into());
+    let channel = settlement.extra.get("channelState").and_then(|state| state.get("channelId"));
+    if let Some(channel) = channel {
+        body.insert("channelId".to_owned(), channel.clone());
+    }
+    let mut response = json(StatusCode::OK, serialize(body));
+    settlement_header(response.headers_mut(), settlement, version);
+    cache::private(response.headers_mut());
+    response
+}
+
+fn told(
+    refusal: &Refusal,
+    v1: &PaymentRequired,
+    v2: &PaymentRequired,
+    transaction: Option<&str>,
+) -> Response<PaidBody> {
+    let mut body = wire::encode_payment_required(v1, X402Version::V1);
     explain(&mut body, refusal.code.as_str(), &refusal.field, &refusal.rule);
     if let Some(transaction) = transaction.filter(|transaction| !transaction.is_empty()) {
         body.insert("transaction".to_owned(), transaction.into());
@@ -163,7 +250,8 @@ fn refused(refusal: &Refusal, offers: &Offers, url: &str, transaction: Option<&s
         StatusCode::PAYMENT_REQUIRED
     };
     let mut response = json(status, serialize(body));
-    if let Ok(header) = HeaderValue::from_str(&wire::encode_header(&object(X402Version::V2))) {
+    let header = wire::encode_header(&wire::encode_payment_required(v2, X402Version::V2));
+    if let Ok(header) = HeaderValue::from_str(&header) {
         response.headers_mut().insert(PAYMENT_REQUIRED, header);
     }
     response

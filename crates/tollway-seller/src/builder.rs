@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::Parts;
-use tollway_core::{Clock, Facilitator, Money, SchemeName, SellerScheme, SettlementWitness, SystemClock};
+use tollway_core::{
+    ChannelWitness, Clock, Facilitator, Money, SchemeName, SellerScheme, SettlementWitness, SystemClock,
+};
 use tollway_evm::AssetTable;
 use tollway_evm::offer_receipt::Issuer;
 use tollway_ledger::Ledger;
 
+use crate::channel::ChannelRules;
+use crate::claim::ClaimPolicy;
 use crate::coin::Coin;
 use crate::cors::Cors;
 use crate::extension::Extensions;
@@ -51,6 +55,9 @@ pub struct PaywallBuilder {
     /// On every route.
     pub(crate) extensions: Extensions,
     pub(crate) max_marks: u64,
+    pub(crate) channel_rules: ChannelRules,
+    pub(crate) channel_witness: Option<Arc<dyn ChannelWitness>>,
+    pub(crate) claim_policy: ClaimPolicy,
 }
 
 /// A network accepted, as written.
@@ -96,6 +103,9 @@ impl PaywallBuilder {
             receipt_issuer: None,
             extensions: Extensions::new(),
             max_marks: 1_000_000,
+            channel_rules: ChannelRules::default(),
+            channel_witness: None,
+            claim_policy: ClaimPolicy::default(),
         }
     }
 
@@ -375,6 +385,62 @@ impl PaywallBuilder {
     /// ```
     pub const fn keys_only(mut self) -> Self {
         self.keys_only = true;
+        self
+    }
+
+    /// Sets how channels are dealt with (scheme `batch-settlement`, added with [`Self::scheme`]): see [`ChannelRules`].
+    ///
+    /// ```
+    /// use tollway_seller::{ChannelRules, Paywall};
+    /// let rules = ChannelRules::default().max_age_seconds(30).max_channels(10_000);
+    /// let builder = Paywall::builder("https://api.example.com").channels(rules);
+    /// ```
+    pub fn channels(mut self, rules: ChannelRules) -> Self {
+        self.channel_rules = rules;
+        self
+    }
+
+    /// Sets when what was charged on channels is claimed: see [`ClaimPolicy`].
+    ///
+    /// ```
+    /// use tollway_seller::{ClaimPolicy, Paywall};
+    /// let policy = ClaimPolicy::default().max_age_seconds(6 * 3_600).max_waiting(1_000);
+    /// let builder = Paywall::builder("https://api.example.com").claims(policy);
+    /// ```
+    pub fn claims(mut self, policy: ClaimPolicy) -> Self {
+        self.claim_policy = policy;
+        self
+    }
+
+    /// Has what stands behind channels read by `witness`, on a node of the seller's own, and not taken on the facilitator's
+    /// word.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_core::{Backing, BoxFuture, ChannelKey, ChannelWitness, FacilitatorError, Network};
+    /// /// Sees an empty chain.
+    /// #[derive(Debug)]
+    /// struct Desert;
+    /// impl ChannelWitness for Desert {
+    ///     fn covers(&self, _: &Network) -> bool {
+    ///         true
+    ///     }
+    ///     fn backings<'a>(
+    ///         &'a self,
+    ///         channels: &'a [ChannelKey],
+    ///     ) -> BoxFuture<'a, Result<Vec<Backing>, FacilitatorError>> {
+    ///         Box::pin(std::future::ready(Ok(vec![Backing::default(); channels.len()])))
+    ///     }
+    /// }
+    /// let paywall = builder().channel_witness(Arc::new(Desert)).start().await?;
+    /// # drop(paywall);
+    /// # Ok(()) }
+    /// ```
+    pub fn channel_witness(mut self, witness: Arc<dyn ChannelWitness>) -> Self {
+        self.channel_witness = Some(witness);
         self
     }
 

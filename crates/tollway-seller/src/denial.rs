@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tollway_core::model::SettleResponse;
+use tollway_core::model::{PaymentRequirements, SettleResponse};
 use tollway_core::wire::WireError;
 use tollway_core::{ErrorCode, FacilitatorError, Refusal};
 use tollway_ledger::{LedgerError, StoredResponse};
@@ -31,6 +31,17 @@ pub enum Denial {
     IdentifierTaken,
     /// The same payment for the same request is being served right now.
     InProgress,
+    /// Another request of the same channel is under way: nothing was charged, present the payment again.
+    Busy(Box<Refusal>),
+    /// A voucher that is not the next one of its channel: nothing was charged.
+    Corrected {
+        /// The rule it breaks.
+        refusal: Box<Refusal>,
+        /// The offer, with where the channel stands.
+        offer: Box<PaymentRequirements>,
+    },
+    /// It asked its money back, and has it. There is nothing to serve for that.
+    Refunded(Box<SettleResponse>),
     /// The table of reservations is full: nothing can be served safely.
     Full,
     /// A settlement is on its way and its fate unknown: the payment is held, present it again.
@@ -72,6 +83,8 @@ impl Denial {
             Self::Malformed(error) => error.code.as_str(),
             Self::Refused(refusal) => refusal.code.as_str(),
             Self::AlreadyUsed { refusal, .. } => refusal.code.as_str(),
+            Self::Busy(refusal) | Self::Corrected { refusal, .. } => refusal.code.as_str(),
+            Self::Refunded(_) => "channel_refunded",
             Self::InProgress => "payment_in_progress",
             Self::IdentifierTaken => "payment_identifier_conflict",
             Self::Full => "paywall_full",
@@ -115,6 +128,9 @@ impl fmt::Display for Denial {
             Self::Refused(refusal) => write!(f, "payment refused: {code}: {refusal}"),
             Self::AlreadyUsed { refusal, .. } => write!(f, "payment already used: {code}: {refusal}"),
             Self::InProgress => f.write_str("the same payment for the same request is being served"),
+            Self::Busy(refusal) => write!(f, "channel busy: {code}: {refusal}"),
+            Self::Corrected { refusal, .. } => write!(f, "voucher refused: {code}: {refusal}"),
+            Self::Refunded(response) => write!(f, "refunded: transaction {}", response.transaction),
             Self::IdentifierTaken => f.write_str("the payment identifier names another payment or request"),
             Self::Full => f.write_str("the table of reservations is full"),
             Self::Pending(response) => write!(f, "settlement pending: transaction {}", response.transaction),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::channel::record::SCOPE;
 use crate::membership::{HEARTBEAT, bounded};
 use crate::paywall::Core;
 use crate::watch::Watches;
@@ -17,6 +18,10 @@ const OWED_EVERY: Duration = Duration::from_secs(2);
 /// How often the ledger forgets what is over, and how much at most each time.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 const SWEEP_LIMIT: u32 = 1_000;
+
+/// How often channels that are due are looked for, and how often a page of all of them is seen.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
+const SEE_EVERY: Duration = Duration::from_secs(30);
 
 /// The tasks of one paywall.
 #[derive(Debug)]
@@ -32,6 +37,11 @@ impl Keeper {
         let beat = each(HEARTBEAT, core, |core| async move { core.reservations.membership.renew().await });
         let sweep = each(SWEEP_EVERY, core, |core| async move { sweep(&core).await });
         let mut tasks = vec![tokio::spawn(beat), tokio::spawn(settle), tokio::spawn(sweep)];
+        if core.claims.is_at_work() {
+            let claim = each(CLAIM_EVERY, core, |core| async move { claim(&core).await });
+            let see = each(SEE_EVERY, core, |core| async move { see(&core).await });
+            tasks.extend([tokio::spawn(claim), tokio::spawn(see)]);
+        }
         tasks.extend(Watches::tasks(core).into_iter().map(tokio::spawn));
         Self(tasks)
     }
@@ -55,6 +65,25 @@ where
             chore(core).await;
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+/// Claims what is due on channels.
+async fn claim(core: &Core) {
+    if core.reservations.membership.member().await.is_none() {
+        return;
+    }
+    if let Err(error) = core.claims.run_due().await {
+        tracing::warn!(%error, "channels that are due cannot be read");
+    }
+}
+
+/// Sees some of all channels, due or not.
+async fn see(core: &Core) {
+    if core.reservations.membership.member().await.is_some()
+        && let Err(error) = core.claims.sweep_page().await
+    {
+        tracing::warn!(%error, "channels cannot be read");
     }
 }
 
@@ -85,5 +114,8 @@ async fn sweep_marks(core: &Core) {
     }
     if let Ok(count) = bounded(ledger.mark_count()).await {
         core.marks.store(count, Ordering::Relaxed);
+    }
+    if let Ok(count) = bounded(ledger.channel_count(SCOPE)).await {
+        core.channels.counted(count);
     }
 }

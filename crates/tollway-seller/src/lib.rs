@@ -12,6 +12,7 @@
 //! What does not live here: schemes and signatures (`tollway-evm`), settling on chain (`tollway-facilitator`),
 //! the wire formats (`tollway-core`), the stores of durable state (`tollway-ledger`).
 
+mod account;
 mod agent;
 mod answer;
 mod background;
@@ -20,6 +21,8 @@ mod body;
 mod builder;
 mod cache;
 mod challenge;
+mod channel;
+mod claim;
 mod coin;
 mod cors;
 mod credit;
@@ -36,6 +39,7 @@ mod json_quote;
 mod keeper;
 mod live;
 mod membership;
+mod meter;
 mod offer_receipt;
 mod offers;
 mod overrides;
@@ -54,9 +58,18 @@ mod stored;
 mod telemetry;
 mod watch;
 
+pub use account::{
+    Account, AccountError, Accounts, AccountsFault, BankAccount, BillDesk, BillDeskError, CreditBook,
+    CreditSeller, Entry, EntryKind, Invoice, Mandate, Standing, Statement,
+};
 pub use agent::{Agent, MessageSignatures};
 pub use body::PaidBody;
 pub use builder::PaywallBuilder;
+pub use channel::ChannelRules;
+pub use claim::{
+    ChannelReport, ChannelSums, ChannelView, ClaimCost, ClaimCosts, ClaimEnd, ClaimOutcome, ClaimPolicy,
+    ClaimStep, ClaimWorker,
+};
 pub use coin::Coin;
 pub use cors::Cors;
 pub use denial::Denial;
@@ -66,6 +79,7 @@ pub use guard::{Guard, Withdrawal};
 pub use http_facilitator::{FacilitatorUrlError, HttpFacilitator};
 pub use http_source::{HttpSource, SourceUrlError};
 pub use identifier::IdentifierRule;
+pub use meter::{Meter, MeterError, Tariff};
 pub use offers::{Offers, PriceError};
 pub use paywall::Paywall;
 pub use phase::{Charge, CheckedPayment, Receipt, Ticket};

@@ -179,8 +179,9 @@ impl Offers {
     ) -> Self {
         for offer in &mut all {
             let extra = &mut offer.requirements.extra;
-            // A scheme that holds money says itself when it moves.
-            if route.flow != PaymentFlow::Authorization && offer.scheme.escrow().is_none() {
+            // A scheme that holds money, or has it in a channel, says itself when it moves.
+            let is_plain = offer.scheme.escrow().is_none() && offer.scheme.channel().is_none();
+            if route.flow != PaymentFlow::Authorization && is_plain {
                 extra.insert("paymentFlow".to_owned(), route.flow.as_str().into());
             }
             if let Some(confirmations) = route.confirmations {

@@ -14,9 +14,12 @@ use tollway_ledger::LedgerError;
 use crate::background::Debts;
 use crate::base_url::PublicBase;
 use crate::builder::PaywallBuilder;
+use crate::channel::Channels;
+use crate::claim::ClaimWorker;
 use crate::cors::Cors;
 use crate::credit::Seal;
 use crate::denial::Denial;
+use crate::directory::Directories;
 use crate::escrow::{self, EscrowError};
 use crate::extension::Extensions;
 use crate::identifier::IdentifierRule;
@@ -73,6 +76,10 @@ pub(crate) struct Core {
     pub(crate) keys_only: bool,
     pub(crate) extensions: Extensions,
     pub(crate) watches: Watches,
+    pub(crate) channels: Channels,
+    /// Keys of accounts that publish theirs, where a scheme has such accounts.
+    pub(crate) directories: Option<Directories>,
+    pub(crate) claims: ClaimWorker,
     /// How many marks the ledger remembers, about, and how many it may.
     pub(crate) marks: AtomicU64,
     pub(crate) max_marks: u64,
@@ -224,7 +231,8 @@ impl Paywall {
     /// # Ok(()) }
     /// ```
     pub async fn admit(&self, payment: CheckedPayment, fingerprint: Fingerprint) -> Result<Ticket, Denial> {
-        admit::admit(&self.core, payment, Presentation { fingerprint, presented: None }).await
+        admit::admit(&self.core, payment, Presentation { fingerprint, presented: None, requester: None })
+            .await
     }
 
     /// How many payments the ledger remembers, about, served ones until they could not be used again anyway: for
@@ -320,6 +328,19 @@ impl Paywall {
     /// ```
     pub async fn refund(&self, id: &str, total: Amount) -> Result<HeldPurchase, EscrowError> {
         escrow::refund(&self.core, id, total).await
+    }
+
+    /// Who claims what was charged on channels: what there is, and what to do about it by hand.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(paywall().await.claims().report().await?.sums.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn claims(&self) -> &ClaimWorker {
+        &self.core.claims
     }
 
     /// Every asset with a guard, and whether it is offered now.

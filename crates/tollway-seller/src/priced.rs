@@ -305,6 +305,23 @@ impl Priced {
         self.changed()
     }
 
+    /// Gives each request its channel to itself among all sellers of the ledger, before the handler runs: for handlers that
+    /// do something rather than only answer. Without it two processes may run a handler for one voucher at once, of which
+    /// one charges and answers. Payments without a channel are exclusive by themselves.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let priced = paywall().await.price("$0.01")?.exclusive();
+    /// # drop(priced);
+    /// # Ok(()) }
+    /// ```
+    pub fn exclusive(mut self) -> Self {
+        self.route.is_exclusive = true;
+        self.changed()
+    }
+
     /// Serves payers with code (contracts, EIP-7702 accounts) before they settle, like all others. Their code may say yes
     /// when it is asked and no in a block: what is served then is not paid. Without this they settle first.
     ///

@@ -25,6 +25,8 @@ pub(crate) struct Route {
     pub(crate) agency: SharedAgency,
     /// How payers come back, if they may.
     pub(crate) door: Option<Arc<Door>>,
+    /// Whether a request has its channel to itself among all sellers of the ledger.
+    pub(crate) is_exclusive: bool,
 }
 
 /// How much may have been served and not yet settled, for each asset that stands for dollars.

@@ -14,15 +14,16 @@ use http_body::Body;
 use tollway_core::extension::sign_in::HEADER;
 use tollway_core::model::X402Version;
 use tollway_core::wire::{PAYMENT_REQUIRED, PAYMENT_SIGNATURE, X_PAYMENT};
-use tollway_core::{Amount, BoxFuture, Fingerprint, Network, PAYMENT_CREDIT};
+use tollway_core::{Amount, AuthorizationKey, BoxFuture, Fingerprint, Network, PAYMENT_CREDIT};
 use tower::Service;
 use tracing::Instrument;
 
 use crate::body::{self, BodyError, PaidBody};
 use crate::denial::Denial;
+use crate::meter::{Meter, STREAM, Streamed};
 use crate::offers::Offers;
 use crate::paywall::Core;
-use crate::phase::{Charge, Presentation, Ticket, Word, admit, read, redeem};
+use crate::phase::{Charge, Presentation, Ticket, Word, admit, read, redeem, signature};
 use crate::priced::{BoxError, Pricing};
 use crate::sign_in::{self, Door};
 use crate::stored::{self, AnswerBody};
@@ -49,6 +50,8 @@ pub struct Payment {
     pub asset: String,
     /// At most how much, atomic units.
     pub amount: Amount,
+    /// What makes the payment unique; none where it is one of many of a channel.
+    pub authorization: Option<AuthorizationKey>,
 }
 
 /// What a priced route needs to decide.
@@ -127,8 +130,10 @@ impl Gate {
                 let rule = format!("must be at most {MAX_URL_BYTES} bytes long");
                 answer::fault(StatusCode::URI_TOO_LONG, "url_too_long", "url", &rule)
             }
-            // Who comes back waits for the ledger.
-            _ if sign_in::is_present(&parts.headers) => return ControlFlow::Continue(url),
+            // Who comes back waits for the ledger, and who renews for a stream.
+            _ if sign_in::is_present(&parts.headers) || parts.headers.contains_key(STREAM) => {
+                return ControlFlow::Continue(url);
+            }
             Pricing::Fixed(offers) if !pays(&parts.headers) => match self.unpaid(offers, &url) {
                 Some(response) => response,
                 None => return ControlFlow::Continue(url),
@@ -179,15 +184,17 @@ impl Gate {
             }
             Entry::Paid(ticket, offers, url, body) => {
                 // An error of the inner service drops the ticket: nobody is charged.
-                let span = ticket.span().clone();
+                let (span, meter) = (ticket.span().clone(), ticket.meter());
+                parts.extensions.insert(meter.clone());
                 let response = inner.call(Request::from_parts(parts, body)).instrument(span.clone()).await?;
-                leave(*ticket, &offers, &url, response.map(body::stream)).instrument(span).await
+                leave(*ticket, meter, &offers, &url, response.map(body::stream)).instrument(span).await
             }
         };
         Ok(self.finish(response, origin.as_ref()))
     }
 
-    /// From a request to its right to be served: price, payment, body, decision.
+    /// From a request to its right to be served: price, payment, body, decision. What is rare is boxed: each request has room
+    /// for the usual way alone.
     async fn enter<B>(&self, parts: &mut Parts, body: B, url: String) -> Entry
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -210,15 +217,27 @@ impl Gate {
                 Err(error) => return Entry::Denied(answer::unsigned(&error, &agency.accepted())),
             }
         }
-        if let Some(door) = offers.route.door.as_ref().filter(|_| !pays(&parts.headers))
-            && sign_in::is_present(&parts.headers)
-        {
-            return self.come_back(parts, body, door, &offers, &url).await;
+        if parts.headers.contains_key(STREAM) {
+            return Entry::Denied(Box::pin(self.renew(parts, &offers, &url)).await);
         }
-        if !pays(&parts.headers) {
-            let header = offers.header(&url, self.core.clock.now()).await;
-            return Entry::Denied(answer::unpaid(&offers, &url, header));
+        let door = offers.route.door.clone().filter(|_| sign_in::is_present(&parts.headers));
+        match (door, pays(&parts.headers)) {
+            (Some(door), true) => Box::pin(self.come_back_or_pay(parts, body, &door, (offers, url))).await,
+            (Some(door), false) => Box::pin(self.come_back(parts, body, &door, &offers, &url)).await,
+            (None, true) => self.buy(parts, body, offers, url).await,
+            (None, false) => {
+                let header = offers.header(&url, self.core.clock.now()).await;
+                Entry::Denied(answer::unpaid(&offers, &url, header))
+            }
         }
+    }
+
+    /// From a payment, or a credit, to the right to be served.
+    async fn buy<B>(&self, parts: &mut Parts, body: B, offers: Arc<Offers>, url: String) -> Entry
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         match self.admit(parts, body, &offers, &url).await {
             Ok((ticket, body)) => {
                 present(parts, &ticket);
@@ -226,6 +245,36 @@ impl Gate {
             }
             Err(response) => Entry::Denied(*response),
         }
+    }
+
+    /// Some clients send a payment along with the proof, in case they need it. Who has bought does not pay again; a proof
+    /// that opens nothing leaves the payment as it is.
+    async fn come_back_or_pay<B>(
+        &self,
+        parts: &mut Parts,
+        body: B,
+        door: &Door,
+        (offers, url): (Arc<Offers>, String),
+    ) -> Entry
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let networks = sign_in::networks(offers.all.iter().map(|offer| &offer.requirements.network));
+        let (announced, now) = (offers.about.announced(&url), self.core.clock.now());
+        let Ok(visitor) = door.check(&parts.headers, announced, &networks, now).await else {
+            return self.buy(parts, body, offers, url).await;
+        };
+        let (bytes, fingerprint) = match self.read_request(parts, body, &url).await {
+            Ok(read) => read,
+            Err(response) => return Entry::Denied(*response),
+        };
+        let Ok(Some(signed_in)) = door.open(&self.core, visitor, fingerprint).await else {
+            return self.buy(parts, body::full(bytes), offers, url).await;
+        };
+        conceal(&mut parts.headers);
+        parts.extensions.insert(signed_in);
+        Entry::Known(body::full(bytes))
     }
 
     /// From a proof of who is there to the right to be served, if they have bought this before.
@@ -280,17 +329,47 @@ impl Gate {
         let core = &self.core;
         let deny = |denial, version| Box::new(denied(&denial, offers, url, version));
         if credit::is_present(&parts.headers) {
-            return self.redeem(parts, body, offers, url).await;
+            return Box::pin(self.redeem(parts, body, offers, url)).await;
         }
         let payment = read::read(&parts.headers).map_err(|error| deny(error.into(), X402Version::V2))?;
         let version = payment.version;
-        let payment = admit::check(core, offers, payment, url).map_err(|denial| deny(denial, version))?;
+        let proved = signature::prove(core, offers, parts, url, &payment).await;
+        let proved = proved.map_err(|denial| deny(denial, version))?;
+        let proof = proved.as_ref().map(|proved| &proved.proof);
+        let payment =
+            admit::check_proved(core, offers, payment, url, proof).map_err(|denial| deny(denial, version))?;
         let (bytes, fingerprint) = self.read_request(parts, body, url).await?;
+        if let Some(proved) = &proved {
+            proved.check_body(&bytes).map_err(|denial| deny(denial, version))?;
+        }
         let presented = read::raw(&parts.headers).map(|payment| stored::presented(payment, &parts.headers));
-        let presentation = Presentation { fingerprint, presented };
+        let requester = stored::requester(&parts.headers);
+        let presentation = Presentation { fingerprint, presented, requester };
         let ticket =
             admit::admit(core, payment, presentation).await.map_err(|denial| deny(denial, version))?;
         Ok((ticket, body::full(bytes)))
+    }
+
+    /// A request that lets an answer go on which is under way (`meter/renewal.rs`).
+    async fn renew(&self, parts: &Parts, offers: &Offers, url: &str) -> Response<PaidBody> {
+        let Some(stream) = self.core.channels.streams.named(&parts.headers) else {
+            let rule = "names no answer that is under way here";
+            return answer::fault(StatusCode::NOT_FOUND, "unknown_stream", "Tollway-Stream", rule);
+        };
+        let renewed = async {
+            if !read::is_present(&parts.headers) {
+                return stream.asked().await;
+            }
+            let payment = admit::check(&self.core, offers, read::read(&parts.headers)?, url)?;
+            match payment.into_committed() {
+                Some(voucher) => stream.renew(voucher).await,
+                None => Err(Denial::Internal("a stream is renewed by a voucher".to_owned())),
+            }
+        };
+        match renewed.await {
+            Ok(renewed) => answer::renewed(&renewed),
+            Err(denial) => denied(&denial, offers, url, X402Version::V2),
+        }
     }
 
     /// From a credit to a ticket.
@@ -315,7 +394,7 @@ impl Gate {
         let (bytes, fingerprint) = self.read_request(parts, body, url).await?;
         let header = parts.headers.get(PAYMENT_CREDIT);
         let presented = header.map(|credit| stored::presented(credit, &parts.headers));
-        let presentation = Presentation { fingerprint, presented };
+        let presentation = Presentation { fingerprint, presented, requester: None };
         let ticket = redeem::admit(core, redemption, offer, Word::new(offers, url), presentation)
             .await
             .map_err(deny)?;
@@ -360,6 +439,7 @@ impl Gate {
 /// From the handler's answer to ours: its head decides; of its body only what is kept is read.
 async fn leave(
     ticket: Ticket,
+    meter: Meter,
     offers: &Offers,
     url: &str,
     mut response: Response<PaidBody>,
@@ -373,6 +453,13 @@ async fn leave(
         }
         answer::receipt(response.headers_mut(), &ticket.release().await);
         return response;
+    }
+    if let Some(Streamed(meter)) = response.extensions_mut().remove::<Streamed>() {
+        if ticket.is_metered() && override_text.is_none() {
+            return Box::pin(flow(ticket, &meter, offers, url, response)).await;
+        }
+        // It is paid as a whole, before it leaves.
+        meter.waive();
     }
     let (mut head, body) = match ticket.presented() {
         None => {
@@ -388,7 +475,7 @@ async fn leave(
             }
         },
     };
-    let paid = match charge(&ticket, override_text) {
+    let paid = match charge(&ticket, &meter, override_text) {
         Ok(charge) => pay(ticket, charge, &mut head, body.whole()).await,
         Err(fault) => {
             ticket.release().await;
@@ -399,6 +486,30 @@ async fn leave(
         Ok(outcome) => {
             telemetry::request(outcome);
             head.map(|()| body.into_body())
+        }
+        Err(denial) => denied(&denial, offers, url, version),
+    }
+}
+
+/// Lets an answer leave that is charged part by part from now on.
+async fn flow(
+    ticket: Ticket,
+    meter: &Meter,
+    offers: &Offers,
+    url: &str,
+    mut response: Response<PaidBody>,
+) -> Response<PaidBody> {
+    let version = ticket.version();
+    let begun = async {
+        let (live, name) = ticket.streamed().await?;
+        meter.begin(live).await.map_err(|error| Denial::Internal(error.to_string()))?;
+        Ok(name)
+    };
+    match begun.await {
+        Ok(name) => {
+            telemetry::request("streamed");
+            answer::streams(response.headers_mut(), name.as_deref());
+            response
         }
         Err(denial) => denied(&denial, offers, url, version),
     }
@@ -432,8 +543,16 @@ async fn pay(
 }
 
 /// What the handler charges. The money of a payment that settled first has moved already.
-fn charge(ticket: &Ticket, override_text: Option<Result<String, String>>) -> Result<Charge, String> {
-    let Some(text) = override_text else { return Ok(Charge::Full) };
+fn charge(
+    ticket: &Ticket,
+    meter: &Meter,
+    override_text: Option<Result<String, String>>,
+) -> Result<Charge, String> {
+    let metered = meter.total().filter(|_| ticket.is_metered());
+    let Some(text) = override_text else { return Ok(metered.map_or(Charge::Full, Charge::Amount)) };
+    if metered.is_some() {
+        return Err("Settlement-Overrides stands beside what was metered".to_owned());
+    }
     if ticket.is_settled() {
         tracing::warn!("Settlement-Overrides is too late: the payment had settled before the handler ran");
         return Ok(Charge::Full);
@@ -459,6 +578,7 @@ fn present(parts: &mut Parts, ticket: &Ticket) {
         network: offer.network.clone(),
         asset: offer.asset.clone(),
         amount: offer.amount,
+        authorization: ticket.authorization().cloned(),
     });
 }
 

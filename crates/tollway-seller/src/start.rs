@@ -17,8 +17,11 @@ use tollway_ledger::{Ledger, MemoryLedger};
 use crate::background::Debts;
 use crate::base_url::PublicBase;
 use crate::builder::{Accept, MAX_TIMEOUT_SECONDS, PaywallBuilder};
+use crate::channel::Channels;
+use crate::claim::ClaimWorker;
 use crate::coin;
 use crate::credit::{SECRET_NAME, Seal};
+use crate::directory::Directories;
 use crate::extension::Extensions;
 use crate::keeper::Keeper;
 use crate::membership::{Membership, bounded};
@@ -85,8 +88,27 @@ impl PaywallBuilder {
         else {
             return Err(StartError { faults });
         };
+        let directories = match rails.iter().any(|rail| rail.scheme.signed_request().is_some()) {
+            true => Directories::new().map_err(|fault| faults.push(format!("directories: {fault}"))).ok(),
+            false => None,
+        };
+        if !faults.is_empty() {
+            return Err(StartError { faults });
+        }
         watches.open(self.clock.as_ref()).await;
         let extensions = extensions(self.extensions, self.offer_issuer, self.receipt_issuer, &rails);
+        let claims = ClaimWorker::new(
+            Arc::clone(reservations.ledger()),
+            Arc::clone(&facilitator),
+            channel_schemes(&rails),
+        );
+        let claims = ClaimWorker {
+            clock: Arc::clone(&self.clock),
+            witness: self.channel_witness.clone(),
+            policy: self.claim_policy,
+            asked_within: self.limits.settle_timeout,
+            ..claims
+        };
         let core = Arc::new(Core {
             base,
             rails,
@@ -105,6 +127,9 @@ impl PaywallBuilder {
             keys_only: self.keys_only,
             extensions,
             watches,
+            channels: Channels::new(self.channel_rules, self.channel_witness),
+            directories,
+            claims,
             marks: AtomicU64::new(0),
             max_marks: self.max_marks,
             keeper: OnceLock::new(),
@@ -164,8 +189,18 @@ impl PaywallBuilder {
                 faults.push(format!("confirm_settlements: cannot see what scheme {name} moves"));
             }
         }
+        let channels = rails.iter().filter(|rail| rail.scheme.channel().is_some());
+        for rail in channels.filter(|_| self.confirmation.is_some()) {
+            let (name, network) = (rail.scheme.name(), &rail.terms.network);
+            if !self.channel_witness.as_ref().is_some_and(|witness| witness.covers(network)) {
+                faults
+                    .push(format!("confirm_settlements: scheme {name} on {network} needs channel_witness()"));
+            }
+        }
         if let Some(confirmation) = &self.confirmation {
-            let networks = rails.iter().map(|rail| &rail.terms.network);
+            // What an account is charged is on no chain.
+            let on_chain = rails.iter().filter(|rail| rail.scheme.signed_request().is_none());
+            let networks = on_chain.map(|rail| &rail.terms.network);
             let unseen = networks.filter(|network| !confirmation.witness.covers(network));
             faults.extend(
                 unseen.map(|network| format!("confirm_settlements: the witness has no node of {network}")),
@@ -207,6 +242,12 @@ impl PaywallBuilder {
             understood: Vec::new(),
         })
     }
+}
+
+/// The schemes of channels, each once.
+fn channel_schemes(rails: &[Rail]) -> Vec<Arc<dyn SellerScheme>> {
+    let channels = rails.iter().filter(|rail| rail.scheme.channel().is_some());
+    channels.map(|rail| Arc::clone(&rail.scheme)).collect()
 }
 
 /// What is on every route.
@@ -273,7 +314,9 @@ async fn ask_supported(
 fn match_supported(rails: &mut [Rail], supported: &SupportedResponse, faults: &mut Vec<String>) {
     for rail in rails {
         let (scheme, network) = (rail.scheme.name(), &rail.terms.network);
-        rail.takes_v1 = supported.supports(X402Version::V1, scheme, network);
+        // A channel's vouchers are of the second version only.
+        let is_channel = rail.scheme.channel().is_some();
+        rail.takes_v1 = !is_channel && supported.supports(X402Version::V1, scheme, network);
         let is_ours = |kind: &&SupportedKind| {
             kind.version == X402Version::V2 && kind.scheme == *scheme && kind.network == *network
         };

@@ -125,6 +125,12 @@ pub(crate) fn presented(payment: &HeaderValue, headers: &HeaderMap) -> [u8; 32] 
     hash.finalize().into()
 }
 
+/// Whom a request says it is from, if it says anything.
+pub(crate) fn requester(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let said = [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name));
+    said.then(|| presented(&HeaderValue::from_static(""), headers))
+}
+
 /// The body of an answer, whole if it may be kept.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {

@@ -2,19 +2,19 @@
 //! word of a stranger's is in any of it.
 
 use tokio::time::Instant;
+use tollway_core::Network;
 use tollway_core::model::PaymentRequirements;
-use tollway_core::{Checked, Network};
 
 use crate::denial::Denial;
 use crate::guard::Withdrawal;
 
 /// The span of one payment. Its keys are what an operator searches by.
-pub(crate) fn span(checked: &Checked, offer: &PaymentRequirements) -> tracing::Span {
+pub(crate) fn span(key: &str, payer: &str, offer: &PaymentRequirements) -> tracing::Span {
     tracing::info_span!(
         "payment",
-        key = %checked.key,
+        key,
         network = %offer.network,
-        payer = checked.payer,
+        payer,
         amount = %offer.amount,
     )
 }
@@ -41,10 +41,36 @@ pub(crate) fn asset(network: &Network, symbol: &str, withdrawal: Option<Withdraw
     }
 }
 
+/// Counts channels by what became of claiming them.
+pub(crate) fn claim(result: &'static str, channels: usize) {
+    let channels = u64::try_from(channels).unwrap_or(u64::MAX);
+    metrics::counter!("tollway_seller_claimed_channels_total", "result" => result).increment(channels);
+}
+
+/// Counts payouts by what became of them.
+pub(crate) fn payout(result: &'static str) {
+    metrics::counter!("tollway_seller_payouts_total", "result" => result).increment(1);
+}
+
+/// Counts what only an owner can help with.
+pub(crate) fn channel_alarm(cause: &'static str) {
+    metrics::counter!("tollway_seller_channel_alarms_total", "cause" => cause).increment(1);
+}
+
+/// Says how many channels have something to claim, and how soon the first of them can be withdrawn.
+pub(crate) fn channels(unclaimed: u64, seconds: Option<u64>) {
+    let gauge = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    metrics::gauge!("tollway_seller_channels_unclaimed").set(gauge(unclaimed));
+    metrics::gauge!("tollway_seller_channel_deadline_seconds").set(seconds.map_or(f64::INFINITY, gauge));
+}
+
 /// The name of a denial as an outcome. Codes may be a facilitator's own words, and are no labels.
 pub(crate) const fn outcome(denial: &Denial) -> &'static str {
     match denial {
         Denial::Malformed(_) => "malformed",
+        Denial::Busy(_) => "busy",
+        Denial::Corrected { .. } => "corrected",
+        Denial::Refunded(_) => "refunded",
         Denial::Refused(_) => "refused",
         Denial::AlreadyUsed { answer: Some(_), .. } => "replayed",
         Denial::AlreadyUsed { answer: None, .. } => "already_used",

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tollway_core::model::{Accepted, FacilitatorRequest, PaymentFlow, PaymentPayload};
 use tollway_core::wire::WireError;
-use tollway_core::{Checked, ErrorCode, Fingerprint, Refusal, SchemeName, SellerScheme, UnixTime};
+use tollway_core::{
+    Checked, ErrorCode, Fingerprint, Refusal, RequestProof, SchemeName, SellerScheme, UnixTime,
+};
 use tollway_ledger::{Fate, OwedLimits, StoredResponse};
 use tracing::Instrument;
 
-use super::ticket::{Admitted, Ticket, Word};
+use super::channel::{self, Committed};
+use super::reserved::{Admitted, Reserved};
+use super::ticket::{Ticket, Word};
 use super::{echo, select, verify};
 use crate::denial::Denial;
 use crate::escrow;
@@ -23,7 +28,18 @@ pub(crate) const LATE_SECONDS: u64 = 600;
 /// A payment that breaks no rule that can be known here. Nothing is reserved for it yet.
 #[derive(Clone, Debug)]
 #[must_use = "a checked payment is not yet reserved: admit it"]
-pub struct CheckedPayment {
+pub struct CheckedPayment(Way);
+
+/// How it pays.
+#[derive(Clone, Debug)]
+enum Way {
+    Once(Box<Once>),
+    Channel(Box<Committed>),
+}
+
+/// By an authorization that is good once.
+#[derive(Clone, Debug)]
+struct Once {
     scheme: Arc<dyn SellerScheme>,
     when: When,
     request: FacilitatorRequest,
@@ -51,14 +67,55 @@ pub(crate) struct Presentation {
     pub(crate) fingerprint: Fingerprint,
     /// What a stored answer would be bound to; none where none can be given.
     pub(crate) presented: Option<[u8; 32]>,
+    /// Whom the request says it is from, if it says anything.
+    pub(crate) requester: Option<[u8; 32]>,
+}
+
+impl CheckedPayment {
+    /// The voucher on a channel, if it is one.
+    pub(crate) fn into_committed(self) -> Option<Committed> {
+        match self.0 {
+            Way::Channel(committed) => Some(*committed),
+            Way::Once(_) => None,
+        }
+    }
+}
+
+impl Once {
+    fn span(&self) -> tracing::Span {
+        let Self { checked, request, .. } = self;
+        telemetry::span(checked.key.as_str(), &checked.payer, &request.requirements)
+    }
+}
+
+impl Presentation {
+    /// The request and who it says it is from: what was bought is given again to nobody else.
+    pub(crate) fn asked(&self) -> Fingerprint {
+        let Some(requester) = self.requester else { return self.fingerprint };
+        let mut hash = Sha256::new();
+        hash.update(self.fingerprint.as_bytes());
+        hash.update(requester);
+        Fingerprint::from_bytes(hash.finalize().into())
+    }
 }
 
 /// Everything local, before a byte of the body is read or anybody is asked.
 pub(crate) fn check(
     core: &Core,
     offers: &Offers,
+    payment: PaymentPayload,
+    resource_url: &str,
+) -> Result<CheckedPayment, Denial> {
+    check_proved(core, offers, payment, resource_url, None)
+}
+
+/// Everything local, of a payment whose request was signed by the account that pays, as `proof` says.
+pub(crate) fn check_proved(
+    core: &Core,
+    offers: &Offers,
     mut payment: PaymentPayload,
     resource_url: &str,
+    proof: Option<&RequestProof>,
 ) -> Result<CheckedPayment, Denial> {
     echo::check(offers, &payment.extensions, resource_url)?;
     // As it is now, whenever the offers were made.
@@ -75,18 +132,28 @@ pub(crate) fn check(
         Some(rule) => identifier::read(rule, &payment)?,
         None => None,
     };
-    let (offer, checked, late) = check_offers(core, candidates, &payment).map_err(denial)?;
-    let owed_limits = offers.route.owed_limits(offer.scheme.as_ref(), &offer.requirements);
     if payment.resource.is_none() {
         // v1 payments do not name the resource; a facilitator's request does.
         payment.resource = Some(offers.resource(resource_url));
     }
+    if let [offer] = candidates.as_slice()
+        && offer.scheme.channel().is_some()
+    {
+        let committed = channel::check(core, &offers.route, offer, payment, Word::new(offers, resource_url));
+        return Ok(CheckedPayment(Way::Channel(Box::new(committed.map_err(denial)?))));
+    }
+    let (offer, checked, late) = check_offers(core, candidates, &payment, proof).map_err(denial)?;
+    if let Some(proof) = proof {
+        tollway_core::attach_proof(&mut payment.payload, proof);
+    }
+    let owed_limits = offers.route.owed_limits(offer.scheme.as_ref(), &offer.requirements);
     let request = FacilitatorRequest { payment, requirements: offer.requirements.clone() };
     let scheme = Arc::clone(&offer.scheme);
     let when = When { flow: offers.route.flow, trusts_code: offers.route.trusts_code };
     let word = Word::new(offers, resource_url);
     let stale = offer.stale.clone();
-    Ok(CheckedPayment { scheme, when, request, checked, owed_limits, identifier, late, stale, word })
+    let once = Once { scheme, when, request, checked, owed_limits, identifier, late, stale, word };
+    Ok(CheckedPayment(Way::Once(Box::new(once))))
 }
 
 /// From a checked payment to the right to be served: the reservation, then the facilitator.
@@ -95,16 +162,24 @@ pub(crate) async fn admit(
     payment: CheckedPayment,
     presentation: Presentation,
 ) -> Result<Ticket, Denial> {
-    let span = telemetry::span(&payment.checked, &payment.request.requirements);
-    reserve_and_ask(core, payment, presentation, span.clone()).instrument(span).await
+    match payment.0 {
+        Way::Once(once) => {
+            let span = once.span();
+            Box::pin(reserve_and_ask(core, *once, presentation, span.clone()))
+                .instrument(span)
+                .await
+                .map(Ticket::from)
+        }
+        Way::Channel(committed) => channel::admit(core, *committed, presentation).await.map(Ticket::from),
+    }
 }
 
 async fn reserve_and_ask(
     core: &Arc<Core>,
-    payment: CheckedPayment,
+    payment: Once,
     presentation: Presentation,
     span: tracing::Span,
-) -> Result<Ticket, Denial> {
+) -> Result<Reserved, Denial> {
     if let Some(refusal) = &payment.late
         && !core.reservations.reservation_is_open(&payment.checked.key).await.map_err(Denial::unwritten)?
     {
@@ -118,7 +193,7 @@ async fn reserve_and_ask(
         hold.close().await;
         return Err(denial(refusal.clone()));
     }
-    let CheckedPayment { scheme, when, request, checked, owed_limits, identifier, word, .. } = payment;
+    let Once { scheme, when, request, checked, owed_limits, identifier, word, .. } = payment;
     let has_identifier = identifier.is_some();
     let presented = presentation.presented.filter(|_| core.stored.is_for(has_identifier));
     let fingerprint = presentation.fingerprint;
@@ -135,7 +210,7 @@ async fn reserve_and_ask(
         word,
         span,
     };
-    let mut ticket = Ticket::new(Arc::clone(core), admitted);
+    let mut ticket = Reserved::new(Arc::clone(core), admitted);
     let was_served = ticket.was_served();
     let asked = ask(core, &mut ticket, is_again, when).await;
     match asked {
@@ -155,12 +230,13 @@ const fn is_under_way(fate: &Fate) -> bool {
 }
 
 /// The facilitator's word, and its money where that comes first.
-async fn ask(core: &Core, ticket: &mut Ticket, is_again: bool, when: When) -> Result<(), Denial> {
+async fn ask(core: &Core, ticket: &mut Reserved, is_again: bool, when: When) -> Result<(), Denial> {
     let mut has_code = ticket.checked().settles_first;
     if !is_again {
         // Also where it settles first: an idempotent facilitator settles a spent authorization "again", and
         // only verifying tells.
-        has_code |= verify::verify(core, ticket.request(), ticket.checked()).await?;
+        let answer = verify::verify(core, ticket.request(), &ticket.checked().payer).await?;
+        has_code |= verify::has_code(&answer);
     }
     let settles_code = has_code && !when.trusts_code;
     // What is charged is known after the handler only, and then code may say no.
@@ -180,7 +256,7 @@ async fn ask(core: &Core, ticket: &mut Ticket, is_again: bool, when: When) -> Re
 }
 
 /// What no scheme can read is malformed, whoever found out.
-fn denial(refusal: Refusal) -> Denial {
+pub(super) fn denial(refusal: Refusal) -> Denial {
     let Refusal { code, field, rule, .. } = refusal;
     if code == ErrorCode::INVALID_PAYLOAD {
         return Denial::Malformed(WireError::new(code, field, rule));
@@ -194,17 +270,18 @@ fn check_offers<'a>(
     core: &Core,
     candidates: Vec<&'a Offer>,
     payment: &PaymentPayload,
+    proof: Option<&RequestProof>,
 ) -> Result<(&'a Offer, Checked, Option<Refusal>), Refusal> {
     let now = core.clock.now();
     let mut first_refusal = None;
     for offer in candidates {
-        match check_offer(core, offer, payment, now) {
+        match check_offer(core, offer, payment, proof, now) {
             Ok(checked) => {
                 rememberable(&checked, now)?;
                 return Ok((offer, checked, None));
             }
             Err(refusal) => {
-                if let Some(checked) = check_late(core, offer, payment, &refusal, now) {
+                if let Some(checked) = check_late(core, offer, (payment, proof), &refusal, now) {
                     return Ok((offer, checked, Some(refusal)));
                 }
                 first_refusal.get_or_insert(refusal);
@@ -228,7 +305,7 @@ fn rememberable(checked: &Checked, now: UnixTime) -> Result<(), Refusal> {
 fn check_late(
     core: &Core,
     offer: &Offer,
-    payment: &PaymentPayload,
+    (payment, proof): (&PaymentPayload, Option<&RequestProof>),
     refusal: &Refusal,
     now: UnixTime,
 ) -> Option<Checked> {
@@ -242,7 +319,7 @@ fn check_late(
         return None;
     }
     let earlier = UnixTime(now.0.saturating_sub(LATE_SECONDS));
-    check_offer(core, offer, payment, earlier).ok()
+    check_offer(core, offer, payment, proof, earlier).ok()
 }
 
 /// What the scheme says, and whether the seller takes what only the chain can judge.
@@ -250,8 +327,12 @@ fn check_offer(
     core: &Core,
     offer: &Offer,
     payment: &PaymentPayload,
+    proof: Option<&RequestProof>,
     now: UnixTime,
 ) -> Result<Checked, Refusal> {
+    if let (Some(scheme), Some(proof)) = (offer.scheme.signed_request(), proof) {
+        return scheme.check_signed(payment, &offer.requirements, proof, now);
+    }
     let checked = offer.scheme.check(payment, &offer.requirements, now)?;
     if !core.keys_only || !checked.settles_first {
         return Ok(checked);
@@ -266,10 +347,10 @@ fn check_offer(
 /// Claims the reservation; says whether the payment was held before and must settle first.
 async fn reserve(
     core: &Core,
-    payment: &CheckedPayment,
+    payment: &Once,
     presentation: Presentation,
 ) -> Result<(Arc<Hold>, bool), Denial> {
-    let CheckedPayment { checked, request, identifier, .. } = payment;
+    let Once { checked, request, identifier, .. } = payment;
     let fingerprint = presentation.fingerprint;
     let bind = |id: &String| identifier::bind(id.clone(), core.base.as_str(), request, fingerprint);
     let wanted = Wanted {

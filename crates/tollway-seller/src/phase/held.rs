@@ -7,7 +7,8 @@ use tollway_core::model::SettleResponse;
 use tollway_core::{Amount, EscrowTerms};
 
 use super::admit::used;
-use super::ticket::{Charge, Ticket};
+use super::reserved::Reserved;
+use super::ticket::Charge;
 use crate::denial::Denial;
 use crate::escrow::{self, EscrowError, Stepped};
 use crate::purchase::{HoldState, Record};
@@ -21,7 +22,7 @@ pub(super) struct Held {
     is_deferred: bool,
 }
 
-impl Ticket {
+impl Reserved {
     /// Has the money held. That it may be is written down first, so that it is given back if nothing comes of it.
     pub(super) async fn hold(&mut self, terms: &EscrowTerms) -> Result<(), Denial> {
         let (request, checked) = (self.request().clone(), self.checked());

@@ -9,8 +9,9 @@ use tollway_ledger::Fate;
 use tracing::Instrument;
 
 use super::admit::Presentation;
+use super::reserved::{Admitted, Reserved};
 use super::select::same_account;
-use super::ticket::{Admitted, Ticket, Word};
+use super::ticket::{Ticket, Word};
 use crate::credit::{Redemption, malformed, refused};
 use crate::denial::Denial;
 use crate::offers::{Offer, Offers};
@@ -52,7 +53,7 @@ pub(crate) async fn admit(
         valid_before: credit.expires_at,
         settles_first: false,
     };
-    let span = telemetry::span(&checked, &offer.requirements);
+    let span = telemetry::span(checked.key.as_str(), &checked.payer, &offer.requirements);
     let claim = claim(core, &checked, &presentation, &credit).instrument(span.clone());
     let hold = claim.await?;
     let settled = SettleResponse::settled(credit.network.clone(), &credit.payer, &credit.transaction);
@@ -80,7 +81,7 @@ pub(crate) async fn admit(
         word,
         span,
     };
-    Ok(Ticket::settled(Arc::clone(core), admitted, settled))
+    Ok(Ticket::from(Reserved::settled(Arc::clone(core), admitted, settled)))
 }
 
 /// Claims the reservation of the payment that the credit is for.

@@ -32,6 +32,10 @@ impl Confirmation {
         let is_ours =
             |rail: &&Rail| rail.terms.network == offer.network && *rail.scheme.name() == offer.scheme;
         let scheme = core.rails.iter().find(is_ours).map(|rail| &rail.scheme);
+        // What is put into a channel is looked at where the channel is; what an account is charged is on no chain.
+        if scheme.is_some_and(|scheme| scheme.channel().is_some() || scheme.signed_request().is_some()) {
+            return false;
+        }
         let above = scheme.and_then(|scheme| scheme.money_in(&self.above, offer));
         above.is_none_or(|above| offer.amount > above)
     }
@@ -74,17 +78,10 @@ impl Settlement {
             _ => String::new(),
         };
         self.note(Fate::Pending(known));
-        let first = self.question.ask().await.map_err(|error| self.no_answer(error, before))?;
-        match first.outcome() {
-            Outcome::Pending => {
-                self.note(Fate::Pending(first.transaction.clone()));
-                tokio::time::sleep(self.question.core.limits.pending_wait).await;
-                match self.question.ask().await {
-                    Ok(second) => self.conclude(second),
-                    Err(_) => self.conclude(first),
-                }
-            }
-            _ => self.conclude(first),
+        let note = |first: &SettleResponse| self.note(Fate::Pending(first.transaction.clone()));
+        match self.question.pursue(note).await {
+            Ok(answer) => self.conclude(answer),
+            Err(error) => Err(self.no_answer(error, before)),
         }
     }
 
@@ -135,6 +132,20 @@ impl Settlement {
 }
 
 impl Question {
+    /// Asks, and once more after a pause where the first answer, told to `pending`, is that nobody knows yet.
+    pub(crate) async fn pursue(
+        &self,
+        pending: impl FnOnce(&SettleResponse) + Send,
+    ) -> Result<SettleResponse, FacilitatorError> {
+        let first = self.ask().await?;
+        if first.outcome() != Outcome::Pending {
+            return Ok(first);
+        }
+        pending(&first);
+        tokio::time::sleep(self.core.limits.pending_wait).await;
+        Ok(self.ask().await.unwrap_or(first))
+    }
+
     /// One question, bounded. A lie counts as no answer of the protocol, and a success that is to be confirmed and is not
     /// yet is still pending.
     pub(crate) async fn ask(&self) -> Result<SettleResponse, FacilitatorError> {

@@ -1,61 +1,37 @@
-//! The right to run a handler once. A ticket is settled or released; a ticket that is dropped is released.
+//! The right to run a handler once. A ticket is settled or released; a ticket that is dropped is released. What is behind
+//! it is a payment that was reserved (`reserved.rs`), or a voucher on a channel (`voucher.rs`).
 
 use std::sync::Arc;
 
 use tollway_core::model::{FacilitatorRequest, PaymentRequirements, SettleResponse, X402Version};
-use tollway_core::{Amount, Checked, Credit, EscrowStep, Fingerprint, SchemeName, SellerScheme};
-use tollway_ledger::{Fate, Finished, Owed, OwedLimits, StoredResponse};
+use tollway_core::{Amount, AuthorizationKey, Fingerprint, Network, SchemeName, SellerScheme};
+use tollway_ledger::StoredResponse;
 
-use super::admit::delivered;
-use super::held::Held;
-use super::settle::{Question, Settlement};
-use crate::background::{self, LEAST_VALIDITY_SECONDS};
-use crate::credit::LIFETIME_SECONDS;
+use super::reserved::Reserved;
+use super::voucher::ChannelTicket;
 use crate::denial::Denial;
-use crate::escrow;
 use crate::extension::{self, Extensions, Paid};
+use crate::meter::{Live, Meter};
 use crate::offers::Offers;
 use crate::paywall::Core;
-use crate::purchase::Record;
-use crate::reservation::{Hold, MARGIN_SECONDS};
 use crate::route::Route;
 use crate::sign_in::Door;
-use crate::telemetry::{self, Timer};
 
-/// A payment that was admitted. While it lives, the same authorization buys nothing else.
+/// A payment that was admitted. While it lives, the same authorization buys nothing else, and nothing else is bought on the
+/// same channel.
 ///
 /// Dropping it, because the buyer hung up or the handler panicked, frees the payment if nothing was sent to
 /// settle. If something was, the reservation stays, and the same request with the same payment is asked
 /// about at the facilitator before it is served.
 #[derive(Debug)]
 #[must_use = "a dropped ticket is a request that was not served"]
-pub struct Ticket {
-    core: Arc<Core>,
-    admitted: Admitted,
-    pub(super) settled: Option<SettleResponse>,
-    /// What is held, until it is taken or given back.
-    pub(super) held: Option<Held>,
-}
+pub struct Ticket(Way);
 
-/// What was admitted.
+/// How it is paid.
 #[derive(Debug)]
-pub(crate) struct Admitted {
-    pub(crate) scheme: Arc<dyn SellerScheme>,
-    pub(crate) request: FacilitatorRequest,
-    pub(crate) checked: Checked,
-    pub(crate) hold: Arc<Hold>,
-    /// What may be owed, if it may settle after its answer has left.
-    pub(crate) owed_limits: Option<OwedLimits>,
-    /// What a stored answer is bound to, if one may be kept.
-    pub(crate) presented: Option<[u8; 32]>,
-    /// The request that the reservation is bound to.
-    pub(crate) fingerprint: Fingerprint,
-    /// The request that is served: with a credit it may be another one.
-    pub(crate) served: Fingerprint,
-    /// The credit that is redeemed, if one is.
-    pub(crate) credit: Option<Credit>,
-    pub(crate) word: Word,
-    pub(crate) span: tracing::Span,
+enum Way {
+    Reserved(Box<Reserved>),
+    Channel(Box<ChannelTicket>),
 }
 
 /// Who adds to the settlement response, and what the resource is called there.
@@ -72,6 +48,31 @@ impl Word {
         let Route { extensions, door, .. } = &offers.route;
         let (extensions, door) = (extensions.clone(), door.clone());
         Self { extensions, url: offers.about.announced(url).to_owned(), door }
+    }
+
+    /// Adds what extensions say of what was served.
+    pub(super) async fn attest(&self, core: &Core, served: Served<'_>, receipt: &mut Receipt) {
+        let Some(settlement) = &mut receipt.settlement else { return };
+        let Served { request, payer, amount, fingerprint } = served;
+        let now = core.clock.now();
+        let paid = Paid { request, settlement, payer, url: &self.url, amount, fingerprint, now };
+        let words = extension::attest(&self.extensions, paid).await;
+        settlement.extensions.extend(words);
+    }
+
+    /// Writes down who has paid for what, where payers may come back. If that fails the answer does not leave, and the
+    /// payment is held: presented again, it buys the same.
+    pub(super) async fn remember(
+        &self,
+        core: &Core,
+        payer: &str,
+        network: &Network,
+        served: Fingerprint,
+    ) -> Result<(), Denial> {
+        match &self.door {
+            Some(door) => door.remember(core, payer, network, served).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -95,16 +96,16 @@ pub struct Receipt {
     pub version: X402Version,
 }
 
+/// What was served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served<'a> {
+    pub(super) request: &'a FacilitatorRequest,
+    pub(super) payer: &'a str,
+    pub(super) amount: Amount,
+    pub(super) fingerprint: Fingerprint,
+}
+
 impl Ticket {
-    pub(crate) const fn new(core: Arc<Core>, admitted: Admitted) -> Self {
-        Self { core, admitted, settled: None, held: None }
-    }
-
-    /// A ticket whose money has moved before.
-    pub(crate) const fn settled(core: Arc<Core>, admitted: Admitted, settled: SettleResponse) -> Self {
-        Self { core, admitted, settled: Some(settled), held: None }
-    }
-
     /// Who pays: on EVM the address that signed, with its EIP-55 checksum.
     ///
     /// ```
@@ -116,7 +117,10 @@ impl Ticket {
     /// # Ok(()) }
     /// ```
     pub fn payer(&self) -> &str {
-        &self.admitted.checked.payer
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.payer(),
+            Way::Channel(ticket) => ticket.payer(),
+        }
     }
 
     /// The offer that was paid. Its amount, in atomic units, is the most that can be charged.
@@ -129,8 +133,11 @@ impl Ticket {
     /// assert_eq!(ticket.requirements().network.as_str(), "eip155:8453");
     /// # Ok(()) }
     /// ```
-    pub const fn requirements(&self) -> &PaymentRequirements {
-        &self.admitted.request.requirements
+    pub fn requirements(&self) -> &PaymentRequirements {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.requirements(),
+            Way::Channel(ticket) => ticket.requirements(),
+        }
     }
 
     /// The protocol version the buyer speaks.
@@ -144,8 +151,11 @@ impl Ticket {
     /// assert_eq!(ticket.version(), X402Version::V2);
     /// # Ok(()) }
     /// ```
-    pub const fn version(&self) -> X402Version {
-        self.admitted.request.payment.version
+    pub fn version(&self) -> X402Version {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.version(),
+            Way::Channel(ticket) => ticket.version(),
+        }
     }
 
     /// Whether the money has moved already: nothing about the charge can change then.
@@ -159,8 +169,11 @@ impl Ticket {
     /// assert!(ticket_for(&paywall, paywall.price("$0.01").unwrap().upfront()).await?.is_settled());
     /// # Ok(()) }
     /// ```
-    pub const fn is_settled(&self) -> bool {
-        self.settled.is_some()
+    pub fn is_settled(&self) -> bool {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.is_settled(),
+            Way::Channel(_) => false,
+        }
     }
 
     /// The handler succeeded: settle what is to be settled. Only after this may the answer leave.
@@ -197,139 +210,43 @@ impl Ticket {
     /// assert!(receipt.settlement.is_none() && paywall.reservation_count().await == Ok(0));
     /// # Ok(()) }
     /// ```
-    pub async fn release(mut self) -> Receipt {
-        self.give_back_held().await;
-        self.close().await;
-        Receipt { settlement: self.settled.take(), version: self.version() }
-    }
-
-    /// It settles before it is served, so that nothing is owed.
-    pub(crate) const fn owe_nothing(&mut self) {
-        self.admitted.owed_limits = None;
-    }
-
-    /// The money first.
-    pub(crate) async fn settle_first(&mut self) -> Result<(), Denial> {
-        let terms = escrow::terms(&self.core, self.request()).map(|(_, terms)| terms);
-        if let Some(terms) = terms.filter(|terms| terms.is_held) {
-            return self.hold(&terms).await;
+    pub async fn release(self) -> Receipt {
+        match self.0 {
+            Way::Reserved(ticket) => ticket.release().await,
+            Way::Channel(ticket) => ticket.release().await,
         }
-        self.settled = Some(self.collect(self.requirements().amount).await?);
-        Ok(())
     }
 
-    /// Moves the money, if it has not moved. The answer may not leave before [`Self::deliver`].
+    /// Says what is charged, and moves the money where it moves now. The answer may not leave before [`Self::deliver`].
     pub(crate) async fn charge(&mut self, charge: Charge) -> Result<Receipt, Denial> {
-        if let Some(held) = self.held.take() {
-            if let Err(denial) = self.take(held, charge).await {
-                self.close().await;
-                return Err(denial);
-            }
-        } else if self.settled.is_none() {
-            let settled = match self.charged(charge) {
-                Ok(None) => Ok(None),
-                Ok(Some(amount)) => self.collect(amount).await.map(Some),
-                Err(denial) => Err(denial),
-            };
-            match settled {
-                Ok(settled) => self.settled = settled,
-                Err(denial) => {
-                    self.close().await;
-                    return Err(denial);
-                }
-            }
+        match &mut self.0 {
+            Way::Reserved(ticket) => ticket.charge(charge).await,
+            Way::Channel(ticket) => ticket.charge(charge),
         }
-        Ok(Receipt { settlement: self.settled.clone(), version: self.version() })
-    }
-
-    /// Moves the money at once.
-    async fn collect(&mut self, amount: Amount) -> Result<SettleResponse, Denial> {
-        let core = Arc::clone(&self.core);
-        let Some((scheme, terms)) = escrow::terms(&core, self.request()) else {
-            self.charged_amount(amount);
-            return self.settlement(self.request().clone()).run().await;
-        };
-        let (request, checked) = (self.request().clone(), self.checked());
-        let known = escrow::find(&core, &checked.key).await;
-        let known = known.map_err(|error| Denial::Ledger { error, held: true })?;
-        if let Some(known) = known {
-            return Ok(self.told(&known));
-        }
-        let record = Record::new(checked.key.clone(), request.clone(), &checked.payer, &terms);
-        let charge = scheme.escrow_request(&request, EscrowStep::Charge { amount }).await;
-        let charge = charge.map_err(|error| Denial::Internal(error.to_string()))?;
-        let answer = self.settlement(charge).run().await?;
-        self.keep_charge(record, amount, &answer).await?;
-        self.charged_amount(amount);
-        Ok(answer)
-    }
-
-    /// So much is charged of the offer.
-    pub(super) const fn charged_amount(&mut self, amount: Amount) {
-        self.admitted.request.requirements.amount = amount;
-    }
-
-    /// Notes that nothing is on its way and nothing was delivered.
-    pub(super) fn fail(&self) {
-        self.admitted.hold.set_fate(Fate::Failed);
     }
 
     /// Adds what extensions say of a payment that was served.
     pub(crate) async fn attest(&self, receipt: &mut Receipt) {
-        let Admitted { request, checked, served, credit, word, .. } = &self.admitted;
-        let Some(settlement) = &mut receipt.settlement else { return };
-        let paid = Paid {
-            request,
-            settlement,
-            payer: &checked.payer,
-            url: &word.url,
-            amount: credit.as_ref().map_or(request.requirements.amount, |credit| credit.amount),
-            fingerprint: *served,
-            now: self.core.clock.now(),
-        };
-        let words = extension::attest(&word.extensions, paid).await;
-        settlement.extensions.extend(words);
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.attest(receipt).await,
+            Way::Channel(ticket) => ticket.attest(receipt).await,
+        }
     }
 
     /// Writes down that the answer leaves, with the answer if it is kept. Only then may it.
     pub(crate) async fn deliver(self, response: Option<StoredResponse>) -> Result<(), Denial> {
-        self.remember().await?;
-        let timer = Timer::start("deliver");
-        let (fate, held) = match &self.settled {
-            Some(settlement) => (Fate::Delivered(settlement.transaction.clone()), true),
-            None => (Fate::Released, false),
-        };
-        match self.admitted.hold.finish(fate, response, None).await {
-            Ok(Finished::Done) => {
-                timer.stop();
-                Ok(())
-            }
-            // Taken for dead: whoever took over serves it.
-            Ok(_) => Err(Denial::InProgress),
-            Err(error) => Err(Denial::Ledger { error, held }),
-        }
-    }
-
-    /// Writes down who has paid for what, where payers may come back. If that fails the answer does not leave, and the
-    /// payment is held: presented again, it buys the same.
-    async fn remember(&self) -> Result<(), Denial> {
-        let Admitted { request, checked, served, word, .. } = &self.admitted;
-        match &word.door {
-            Some(door) if self.settled.is_some() => {
-                door.remember(&self.core, &checked.payer, &request.requirements.network, *served).await
-            }
-            _ => Ok(()),
+        match self.0 {
+            Way::Reserved(ticket) => ticket.deliver(response).await,
+            Way::Channel(ticket) => ticket.deliver(response).await,
         }
     }
 
     /// Whether this much may be owed, to be settled after the answer has left.
     pub(crate) fn may_owe(&self, charge: Charge) -> bool {
-        let least = self.core.clock.now().plus_seconds(LEAST_VALIDITY_SECONDS);
-        let Admitted { owed_limits, checked, .. } = &self.admitted;
-        self.settled.is_none()
-            && owed_limits.is_some()
-            && checked.valid_before >= least
-            && matches!(self.charged(charge), Ok(Some(_)))
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.may_owe(charge),
+            Way::Channel(_) => false,
+        }
     }
 
     /// Writes down that the answer leaves and what is owed for it, and has it settled at once. False if that would be too
@@ -339,134 +256,110 @@ impl Ticket {
         charge: Charge,
         response: Option<StoredResponse>,
     ) -> Result<bool, Denial> {
-        let Some(amount) = self.charged(charge)? else { return Ok(false) };
-        let Admitted { request, checked, hold, owed_limits, .. } = &mut self.admitted;
-        let full = std::mem::replace(&mut request.requirements.amount, amount);
-        let permit = self.core.debts.permit();
-        let next_try = match &permit {
-            Some(_) => background::lease_end(&self.core),
-            None => self.core.clock.now(),
-        };
-        let owed = Owed {
-            key: checked.key.clone(),
-            payer: checked.payer.clone(),
-            network: request.requirements.network.clone(),
-            asset: request.requirements.asset.clone(),
-            amount,
-            request: background::request_text(request),
-            token: hold.token(),
-            next_try,
-        };
-        match hold.finish(Fate::Owed(owed.clone()), response, *owed_limits).await {
-            Ok(Finished::Done) => {
-                telemetry::owed("owed");
-                if let Some(permit) = permit {
-                    background::settle_soon(&self.core, owed, permit);
-                }
-                Ok(true)
-            }
-            Ok(Finished::OverLimit) => {
-                telemetry::owed("over_limit");
-                request.requirements.amount = full;
-                Ok(false)
-            }
-            Ok(Finished::Fenced) => Err(Denial::InProgress),
-            Err(error) => Err(Denial::unwritten(error)),
+        match &mut self.0 {
+            Way::Reserved(ticket) => ticket.owe(charge, response).await,
+            Way::Channel(_) => Ok(false),
         }
     }
 
     /// What is still owed to a payer who paid and was not served, as text for the answer.
     pub(crate) fn credit(&self) -> Option<String> {
-        let Admitted { request, checked, hold, fingerprint, credit, .. } = &self.admitted;
-        let settled = self.settled.as_ref()?;
-        // Only who has a key of this kind can redeem it.
-        request.requirements.network.evm_chain_id()?;
-        let now = self.core.clock.now();
-        let credit = credit.clone().unwrap_or_else(|| Credit {
-            id: checked.key.clone(),
-            payer: checked.payer.clone(),
-            network: request.requirements.network.clone(),
-            asset: request.requirements.asset.clone(),
-            amount: request.requirements.amount,
-            pay_to: request.requirements.pay_to.clone(),
-            transaction: settled.transaction.clone(),
-            request: *fingerprint,
-            issued_at: now,
-            expires_at: now.plus_seconds(LIFETIME_SECONDS),
-        });
-        hold.keep_until(credit.expires_at.plus_seconds(MARGIN_SECONDS));
-        self.core.seal.seal(&credit)
-    }
-
-    /// Whether it was served before without being paid for.
-    pub(crate) fn was_served(&self) -> bool {
-        self.admitted.hold.fate() == Fate::Unpaid
-    }
-
-    /// What was served unpaid is paid now: nothing more is served for it.
-    pub(crate) async fn settle_debt(self) -> Denial {
-        let transaction = self.settled.as_ref().map_or_else(String::new, |told| told.transaction.clone());
-        let Admitted { request, checked, hold, .. } = &self.admitted;
-        match hold.finish(Fate::Delivered(transaction.clone()), None, None).await {
-            Ok(_) => delivered(&request.payment, checked, transaction, None),
-            Err(error) => Denial::Ledger { error, held: true },
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.credit(),
+            // The money is in the channel, and buys there.
+            Way::Channel(_) => None,
         }
     }
 
     /// Writes down what is true of the payment now.
-    pub(crate) async fn close(&self) {
-        self.admitted.hold.close().await;
-    }
-
-    pub(crate) const fn request(&self) -> &FacilitatorRequest {
-        &self.admitted.request
-    }
-
-    pub(crate) const fn checked(&self) -> &Checked {
-        &self.admitted.checked
-    }
-
-    pub(crate) fn scheme(&self) -> &dyn SellerScheme {
-        self.admitted.scheme.as_ref()
-    }
-
-    /// What a stored answer is bound to, if one may be kept.
-    pub(crate) const fn presented(&self) -> Option<[u8; 32]> {
-        self.admitted.presented
-    }
-
-    pub(crate) const fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
-    pub(crate) const fn span(&self) -> &tracing::Span {
-        &self.admitted.span
-    }
-
-    /// The amount to settle; none to charge nothing. A charge that cannot be made is the seller's fault.
-    pub(super) fn charged(&self, charge: Charge) -> Result<Option<Amount>, Denial> {
-        let Admitted { request, .. } = &self.admitted;
-        let full = request.requirements.amount;
-        match charge {
-            Charge::Full => Ok(Some(full)),
-            Charge::Nothing | Charge::Amount(Amount::ZERO) => Ok(None),
-            Charge::Amount(amount) if amount > full => {
-                Err(Denial::Internal(format!("cannot charge {amount}: the buyer agreed to {full} at most")))
-            }
-            // The buyer signed one amount, and the token moves that amount or nothing.
-            Charge::Amount(amount) if amount < full && request.requirements.scheme == SchemeName::EXACT => {
-                Err(Denial::Internal(format!(
-                    "cannot charge {amount} of {full}: scheme exact charges all or nothing"
-                )))
-            }
-            Charge::Amount(amount) => Ok(Some(amount)),
+    pub(crate) async fn close(self) {
+        match self.0 {
+            Way::Reserved(ticket) => ticket.close().await,
+            Way::Channel(ticket) => drop(ticket.release().await),
         }
     }
 
-    pub(super) fn settlement(&self, request: FacilitatorRequest) -> Settlement {
-        let Admitted { checked, hold, .. } = &self.admitted;
-        let payer = checked.payer.clone();
-        let question = Question { core: Arc::clone(&self.core), request, payer };
-        Settlement { hold: Arc::clone(hold), question }
+    /// What makes the payment unique; a voucher is one of many of its channel's.
+    pub(crate) fn authorization(&self) -> Option<&AuthorizationKey> {
+        match &self.0 {
+            Way::Reserved(ticket) => Some(&ticket.checked().key),
+            Way::Channel(_) => None,
+        }
+    }
+
+    pub(crate) fn scheme(&self) -> &dyn SellerScheme {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.scheme(),
+            Way::Channel(ticket) => ticket.scheme(),
+        }
+    }
+
+    /// What its handler charges by.
+    pub(crate) fn meter(&self) -> Meter {
+        let scheme = match &self.0 {
+            Way::Reserved(ticket) => ticket.scheme_shared(),
+            Way::Channel(ticket) => ticket.scheme_shared(),
+        };
+        Meter::new(Arc::clone(scheme), self.requirements().clone())
+    }
+
+    /// Whether less than the price may be charged, once the handler says how much.
+    pub(crate) fn is_metered(&self) -> bool {
+        match &self.0 {
+            Way::Reserved(ticket) => {
+                !ticket.is_settled() && ticket.requirements().scheme != SchemeName::EXACT
+            }
+            Way::Channel(_) => true,
+        }
+    }
+
+    /// The ticket as what pays for an answer while it leaves, with the name by which it is renewed, if it can be.
+    pub(crate) async fn streamed(self) -> Result<(Live, Option<String>), Denial> {
+        match self.0 {
+            Way::Reserved(_) => Ok((Live::Once(self), None)),
+            Way::Channel(mut ticket) => {
+                // No other seller is to charge the channel meanwhile.
+                ticket.hold().await?;
+                let begun = ticket.core().channels.streams.begin(ticket.channel());
+                let (stream, renewals) =
+                    begun.ok_or_else(|| Denial::Internal("no random name".to_owned()))?;
+                let name = stream.name().to_owned();
+                Ok((Live::channel(*ticket, stream, renewals), Some(name)))
+            }
+        }
+    }
+
+    /// What a stored answer is bound to, if one may be kept.
+    pub(crate) fn presented(&self) -> Option<[u8; 32]> {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.presented(),
+            Way::Channel(ticket) => ticket.presented(),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.core(),
+            Way::Channel(ticket) => ticket.core(),
+        }
+    }
+
+    pub(crate) fn span(&self) -> &tracing::Span {
+        match &self.0 {
+            Way::Reserved(ticket) => ticket.span(),
+            Way::Channel(ticket) => ticket.span(),
+        }
+    }
+}
+
+impl From<Reserved> for Ticket {
+    fn from(ticket: Reserved) -> Self {
+        Self(Way::Reserved(Box::new(ticket)))
+    }
+}
+
+impl From<ChannelTicket> for Ticket {
+    fn from(ticket: ChannelTicket) -> Self {
+        Self(Way::Channel(Box::new(ticket)))
     }
 }

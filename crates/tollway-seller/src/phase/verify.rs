@@ -2,8 +2,8 @@
 //! allow what we refuse.
 
 use serde_json::Value;
-use tollway_core::model::FacilitatorRequest;
-use tollway_core::{Checked, ErrorCode, FacilitatorError, PAYER_HAS_CODE, Refusal};
+use tollway_core::model::{FacilitatorRequest, VerifyResponse};
+use tollway_core::{ErrorCode, FacilitatorError, PAYER_HAS_CODE, Refusal};
 
 use super::select::same_account;
 use crate::denial::{Denial, field_and_rule};
@@ -13,8 +13,8 @@ use crate::paywall::Core;
 pub(crate) async fn verify(
     core: &Core,
     request: &FacilitatorRequest,
-    checked: &Checked,
-) -> Result<bool, Denial> {
+    payer: &str,
+) -> Result<VerifyResponse, Denial> {
     let Ok(_permit) = core.verify_permits.try_acquire() else {
         let error = FacilitatorError::Busy("too many payments are being verified".to_owned());
         return Err(Denial::outage(error));
@@ -25,22 +25,27 @@ pub(crate) async fn verify(
         .unwrap_or_else(|_| Err(FacilitatorError::NoAnswer("verify took too long".to_owned())))
         .map_err(|error| {
             let network = &request.requirements.network;
-            tracing::warn!(%error, %network, payer = checked.payer, "verify failed: the facilitator gave no answer");
+            tracing::warn!(%error, %network, payer, "verify failed: the facilitator gave no answer");
             Denial::outage(error)
         })?;
     if !answer.is_valid {
         let code = answer.invalid_reason.unwrap_or(ErrorCode::UNEXPECTED_VERIFY_ERROR);
-        tracing::info!(%code, payer = checked.payer, "the facilitator refused a payment");
+        tracing::info!(%code, payer, "the facilitator refused a payment");
         let message =
             answer.invalid_message.unwrap_or_else(|| format!("was refused by the facilitator: {code}"));
         let (field, rule) = field_and_rule(&message);
-        return Err(Denial::Refused(Refusal::new(code, field, rule).by(checked.payer.clone())));
+        return Err(Denial::Refused(Refusal::new(code, field, rule).by(payer.to_owned())));
     }
     match &answer.payer {
-        Some(payer) if !same_account(&request.requirements.network, payer, &checked.payer) => {
-            let detail = format!("verify names payer {payer:.64}, the signature is by {}", checked.payer);
+        Some(named) if !same_account(&request.requirements.network, named, payer) => {
+            let detail = format!("verify names payer {named:.64}, the signature is by {payer}");
             Err(Denial::outage(FacilitatorError::BadAnswer { status: 200, detail }))
         }
-        _ => Ok(answer.extra.get(PAYER_HAS_CODE).and_then(Value::as_bool) == Some(true)),
+        _ => Ok(answer),
     }
+}
+
+/// Whether the facilitator says that the payer has code.
+pub(super) fn has_code(answer: &VerifyResponse) -> bool {
+    answer.extra.get(PAYER_HAS_CODE).and_then(Value::as_bool) == Some(true)
 }

@@ -7,17 +7,30 @@
     reason = "a test fails by panicking, or says that it did not run"
 )]
 
+mod account_bills;
 mod agents;
 mod ambiguous;
 mod background;
 mod browsers;
+mod caches;
 mod challenge;
+mod channel_attacks;
+mod channel_claims;
+mod channel_claims_alone;
+mod channel_deposits;
+mod channel_double;
+mod channel_walks;
+mod channels;
 mod contract_payers;
 mod credit;
+mod credit_accounts;
 mod doubles;
 mod foreign;
+mod foreign_channels;
 mod held;
 mod http_facilitator;
+mod metering;
+mod office;
 mod overrides;
 mod payment_rules;
 mod price_sources;

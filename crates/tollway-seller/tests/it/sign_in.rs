@@ -123,6 +123,31 @@ async fn who_bought_comes_back_without_paying_and_each_time_with_a_new_nonce() {
 }
 
 #[tokio::test]
+async fn who_bought_and_sends_a_payment_along_does_not_pay_again() {
+    let facilitator = Arc::new(ScriptedFacilitator::default());
+    let builder = on_ledger(&facilitator, Arc::new(MemoryLedger::new()));
+    let (stall, payer) = (Stall::with(builder, hour, content(Duration::ZERO)).await, Payer::new());
+    let both = async |proof: &SignInProof| {
+        let signed = stall.sign(&payer.buyer).await;
+        let headers = [(HEADER, proof.encode()), (signed.name, signed.value)];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        stall.send(Method::GET, "/data", &headers, "").await
+    };
+    let bought = both(&payer.prove(&ask(&stall, "/data").await).await).await;
+    assert_eq!(bought.status, 200, "{}", bought.body);
+    assert!(bought.header("payment-response").is_some(), "nothing was bought yet: it is paid");
+    let calls = facilitator.calls();
+    let proof = payer.prove(&ask(&stall, "/data").await).await;
+    let back = both(&proof).await;
+    assert_eq!((back.status, back.header("payment-response")), (200, None));
+    assert_eq!(facilitator.calls(), calls, "nobody was asked for money");
+    // The same proof again opens nothing, and leaves the payment as it is.
+    let used = both(&proof).await;
+    assert_eq!(used.status, 200);
+    assert!(used.header("payment-response").is_some());
+}
+
+#[tokio::test]
 async fn another_payer_is_not_let_in() {
     let (stall, _, payer) = open().await;
     buy(&stall, &payer).await;

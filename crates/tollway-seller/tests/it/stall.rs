@@ -171,6 +171,11 @@ impl Faults {
         self.plan.lock().unwrap().push((operation, moment));
     }
 
+    /// Fails nothing that was planned.
+    pub(crate) fn forget(&self) {
+        self.plan.lock().unwrap().clear();
+    }
+
     fn verdict(&self, operation: &'static str, moment: Moment) -> Result<(), LedgerError> {
         let mut plan = self.plan.lock().unwrap();
         let planned = plan.iter().position(|fault| *fault == (operation, moment));
