@@ -2,17 +2,24 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use reqwest::ClientBuilder;
 use tollway_core::extension::builder_code::{BuilderCode, BuilderCodeError, MAX_BUYER_CODES};
 use tollway_core::http_signature::MessageSigner;
-use tollway_core::{BuyerScheme, Clock, SystemClock};
+use tollway_core::{BuyerScheme, ChannelWitness, Clock, SystemClock};
+use tollway_evm::batch_settlement::ChannelBuyer;
 use tollway_evm::exact::ExactBuyer;
 use tollway_evm::offer_receipt::Keys;
 use tollway_evm::permit2::{Allowances, UptoBuyer};
 use tollway_evm::{AssetTable, LocalSigner, Signer, SignerError};
+use tollway_ledger::Ledger;
 
+use crate::approve::Approver;
+use crate::credit_account::CreditBuyer;
 use crate::http_clients::Settings;
+use crate::intent::book::{Book, BookSettings};
+use crate::intent::fate::FateWitness;
 use crate::policy::Policy;
 use crate::present::Patience;
 use crate::spent::Tally;
@@ -33,6 +40,9 @@ pub struct WalletBuilder {
     codes: Vec<BuilderCode>,
     message_signer: Option<MessageSigner>,
     keys: Keys,
+    book: BookSettings,
+    terminal: Option<Arc<dyn Approver>>,
+    channel_witnesses: Vec<Arc<dyn ChannelWitness>>,
 }
 
 /// Why there is no wallet, or no client of it. Never holds a key.
@@ -122,7 +132,9 @@ impl WalletBuilder {
 
     /// Asks `allowances`, of one more network, whether the Permit2 contract may take what a payment moves. If it may not, and the
     /// seller's facilitator presents approvals (extension `eip2612GasSponsoring`), one for this very amount is signed beside
-    /// the payment: it costs no gas. Without it such a payment is refused until the wallet's owner approves Permit2.
+    /// the payment: it costs no gas. Where the token takes no signature and the facilitator sends approvals (extension
+    /// `erc20ApprovalGasSponsoring`), the account's next transaction is signed for it, and sent by nobody here: the account
+    /// pays for its gas as far as it can. Without either such a payment is refused until the wallet's owner approves Permit2.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
@@ -243,6 +255,21 @@ impl WalletBuilder {
         Ok(self)
     }
 
+    /// Pays on credit from these accounts. Every request is signed with `signer`, whose key the sellers know: that is what
+    /// makes a commitment one.
+    ///
+    /// ```
+    /// use tollway_buyer::{CreditBuyer, Wallet};
+    /// use tollway_core::http_signature::MessageSigner;
+    /// let credit = CreditBuyer::new().account("example-shop", "acme");
+    /// let wallet = Wallet::builder().credit(credit, MessageSigner::from_seed(&[7; 32])).build()?;
+    /// # Ok::<(), tollway_buyer::WalletError>(())
+    /// ```
+    #[must_use]
+    pub fn credit(self, accounts: CreditBuyer, signer: MessageSigner) -> Self {
+        self.scheme(Arc::new(accounts)).message_signer(signer)
+    }
+
     /// Signs every request of the wallet's clients (RFC 9421), so that sellers know which agent asks (extension
     /// `http-message-signatures`). Those with a stream for a body are signed without it.
     ///
@@ -274,6 +301,127 @@ impl WalletBuilder {
         self
     }
 
+    /// Who sits in front of the program: asked where the policy says that somebody at a terminal must be. Without one the
+    /// answer is no. Queues and web hooks are asked without it.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// use std::sync::Arc;
+    /// use tollway_buyer::{Approver, Wallet, WalletError};
+    /// fn asking(terminal: Arc<dyn Approver>) -> Result<Wallet, WalletError> {
+    ///     Wallet::builder().key(KEY)?.terminal(terminal).build()
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn terminal(mut self, terminal: Arc<dyn Approver>) -> Self {
+        self.terminal = Some(terminal);
+        self
+    }
+
+    /// Where purchases and budgets are written down, for all processes that share it; by default in this process's memory.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use tollway_ledger::MemoryLedger;
+    /// // One file for all processes of a machine: `SqliteLedger`; for a fleet: `PostgresLedger`.
+    /// let wallet = tollway_buyer::Wallet::builder().key(KEY)?.ledger(Arc::new(MemoryLedger::new())).build()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.book.ledger = Some(ledger);
+        self
+    }
+
+    /// Its name in its ledger, where wallets with the same name share purchases and budgets; by default the payer's address.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wallet = tollway_buyer::Wallet::builder().key(KEY)?.name("research").build()?;
+    /// assert_eq!(wallet.name(), "research");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.book.name = Some(name.to_owned());
+        self
+    }
+
+    /// How long a request stays the same purchase: with a key of its caller's at most, and without one until its answer was
+    /// read. 24 hours by default.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// let wallet = tollway_buyer::Wallet::builder().key(KEY)?.repeat_window(Duration::from_secs(600)).build()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn repeat_window(mut self, window: Duration) -> Self {
+        self.book.repeat = Some(window);
+        self
+    }
+
+    /// A node of one more network, of the owner's choice: it is asked what became of payments, and what is in channels.
+    /// Without one, what is signed and whose fate nobody knows counts as spent for ever.
+    ///
+    /// ```no_run
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tollway_core::Network;
+    /// let node = tollway_evm::Chain::connect("https://mainnet.base.org", &Network::evm(8453), Duration::from_secs(5))?;
+    /// let wallet = tollway_buyer::Wallet::builder().key(KEY)?.chain(node).build()?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "rpc")]
+    #[must_use]
+    pub fn chain(self, node: tollway_evm::Chain) -> Self {
+        let channels = Arc::new(crate::channel::node::NodeChannels(node.clone()));
+        self.channel_witness(channels).fate_witness(Arc::new(crate::intent::fate::NodeWitness(node)))
+    }
+
+    /// Whoever else can say what became of payments on some network.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// use std::sync::Arc;
+    /// use tollway_buyer::{FateWitness, Wallet, WalletError};
+    /// fn wallet_with_witness(witness: Arc<dyn FateWitness>) -> Result<Wallet, WalletError> {
+    ///     Wallet::builder().key(KEY)?.fate_witness(witness).build()
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn fate_witness(mut self, witness: Arc<dyn FateWitness>) -> Self {
+        self.book.witnesses.push(witness);
+        self
+    }
+
+    /// Whoever sees what is in channels on some network: with it channels are found again when nothing is written of them, and
+    /// what came back of one no longer counts as exposure.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// use std::sync::Arc;
+    /// use tollway_buyer::{Wallet, WalletError};
+    /// use tollway_core::ChannelWitness;
+    /// fn wallet_with_witness(witness: Arc<dyn ChannelWitness>) -> Result<Wallet, WalletError> {
+    ///     Wallet::builder().key(KEY)?.channel_witness(witness).build()
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn channel_witness(mut self, witness: Arc<dyn ChannelWitness>) -> Self {
+        self.channel_witnesses.push(witness);
+        self
+    }
+
     /// The wallet.
     ///
     /// # Errors
@@ -290,24 +438,37 @@ impl WalletBuilder {
             address = Some(signer.address().to_string());
             let assets = self.assets.unwrap_or_else(AssetTable::known);
             let mut exact = ExactBuyer::new(Arc::clone(&signer), assets.clone());
-            let mut upto = UptoBuyer::new(signer, assets);
+            let mut upto = UptoBuyer::new(Arc::clone(&signer), assets.clone());
+            let mut channels = ChannelBuyer::new(signer, assets);
+            if let Some(name) = &self.book.name {
+                channels = channels.with_label(name);
+            }
             for known in &self.allowances {
                 exact = exact.allowances(Arc::clone(known));
                 upto = upto.allowances(Arc::clone(known));
+                channels = channels.allowances(Arc::clone(known));
+            }
+            for witness in self.channel_witnesses {
+                channels = channels.witness(witness);
             }
             schemes.push(Arc::new(exact));
             schemes.push(Arc::new(upto));
+            schemes.push(Arc::new(channels));
         }
         if schemes.is_empty() {
             return Err(WalletError::NothingToSignWith);
         }
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let book = Book::new(self.book, Arc::clone(&clock), address.as_deref());
         Ok(Wallet::new(Inner {
             address,
+            book,
+            terminal: self.terminal,
             signer: self.signer,
             schemes,
             policy: self.policy,
             patience: self.patience,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            clock,
             settings: self.settings,
             http: OnceLock::new(),
             tally: Tally::default(),

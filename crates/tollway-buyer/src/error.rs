@@ -2,6 +2,7 @@
 
 use tollway_core::SignError;
 use tollway_core::wire::WireError;
+use tollway_ledger::LedgerError;
 use url::Url;
 
 use crate::origin::without_query;
@@ -101,6 +102,16 @@ pub enum PaymentError {
         /// What came instead of an answer.
         cause: String,
     },
+    /// The ledger cannot be written: nothing leaves that is not written down.
+    #[error("nothing was paid: the wallet's ledger: {0}")]
+    Ledger(#[source] LedgerError),
+    /// Another request of the same purchase is under way, here or in another process, and did not end in time. Its payment may
+    /// be charged; this request has signed none.
+    #[error("the same purchase is under way, and did not end in time: ask again later")]
+    Busy,
+    /// The key names another request's purchase.
+    #[error("the purchase of this key was for another request: name each purchase anew")]
+    KeyReused,
     /// HTTP failed before there was anything to pay for.
     #[error(transparent)]
     Http(#[from] reqwest::Error),

@@ -12,7 +12,8 @@ use tollway_evm::offer_receipt::{Facts, Keys, SignedOffer, SignedReceipt, Standi
 use url::Url;
 
 use crate::origin;
-use crate::policy::{Decision, Policy, Reason};
+use crate::policy::Policy;
+use crate::policy::decision::{Decision, Reason};
 use crate::selection::JudgedOffer;
 use crate::sign::SignedPayment;
 

@@ -8,6 +8,7 @@ use reqwest::{Client, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tollway_core::UnixTime;
 
+use crate::channel::answer;
 use crate::error::PaymentError;
 use crate::identify;
 use crate::required;
@@ -121,6 +122,13 @@ impl Presented {
             let words = format!("the seller answered {status} and asked to wait");
             return Self::Pending { words, pause };
         }
+        if payment.channel.is_some() && status == StatusCode::PAYMENT_REQUIRED {
+            // What a refusal means, the channel tells.
+            return match answer::is_busy(status, headers) {
+                true => Self::Pending { words: "the seller is at the channel".to_owned(), pause: PAUSE },
+                false => Self::Answered,
+            };
+        }
         // An earlier presentation may have met an allowance and used it up.
         if required::is_allowance_required(status, headers) {
             return Self::Refused;
@@ -149,6 +157,11 @@ impl Presentation {
     pub fn new(payment: &SignedPayment, patience: Patience) -> Self {
         let (deadline, expires_at) = (after(patience.total), payment.expires_at());
         Self { patience, deadline, expires_at, presented: 0, losses: 0, seen: None }
+    }
+
+    /// A payment that may have been presented before, as `seen` says.
+    pub(crate) fn again(payment: &SignedPayment, patience: Patience, seen: Option<String>) -> Self {
+        Self { seen, ..Self::new(payment, patience) }
     }
 
     /// Until when the next answer must begin.
@@ -217,15 +230,27 @@ impl Presentation {
     }
 }
 
-/// Presents `payment` with copies of `request` until there is an answer.
+/// Presents `payment` with copies of `request` until there is an answer. With it, whether it was presented once only.
 pub(crate) async fn present(
+    client: &Client,
+    request: Request,
+    payment: &SignedPayment,
+    wallet: &Wallet,
+    seen: Option<String>,
+) -> (Result<Response, PaymentError>, bool) {
+    let mut presentation = Presentation::again(payment, wallet.patience(), seen);
+    let presented = present_on(&mut presentation, client, request, payment, wallet).await;
+    (presented, presentation.losses == 0 && presentation.presented <= 1)
+}
+
+async fn present_on(
+    presentation: &mut Presentation,
     client: &Client,
     request: Request,
     payment: &SignedPayment,
     wallet: &Wallet,
 ) -> Result<Response, PaymentError> {
     let clock = wallet.clock();
-    let mut presentation = Presentation::new(payment, wallet.patience());
     loop {
         let mut copy = with_payment(&request, payment)?;
         if let Some(signer) = wallet.message_signer() {

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
-use reqwest::{Body, Response, ResponseBuilderExt, StatusCode};
+use reqwest::{Body, Response, StatusCode};
 use tollway_core::model::{PaymentRequired, X402Version};
 use tollway_core::wire::{self, WireError};
 use tollway_core::{ErrorCode, JsonObject};
 
 use crate::error::PaymentError;
+use crate::intent::answer::with_body;
 
 /// The most of a 402 body that is read.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -97,19 +98,9 @@ async fn from_body(mut response: Response) -> Result<Answer, PaymentError> {
 
 /// The response as it was before `read` was taken from its body.
 fn put_back(response: Response, read: Bytes) -> Response {
-    let url = response.url().clone();
-    let (parts, rest) = http::Response::<Body>::from(response).into_parts();
-    let body = Body::wrap(Rejoined { read: Some(read).filter(|read| !read.is_empty()), rest });
-    let mut whole = http::Response::new(body);
-    *whole.status_mut() = parts.status;
-    *whole.version_mut() = parts.version;
-    *whole.headers_mut() = parts.headers;
-    *whole.extensions_mut() = parts.extensions;
-    // The URL travels in an extension that only the builder can write.
-    if let Ok(stamp) = http::Response::builder().url(url).body(()) {
-        whole.extensions_mut().extend(stamp.into_parts().0.extensions);
-    }
-    Response::from(whole)
+    with_body(response, |rest| {
+        Body::wrap(Rejoined { read: Some(read).filter(|read| !read.is_empty()), rest })
+    })
 }
 
 /// A body of which a part has been read already.

@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::offer_receipt::CheckedOffer;
 use crate::origin::clip;
-use crate::policy::{Decision, Policy, Reason};
+use crate::policy::decision::{Decision, Reason};
+use crate::policy::{Policy, asset_key};
 
 /// An offer with what it costs and what the wallet says to it. Printed, it is a line for people:
 /// `0.05 USDC on eip155:8453: above the cap of $0.01 per payment`.
@@ -63,11 +64,26 @@ pub(crate) fn judge(
 }
 
 /// The offers that may be paid, the best first: the seller's order, but those that are charged after they
-/// served before those that are charged up front, as published clients choose.
+/// served before those that are charged up front, as published clients choose. What the same 402 sells for less of the
+/// same asset comes before what is dearer: a seller's order is no reason to pay more.
 pub(crate) fn rank(offers: &[JudgedOffer]) -> Vec<&JudgedOffer> {
-    let mut allowed: Vec<_> = offers.iter().filter(|judged| judged.decision.is_allow()).collect();
-    allowed.sort_by_key(|judged| judged.offer.payment_flow() != Some(PaymentFlow::Authorization));
-    allowed
+    let allowed: Vec<_> = offers.iter().filter(|judged| judged.decision.is_allow()).collect();
+    let cheaper = |judged: &JudgedOffer| {
+        let offer = &judged.offer;
+        let others = allowed.iter().map(|other| &other.offer);
+        others.filter(|other| other.amount < offer.amount && is_same_coin(other, offer)).count()
+    };
+    let mut ranked = allowed.clone();
+    ranked.sort_by_key(|judged| {
+        (judged.offer.payment_flow() != Some(PaymentFlow::Authorization), cheaper(judged))
+    });
+    ranked
+}
+
+/// Whether two offers differ in price, payee and words at most.
+fn is_same_coin(one: &PaymentRequirements, other: &PaymentRequirements) -> bool {
+    let coin = |offer: &PaymentRequirements| asset_key(&offer.network, &offer.asset);
+    one.scheme == other.scheme && one.payment_flow() == other.payment_flow() && coin(one) == coin(other)
 }
 
 /// The scheme of the wallet that signs `offer`.

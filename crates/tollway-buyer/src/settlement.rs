@@ -4,7 +4,9 @@ use http::{HeaderMap, StatusCode};
 use tollway_core::model::{Outcome, SettleResponse};
 use tollway_core::wire::{self, WireError};
 use tollway_core::{Amount, ErrorCode, OfferedValue, UnixTime, model::PaymentRequirements};
+use tollway_ledger::IntentId;
 
+use crate::intent::record::ChannelNote;
 use crate::offer_receipt::{self, CheckedOffer, CheckedReceipt, Purchase};
 use crate::origin::clip;
 use crate::sign::{PaymentHeader, SignedPayment};
@@ -32,6 +34,10 @@ pub struct Paid {
     pub signed_offer: Option<CheckedOffer>,
     /// The seller's receipt, if it gave one that fits what was paid and asked. One that does not is in `suspicious`.
     pub receipt: Option<CheckedReceipt>,
+    /// The purchase, in the wallet's ledger.
+    pub intent: Option<IntentId>,
+    /// What it promised on a channel, and what it was charged there, if it was paid on one.
+    pub channel: Option<ChannelNote>,
 }
 
 /// What was paid for `response`, if this wallet paid for it. A paid request that was refused once more has it
@@ -72,8 +78,20 @@ pub(crate) fn record(payment: SignedPayment, purchase: &Purchase, response: &mut
     if let Some(suspicious) = &suspicious {
         tracing::warn!(suspicious, "the answer does not fit the payment");
     }
-    let SignedPayment { header, offer, value, payer, signed_at, signed_offer, .. } = payment;
-    let paid = Paid { offer, value, payer, settlement, signed_at, header, suspicious, signed_offer, receipt };
+    let SignedPayment { header, offer, value, payer, signed_at, signed_offer, intent, channel, .. } = payment;
+    let paid = Paid {
+        offer,
+        value,
+        payer,
+        settlement,
+        signed_at,
+        header,
+        suspicious,
+        signed_offer,
+        receipt,
+        intent,
+        channel,
+    };
     response.extensions_mut().insert(paid);
 }
 
@@ -107,8 +125,8 @@ fn read(payment: &SignedPayment, headers: &HeaderMap) -> Result<Option<SettleRes
 }
 
 /// The first way in which `told` is not about what was signed.
-fn contradiction(payment: &SignedPayment, told: &SettleResponse, served: bool) -> Option<String> {
-    let offer = &payment.offer;
+pub(crate) fn contradiction(payment: &SignedPayment, told: &SettleResponse, served: bool) -> Option<String> {
+    let (offer, is_on_channel) = (&payment.offer, payment.channel.is_some());
     if told.network != offer.network {
         return Some(format!("network: {}, but {} was signed", told.network, offer.network));
     }
@@ -117,14 +135,17 @@ fn contradiction(payment: &SignedPayment, told: &SettleResponse, served: bool) -
     {
         return Some(format!("payer: {}, but {signed} signed", clip(told)));
     }
-    if let Some(amount) = &told.amount {
+    // What moved for a channel is what was put there; what was charged is held against what was promised.
+    if let Some(amount) = told.amount.as_ref().filter(|_| !is_on_channel) {
         match amount.parse::<Amount>() {
             Ok(charged) if charged <= offer.amount => {}
             _ => return Some(format!("amount: {}, but {} was signed", clip(amount), offer.amount)),
         }
     }
     match told.outcome() {
-        Outcome::Settled if told.transaction.is_empty() => Some("success without a transaction".to_owned()),
+        Outcome::Settled if told.transaction.is_empty() && !is_on_channel => {
+            Some("success without a transaction".to_owned())
+        }
         Outcome::Failed if served => Some("served, although the settlement failed".to_owned()),
         _ => None,
     }

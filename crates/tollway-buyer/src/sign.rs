@@ -1,16 +1,16 @@
 //! Making the payment: the one signature of a purchase, and the header it travels in.
 
 use std::fmt;
-use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
 use tollway_core::extension::builder_code::{self, BuilderCode};
 use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements, X402Version};
-use tollway_core::{BuyerScheme, Clock, OfferedValue, SignError, UnixTime, wire};
+use tollway_core::{BuyerScheme, CREDIT_NETWORK, Clock, OfferedValue, SignError, UnixTime, wire};
+use tollway_ledger::IntentId;
 
-use crate::error::PaymentError;
+use crate::intent::record::ChannelNote;
 use crate::offer_receipt::CheckedOffer;
-use crate::selection::{JudgedOffer, rank, scheme_for};
+use crate::selection::JudgedOffer;
 
 /// The header of a payment. Its value is as good as money until the authorization expires, so `Debug` does
 /// not show it.
@@ -21,6 +21,11 @@ pub struct PaymentHeader {
 }
 
 impl PaymentHeader {
+    /// A header that was written down.
+    pub(crate) const fn written(name: &'static str, value: String) -> Self {
+        Self { name, value }
+    }
+
     /// `payment-signature`, or `x-payment` in x402 v1.
     ///
     /// ```
@@ -81,6 +86,10 @@ pub struct SignedPayment {
     pub resource_url: Option<String>,
     /// The seller's signature on the offer, if there is one.
     pub signed_offer: Option<CheckedOffer>,
+    /// The purchase that it was signed for, in the wallet's ledger.
+    pub intent: Option<IntentId>,
+    /// What it promises on a channel, if it is paid on one.
+    pub channel: Option<ChannelNote>,
 }
 
 impl SignedPayment {
@@ -99,32 +108,8 @@ impl SignedPayment {
     }
 }
 
-/// Signs a payment for the best offer that may be paid, or for the next one if its scheme finds that it cannot
-/// sign it. A signer that fails ends it: whether it signed is not known.
-pub(crate) async fn sign_best(
-    required: &PaymentRequired,
-    judged: &[JudgedOffer],
-    schemes: &[Arc<dyn BuyerScheme>],
-    clock: &dyn Clock,
-    codes: &[BuilderCode],
-) -> Result<SignedPayment, PaymentError> {
-    let mut unsignable = None;
-    for best in rank(judged) {
-        let Some(scheme) = scheme_for(&best.offer, schemes) else { continue };
-        match sign(required, best, &**scheme, clock, codes).await {
-            Ok(payment) => return Ok(payment),
-            Err(error @ SignError::Offer(_)) => unsignable = unsignable.or(Some(error)),
-            Err(error) => return Err(PaymentError::Sign(error)),
-        }
-    }
-    Err(match unsignable {
-        Some(error) => PaymentError::Sign(error),
-        None if judged.is_empty() => PaymentError::NoOffers,
-        None => PaymentError::Denied(judged.to_vec()),
-    })
-}
-
-async fn sign(
+/// Signs a payment for an offer that may be paid.
+pub(crate) async fn sign(
     required: &PaymentRequired,
     chosen: &JudgedOffer,
     scheme: &dyn BuyerScheme,
@@ -132,7 +117,18 @@ async fn sign(
     codes: &[BuilderCode],
 ) -> Result<SignedPayment, SignError> {
     let signed_at = clock.now();
-    let mut payload = scheme.sign(required, &chosen.offer, signed_at).await?;
+    let payload = scheme.sign(required, &chosen.offer, signed_at).await?;
+    payment_of(payload, required, chosen, signed_at, codes)
+}
+
+/// What was signed for an offer, as it travels.
+pub(crate) fn payment_of(
+    mut payload: PaymentPayload,
+    required: &PaymentRequired,
+    chosen: &JudgedOffer,
+    signed_at: UnixTime,
+    codes: &[BuilderCode],
+) -> Result<SignedPayment, SignError> {
     identify(&mut payload)?;
     if payload.version == X402Version::V2 {
         builder_code::append(&mut payload.extensions, codes);
@@ -150,7 +146,17 @@ async fn sign(
     let JudgedOffer { offer, value, signed: signed_offer, .. } = chosen.clone();
     let header = PaymentHeader { name, value: text };
     let resource_url = required.resource.as_ref().map(|resource| resource.url.clone());
-    Ok(SignedPayment { header, offer, value, payer, signed_at, resource_url, signed_offer })
+    Ok(SignedPayment {
+        header,
+        offer,
+        value,
+        payer,
+        signed_at,
+        resource_url,
+        signed_offer,
+        intent: None,
+        channel: None,
+    })
 }
 
 /// Names the payment where the seller asks for its name (extension `payment-identifier`). Nobody signs it: it is a secret
@@ -166,8 +172,14 @@ fn identify(payload: &mut PaymentPayload) -> Result<(), SignError> {
     Ok(())
 }
 
-/// Who pays, as the payload itself says: every authorization on EVM names its signer.
+/// Who pays, as the payload itself says: every authorization on EVM names its signer, a commitment its account.
 fn payer_of(payload: &PaymentPayload) -> Option<String> {
+    if let Some(terms) = payload.payload.get("channelConfig") {
+        return terms.get("payer")?.as_str().map(str::to_owned);
+    }
+    if payload.network().as_str() == CREDIT_NETWORK {
+        return payload.payload.get("account")?.as_str().map(str::to_owned);
+    }
     let authorization =
         ["authorization", "permit2Authorization"].iter().find_map(|name| payload.payload.get(*name))?;
     authorization.get("from")?.as_str().map(str::to_owned)

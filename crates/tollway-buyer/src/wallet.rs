@@ -2,21 +2,34 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use http::Extensions;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use tollway_core::extension::builder_code::BuilderCode;
 use tollway_core::extension::sign_in::SignInProof;
 use tollway_core::http_signature::MessageSigner;
-use tollway_core::model::PaymentRequired;
-use tollway_core::{BuyerScheme, Clock};
+use tollway_core::model::{PaymentRequired, SettleResponse};
+use tollway_core::{Amount, BuyerScheme, ChannelKey, Clock};
 use tollway_evm::Signer;
 use tollway_evm::offer_receipt::Keys;
+use tollway_ledger::{IntentId, Ledger};
 use url::Url;
 
+use crate::approve::Approver;
 use crate::builder::{WalletBuilder, WalletError};
+use crate::buy::{self, Asked, Bought, Purchased};
+use crate::channel::answer::Told;
+use crate::channel::lane;
+use crate::channel::record::ChannelRecord;
+use crate::channel::refund::{self, ChannelError};
 use crate::credit::SellerCredit;
 use crate::error::PaymentError;
 use crate::http_clients::{HttpClients, Settings};
+use crate::intent::book::Book;
+use crate::intent::key::{PurchaseKey, Tool};
+use crate::intent::reconcile::{Reconciled, confirm, reconcile_all};
+use crate::intent::record::IntentRecord;
 use crate::middleware::{self, PayingMiddleware};
 use crate::offer_receipt;
 use crate::origin;
@@ -24,9 +37,12 @@ use crate::policy::Policy;
 use crate::present::Patience;
 use crate::quote::Quote;
 use crate::selection::{self, JudgedOffer};
-use crate::sign::{self, SignedPayment};
+use crate::sign::SignedPayment;
 use crate::sign_in;
 use crate::spent::{Spent, Tally};
+
+/// The longest that a request waits for another of the same purchase.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// A payer: keys, and the policy they are used by. Cheap to clone; clones are one wallet.
 ///
@@ -42,6 +58,9 @@ use crate::spent::{Spent, Tally};
 #[derive(Clone)]
 pub struct Wallet {
     inner: Arc<Inner>,
+    agent: Option<Arc<str>>,
+    /// Its own rules, if they are not those that it was built with.
+    policy: Option<Arc<Policy>>,
 }
 
 pub(crate) struct Inner {
@@ -53,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Option<Settings>,
     pub(crate) http: OnceLock<HttpClients>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) terminal: Option<Arc<dyn Approver>>,
     pub(crate) tally: Tally,
     pub(crate) signs_in: bool,
     pub(crate) codes: Vec<BuilderCode>,
@@ -91,7 +112,7 @@ impl Wallet {
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), agent: None, policy: None }
     }
 
     /// The address that pays, with its EIP-55 checksum, if the wallet has a signer of its own.
@@ -115,7 +136,23 @@ impl Wallet {
     /// # Ok(()) }
     /// ```
     pub fn policy(&self) -> &Policy {
-        &self.inner.policy
+        self.policy.as_deref().unwrap_or(&self.inner.policy)
+    }
+
+    /// The same wallet under other rules: for an agent that has a level of its own.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::Policy;
+    /// let own = Policy::default().add_level("agent:scout").cap_per_payment("$0.01".parse()?);
+    /// let scout = wallet().with_policy(own).as_agent("scout");
+    /// assert!(!scout.judge(&required(), &url())?[0].decision.is_allow());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        Self { policy: Some(Arc::new(policy)), ..self.clone() }
     }
 
     /// An HTTP client that pays for what answers 402 and the policy allows. What it returns instead of an
@@ -185,7 +222,7 @@ impl Wallet {
     /// # Ok(()) }
     /// ```
     pub fn judge(&self, required: &PaymentRequired, url: &Url) -> Result<Vec<JudgedOffer>, PaymentError> {
-        let Inner { schemes, policy, .. } = &*self.inner;
+        let (schemes, policy) = (&self.inner.schemes, self.policy());
         origin::check_secure(url)?;
         origin::check_resource(required, url, policy)?;
         let mut judged = selection::judge(&required.accepts, schemes, policy, url);
@@ -193,12 +230,13 @@ impl Wallet {
         Ok(judged)
     }
 
-    /// Signs a payment for an offer of `required`, which was the answer to a request to `url`: for transports
-    /// that are not an HTTP client of this wallet's. Each call signs anew, and each payment can be charged:
-    /// keep what is returned, and present it again rather than calling again.
+    /// Buys what `required` asks for, which was the answer to a request to `url`: for transports that are not an HTTP client
+    /// of this wallet's. Each call is a purchase of its own, with an intent that is written down before the payment is
+    /// returned, and each payment can be charged: keep what is returned, and present it again rather than calling again. What
+    /// its seller said of it, tell [`Self::settled`]; what the chain says of it is found without.
     ///
     /// # Errors
-    /// [`PaymentError`]; nothing has been signed then.
+    /// [`PaymentError`]; nothing has been signed then that could be charged.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
@@ -211,11 +249,65 @@ impl Wallet {
     /// # Ok(()) }
     /// ```
     pub async fn pay(&self, required: &PaymentRequired, url: &Url) -> Result<SignedPayment, PaymentError> {
-        let judged = self.judge(required, url)?;
-        let Inner { schemes, clock, codes, .. } = &*self.inner;
-        let payment = sign::sign_best(required, &judged, schemes, &**clock, codes).await?;
-        self.inner.tally.add(&payment);
-        Ok(payment)
+        let asked = Asked {
+            key: PurchaseKey::none(),
+            method: None,
+            url: url.clone(),
+            tool: None,
+            give_up: tokio::time::Instant::now(),
+        };
+        match buy::buy(self, &asked, required).await? {
+            Purchased::Payment(bought) => {
+                if let Some(work) = bought.work {
+                    work.leave().await;
+                }
+                if let Some(lane) = bought.lane {
+                    lane.leave().await;
+                }
+                Ok(bought.payment)
+            }
+            Purchased::Again => Err(PaymentError::Busy),
+        }
+    }
+
+    /// Writes down what the seller told of `payment`, which [`Self::pay`] made: for transports that are not an HTTP client of
+    /// this wallet's. It is the seller's word, and releases nothing that the payment counts in budgets.
+    ///
+    /// # Errors
+    /// [`PaymentError::Ledger`], or that somebody is at it ([`PaymentError::Busy`]).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tollway_buyer::{IntentRecord, IntentState};
+    /// use tollway_core::{Network, model::SettleResponse};
+    /// let wallet = wallet();
+    /// let payment = wallet.pay(&required(), &url()).await?;
+    /// let told = SettleResponse::settled(Network::evm(8453), wallet.address().unwrap(), "0xabc");
+    /// wallet.settled(&payment, &told).await?;
+    /// let intent = wallet.ledger().intent_get(payment.intent.unwrap()).await?.unwrap();
+    /// assert_eq!(IntentRecord::read(&intent).unwrap().state, IntentState::Paid);
+    /// # Ok(()) }
+    /// ```
+    pub async fn settled(&self, payment: &SignedPayment, told: &SettleResponse) -> Result<(), PaymentError> {
+        let Some(mut work) = buy::reopen(self.book(), payment, self.give_up()).await? else {
+            return Ok(());
+        };
+        work.told(payment, told);
+        if let Some(mut lane) = buy::lane_of(self, payment, self.give_up()).await? {
+            match lane.settled(work.id(), told) {
+                Told::Charged(charged) if told.success => work.charged(charged),
+                Told::Broken(why) => {
+                    work.alarm(&why);
+                    lane.give_up(&why);
+                }
+                _ => {}
+            }
+            lane.leave().await;
+        }
+        work.leave().await;
+        Ok(())
     }
 
     /// Presents `payment`, which this wallet signed before, with `request`: when its fate is unknown, or after an approval that
@@ -242,7 +334,131 @@ impl Wallet {
         payment: &SignedPayment,
     ) -> Result<reqwest::Response, PaymentError> {
         origin::check_secure(request.url())?;
-        middleware::deliver(self, self.http()?, request, payment.clone()).await
+        let mut work = buy::reopen(self.book(), payment, self.give_up()).await?;
+        let seen = work.as_ref().and_then(|work| buy::known_of(&work.record));
+        if let Some(work) = &mut work {
+            work.presenting();
+        }
+        let lane = buy::lane_of(self, payment, self.give_up()).await?;
+        let bought = Bought { payment: payment.clone(), work, seen, lane };
+        Ok(middleware::deliver(self, self.http()?, request, bought).await?.response())
+    }
+
+    /// The same wallet for an agent of its owner's: what it buys is counted as that agent's. A level of its own it gets by
+    /// [`Self::with_policy`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let scout = wallet().as_agent("scout");
+    /// let payment = scout.pay(&required(), &url()).await?;
+    /// let intent = scout.ledger().intent_get(payment.intent.unwrap()).await?.unwrap();
+    /// assert_eq!(intent.agent.as_deref(), Some("scout"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn as_agent(&self, name: &str) -> Self {
+        let policy = Some(Arc::new(self.policy().clone().for_agent(name)));
+        Self { inner: Arc::clone(&self.inner), agent: Some(name.into()), policy }
+    }
+
+    /// The agent that it buys for, if it is one's.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() {
+    /// assert_eq!(wallet().as_agent("scout").agent(), Some("scout"));
+    /// # }
+    /// ```
+    pub fn agent(&self) -> Option<&str> {
+        self.agent.as_deref()
+    }
+
+    /// Its name in its ledger: by default the payer's address in lower case.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # fn main() {
+    /// assert_eq!(wallet().name(), "0x70997970c51812dc3a010c7d01b50e0d17dc79c8");
+    /// # }
+    /// ```
+    pub fn name(&self) -> &str {
+        &self.inner.book.wallet
+    }
+
+    /// Where it writes down what it buys.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wallet = wallet();
+    /// assert_eq!(wallet.ledger().intent_count(wallet.name()).await?, 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.inner.book.ledger
+    }
+
+    /// Waits until all is written down that nobody waits for otherwise: what sellers said, and that answers were read. A
+    /// program that ends without it may be told again, by the same request, what it has bought already.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// wallet().flush().await;
+    /// # }
+    /// ```
+    pub async fn flush(&self) {
+        self.inner.book.flush().await;
+    }
+
+    /// Asks the wallet's nodes what became of every purchase that is open, the oldest `limit` of them, now. What is provably
+    /// dead counts in no budget any more; what nobody can tell of stays counted. A wallet with nodes does so by itself, when
+    /// a purchase is due.
+    ///
+    /// # Errors
+    /// [`PaymentError::Ledger`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wallet = wallet();
+    /// wallet.pay(&required(), &url()).await?;
+    /// let seen = wallet.reconcile(100).await?;
+    /// assert_eq!((seen.looked_at, seen.open), (1, 1), "it knows no node");
+    /// # Ok(()) }
+    /// ```
+    pub async fn reconcile(&self, limit: u32) -> Result<Reconciled, PaymentError> {
+        reconcile_all(self.book(), limit).await.map_err(PaymentError::Ledger)
+    }
+
+    /// Asks the wallet's nodes for one purchase, until they say what became of it or `patience` is over. What is known of it
+    /// then; none if the purchase is not there.
+    ///
+    /// # Errors
+    /// [`PaymentError::Ledger`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// let wallet = wallet();
+    /// let payment = wallet.pay(&required(), &url()).await?;
+    /// let known = wallet.confirm(payment.intent.unwrap(), Duration::ZERO).await?.unwrap();
+    /// assert_eq!(known.chain, None, "it knows no node");
+    /// # Ok(()) }
+    /// ```
+    pub async fn confirm(
+        &self,
+        intent: IntentId,
+        patience: Duration,
+    ) -> Result<Option<IntentRecord>, PaymentError> {
+        confirm(self.book(), intent, patience).await.map_err(PaymentError::Ledger)
     }
 
     /// Lets the contract Permit2 take up to `amount` of this wallet's `token`, instead of what it could take before, by a
@@ -266,11 +482,82 @@ impl Wallet {
         chain: &tollway_evm::Chain,
         token: tollway_evm::Address,
         amount: tollway_evm::U256,
-        patience: std::time::Duration,
+        patience: Duration,
     ) -> Result<tollway_evm::B256, tollway_evm::permit2::ApproveError> {
         let missing = || tollway_evm::SignerError::Remote("the wallet has no signer of its own".to_owned());
         let signer = self.inner.signer.as_deref().ok_or_else(missing)?;
         tollway_evm::permit2::approve(chain, signer, token, amount, patience).await
+    }
+
+    /// Takes back what is still held of `payment`, of scheme `auth-capture`, after its capture deadline: by a transaction that
+    /// the wallet's account pays for. It waits for `patience` until it is in a block.
+    ///
+    /// # Errors
+    /// [`ReclaimError`](tollway_evm::auth_capture::ReclaimError); a payment of another scheme holds nothing.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// # async fn back(wallet: tollway_buyer::Wallet, chain: tollway_evm::Chain, payment: tollway_buyer::SignedPayment)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let back = wallet.reclaim(&chain, &payment, Duration::from_secs(60)).await?;
+    /// println!("{} came back by {}", back.amount, back.transaction);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "rpc")]
+    pub async fn reclaim(
+        &self,
+        chain: &tollway_evm::Chain,
+        payment: &SignedPayment,
+        patience: std::time::Duration,
+    ) -> Result<tollway_evm::auth_capture::Reclaimed, tollway_evm::auth_capture::ReclaimError> {
+        use tollway_core::wire;
+        use tollway_evm::auth_capture::{self, ReclaimError};
+        let missing = || tollway_evm::SignerError::Remote("the wallet has no signer of its own".to_owned());
+        let signer = self.inner.signer.as_deref().ok_or_else(missing)?;
+        let json = wire::decode_header(payment.header.name(), payment.header.value().as_bytes());
+        let signed = json.and_then(|json| wire::decode_payment(&json)).ok();
+        let held = signed.and_then(|signed| auth_capture::check_at_any_time(&signed, &payment.offer).ok());
+        auth_capture::reclaim(chain, signer, &held.ok_or(ReclaimError::NothingHeld)?, patience).await
+    }
+
+    /// Every channel of this wallet's, the oldest first: what is in it, what was charged, and whether something is wrong.
+    ///
+    /// # Errors
+    /// [`PaymentError::Ledger`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/offer.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// for channel in wallet().channels().await? {
+    ///     println!("{}: {} of {} spent at {}", channel.key, channel.charged, channel.balance, channel.url);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn channels(&self) -> Result<Vec<ChannelRecord>, PaymentError> {
+        lane::list(self.book()).await.map_err(PaymentError::Ledger)
+    }
+
+    /// Asks the seller of a channel to give back what is left in it, or `amount` atomic units of that. What comes back counts
+    /// as exposure until the chain says that it is back: for that the wallet needs a node.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; what a seller does not give back can be withdrawn without it, after the channel's delay.
+    ///
+    /// ```no_run
+    /// # async fn back(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// for channel in wallet.channels().await? {
+    ///     let told = wallet.refund_channel(&channel.key, None).await?;
+    ///     println!("{} came back by {}", told.amount.unwrap_or_default(), told.transaction);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn refund_channel(
+        &self,
+        channel: &ChannelKey,
+        amount: Option<Amount>,
+    ) -> Result<SettleResponse, ChannelError> {
+        refund::refund(self, channel, amount).await
     }
 
     /// Has `request` redeem `credit`, instead of being paid for: signs for this very request, within the next minute. It
@@ -339,6 +626,43 @@ impl Wallet {
             Some(signer) => sign_in::prove(required, url, &**signer, self.clock().now()).await,
             None => Ok(None),
         }
+    }
+
+    /// What `request` asks for.
+    pub(crate) fn asked(&self, request: &reqwest::Request, extensions: &Extensions) -> Asked {
+        Asked {
+            key: PurchaseKey::of(request, extensions, self.agent()),
+            method: Some(request.method().to_string()),
+            url: request.url().clone(),
+            tool: extensions.get::<Tool>().map(|tool| tool.name().to_owned()),
+            give_up: self.give_up(),
+        }
+    }
+
+    /// Until when to wait for another request of the same purchase.
+    pub(crate) fn give_up(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.inner.patience.total.min(LONGEST_WAIT)
+    }
+
+    pub(crate) fn book(&self) -> &Arc<Book> {
+        &self.inner.book
+    }
+
+    /// Who sits in front of the program, if somebody does.
+    pub(crate) fn terminal(&self) -> Option<Arc<dyn Approver>> {
+        self.inner.terminal.clone()
+    }
+
+    pub(crate) fn schemes(&self) -> &[Arc<dyn BuyerScheme>] {
+        &self.inner.schemes
+    }
+
+    pub(crate) fn codes(&self) -> &[BuilderCode] {
+        &self.inner.codes
+    }
+
+    pub(crate) fn tally(&self, payment: &SignedPayment) {
+        self.inner.tally.add(payment);
     }
 
     pub(crate) fn signs_in(&self) -> bool {

@@ -3,9 +3,9 @@
 // same.
 
 mod offer {
-    use tollway_buyer::{Policy, Wallet};
+    use tollway_buyer::{Policy, Purchase, Wallet};
     use tollway_core::model::{PaymentRequired, PaymentRequirements};
-    use tollway_core::{OfferedValue, wire};
+    use tollway_core::{OfferedValue, UnixTime, wire};
     use url::Url;
 
     pub const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -35,6 +35,15 @@ mod offer {
         let offer = required().accepts.remove(0);
         let value = OfferedValue { symbol: "USDC".into(), decimals: 6, amount: offer.amount, is_usd: true };
         (offer, value)
+    }
+
+    pub fn purchase<'a>(
+        url: &'a Url,
+        offer: &'a PaymentRequirements,
+        value: &'a OfferedValue,
+    ) -> Purchase<'a> {
+        let (wallet, now) = ("0xabc", UnixTime(1_795_205_730));
+        Purchase { wallet, url, method: "GET", tool: None, offer, value: Some(value), now }
     }
 }
 use offer::*;

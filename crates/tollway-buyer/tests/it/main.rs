@@ -3,13 +3,19 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the shop and the purse are tests too")]
 
 mod answers;
+mod approve;
+mod channels;
 mod fate;
 mod identity;
 mod key;
 mod offers;
+mod once;
+mod policy;
 mod purse;
 mod rules;
 mod shop;
 mod signed;
+mod stacked;
 mod terms;
+mod till;
 mod transport;
