@@ -1,6 +1,7 @@
 // What a buyer of the published v2 packages is made of, whichever HTTP client carries it.
 import { toClientEvmSigner } from "@x402/evm";
 import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
+import { BatchSettlementEvmScheme } from "@x402/evm/batch-settlement/client";
 import { ExactEvmScheme } from "@x402/evm/exact/client";
 import { UptoEvmScheme } from "@x402/evm/upto/client";
 import { ExactEvmSchemeV1 } from "@x402/evm/v1";
@@ -22,6 +23,24 @@ export function both(made, Client) {
   return (asked) => (asked.extended ? extended : plain);
 }
 
+// What is known of channels. It can be lost.
+const channels = new Map();
+const storage = {
+  get: async (key) => channels.get(key),
+  set: async (key, context) => void channels.set(key, context),
+  delete: async (key) => void channels.delete(key),
+};
+let onChannels;
+
+// What a request asks of channels beside a payment: all that is known of them is lost first; or it buys nothing, and the
+// rest comes back. Then it says what came of it.
+export async function aside(asked) {
+  if (asked.forget) channels.clear();
+  if (!asked.refund) return undefined;
+  const options = asked.refund === true ? {} : { amount: asked.refund };
+  return { status: 200, headers: {}, settlement: await onChannels.refund(asked.url, options) };
+}
+
 // Who signed the receipt of what was bought at `url`, if there is one.
 export async function receiptSigner(url, headers) {
   const receipt = extractReceiptFromResponse(new Response(null, { headers }));
@@ -33,10 +52,12 @@ export async function receiptSigner(url, headers) {
 function registered(client) {
   const { network, v1Network, token, rpc } = start;
   const signer = toClientEvmSigner(privateKeyToAccount(start.key), reader());
+  onChannels ??= new BatchSettlementEvmScheme(signer, { storage, rpcUrl: rpc });
   client
     .register(network, new ExactEvmScheme(signer, { rpcUrl: rpc }))
     .register(network, new UptoEvmScheme(signer, { rpcUrl: rpc }))
     .register(network, new AuthCaptureEvmScheme(signer))
+    .register(network, onChannels)
     .registerV1(v1Network, new ExactEvmSchemeV1(signer));
   // Without this the newer packages refuse every token they do not know; the older ones have no such rule.
   const allowed = (name) => ({ network: name, asset: token.address, maxAmountPerPayment: "1000000000" });

@@ -3,12 +3,13 @@ import { createServer } from "node:http";
 import { paymentMiddleware, setSettlementOverrides } from "@x402/express";
 import express from "express";
 import { listening, servers } from "./peer.mjs";
-import { answer, charged, resourceServer, sold } from "./seller.mjs";
+import { answer, charged, claimed, resourceServer, sold } from "./seller.mjs";
 
 await servers(async (facilitator) => {
   const app = express();
   const server = createServer(app);
   const url = await listening(server);
+  app.post("/claim", (_, response, next) => claimed(url).then((told) => response.json(told), next));
   app.use(paymentMiddleware(sold(facilitator), resourceServer(facilitator, url)));
   app.use(express.text({ type: () => true }));
   app.all("/:route", (request, response) => {

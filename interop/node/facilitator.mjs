@@ -6,6 +6,7 @@
 import { createServer } from "node:http";
 import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";
+import { BatchSettlementEvmScheme } from "@x402/evm/batch-settlement/facilitator";
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator";
 import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/facilitator";
 import { UptoEvmScheme } from "@x402/evm/upto/facilitator";
@@ -38,7 +39,8 @@ const signer = {
 };
 const facilitator = new x402Facilitator()
   .register(start.network, new ExactEvmScheme(signer))
-  .register(start.network, new UptoEvmScheme(signer));
+  .register(start.network, new UptoEvmScheme(signer))
+  .register(start.network, new BatchSettlementEvmScheme(signer));
 // The older protocol knows some chains by name, and no others.
 if (start.v1Network) facilitator.registerV1(start.v1Network, new ExactEvmSchemeV1(signer));
 

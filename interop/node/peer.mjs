@@ -2,9 +2,11 @@
 //
 //   node ROLE.mjs '{"rpc", "network", "v1Network", "token": {address, name, version, decimals}, "price", ...}'
 //
-// A client also gets `key`. It prints {"ready": true}, then reads one {url, body?, extended?} a line, POSTs
-// the body if there is one, uses its extensions if it is told to, and prints for each {status, body, settlement, headers} or {error}. A server gets `payTo` and `facilitators`, each {url, routes}; it
-// prints {"urls": [...]}, one of its own for each facilitator. A facilitator gets `keys` and `pollMs`; it prints
+// A client also gets `key`. It prints {"ready": true}, then reads one {url, body?, extended?, forget?, refund?} a line, POSTs
+// the body if there is one, uses its extensions if it is told to, loses what it knows of channels if it is told to, or asks a
+// channel's rest back, all of it (true) or so much; and prints for each {status, body, settlement, headers} or {error}. A
+// server gets `payTo` and `facilitators`, each {url, routes, authorizerKey?}; it prints {"urls": [...]}, one of its own for
+// each facilitator, and with such a key it claims and settles what its channels owe at POST /claim. A facilitator gets `keys` and `pollMs`; it prints
 // {"urls": [its]}.
 // All serve until their stdin ends, so that none outlives the test that started it.
 import { createInterface } from "node:readline";
@@ -32,7 +34,7 @@ export async function client(pay, settlement) {
   for await (const line of createInterface({ input: process.stdin })) {
     try {
       const answer = await pay(JSON.parse(line));
-      say({ ...answer, settlement: settlement(answer.headers) ?? null });
+      say({ settlement: settlement(answer.headers) ?? null, ...answer });
     } catch (error) {
       say({ error: error.message, cause: error.cause?.message });
     }

@@ -1,5 +1,6 @@
 // What a seller of the published v2 packages is made of, whichever framework carries it.
 import { HTTPFacilitatorClient, x402ResourceServer } from "@x402/core/server";
+import { BatchSettlementEvmScheme } from "@x402/evm/batch-settlement/server";
 import { ExactEvmScheme } from "@x402/evm/exact/server";
 import { UptoEvmScheme } from "@x402/evm/upto/server";
 import {
@@ -18,9 +19,24 @@ import {
 import { privateKeyToAccount } from "viem/accounts";
 import { start } from "./peer.mjs";
 
-// A server at `origin` that settles through `url`.
-export function resourceServer({ url }, origin) {
-  return new x402ResourceServer(new HTTPFacilitatorClient({ url }))
+// By the server's origin, who claims what its channels owe.
+const managers = new Map();
+
+// Claims what the channels of the server at `origin` owe, and has it paid out.
+export const claimed = (origin) => managers.get(origin).claimAndSettle();
+
+// A server at `origin` that settles through `url`, on channels too if it has a key to authorize claims with.
+export function resourceServer({ url, authorizerKey }, origin) {
+  const facilitator = new HTTPFacilitatorClient({ url });
+  const server = new x402ResourceServer(facilitator);
+  if (authorizerKey) {
+    const scheme = new BatchSettlementEvmScheme(start.payTo, {
+      receiverAuthorizerSigner: privateKeyToAccount(authorizerKey),
+    });
+    managers.set(origin, scheme.createChannelManager(facilitator, start.network, start.token.address));
+    server.register(start.network, scheme);
+  }
+  return server
     .register(start.network, new ExactEvmScheme())
     .register(start.network, new UptoEvmScheme())
     .registerExtension(builderCodeResourceServerExtension)
@@ -51,6 +67,9 @@ export function sold({ routes }) {
     "/exact-eip3009": offer("exact"),
     "/exact-permit2": offer("exact", { assetTransferMethod: "permit2" }),
     "/upto": offer("upto"),
+    "/batch-settlement": offer("batch-settlement"),
+    "/batch-settlement-partly": offer("batch-settlement"),
+    "/batch-settlement-permit2": offer("batch-settlement", { assetTransferMethod: "permit2" }),
     "/payment-identifier": {
       ...offer("exact"),
       extensions: { [PAYMENT_IDENTIFIER]: declarePaymentIdentifierExtension(true) },
@@ -65,6 +84,7 @@ export function sold({ routes }) {
   return Object.fromEntries(asked.map(([path, config]) => [`${path === "/echo" ? "POST" : "GET"} ${path}`, config]));
 }
 
-// What a route says of itself once it is paid for, and of what was sent to it; `upto` is charged less than its most.
+// What a route says of itself once it is paid for, and of what was sent to it; some are charged less than their most.
 export const answer = (path, body = "") => [path === "/fails" ? 500 : 200, `sold ${path}${body}`];
-export const charged = (path) => (path === "/upto" ? { amount: start.charged } : undefined);
+const PARTLY = ["/upto", "/batch-settlement-partly"];
+export const charged = (path) => (PARTLY.includes(path) ? { amount: start.charged } : undefined);

@@ -16,12 +16,44 @@ from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, append_paymen
 from x402.extensions.sign_in_with_x import CreateSIWxClientExtensionOptions, create_siwx_client_extension
 from x402.http.clients import wrapHttpxWithPayment, wrapRequestsWithPayment
 from x402.http.utils import decode_payment_response_header
+from x402.mechanisms.evm.batch_settlement.client import (
+    BatchSettlementEvmScheme,
+    BatchSettlementEvmSchemeOptions,
+    RefundOptions,
+)
 from x402.mechanisms.evm.exact.client import ExactEvmScheme
 from x402.mechanisms.evm.exact.v1.client import ExactEvmSchemeV1
 from x402.mechanisms.evm.signers import EthAccountSignerWithRPC
 from x402.mechanisms.evm.upto.client import UptoEvmScheme
 
 TIMEOUT_SECONDS = 60
+
+
+class Channels(dict):
+    """What is known of channels. It can be lost."""
+
+    def set(self, key, context):
+        self[key] = context
+
+    def delete(self, key):
+        self.pop(key, None)
+
+
+CHANNELS = Channels()
+SIGNER = EthAccountSignerWithRPC(Account.from_key(START.key), START.rpc)
+ON_CHANNELS = BatchSettlementEvmScheme(SIGNER, BatchSettlementEvmSchemeOptions(storage=CHANNELS, rpc_url=START.rpc))
+
+
+def aside(line: str) -> dict | None:
+    """What a line asks of channels beside a payment, as ../node/peer.mjs has it; none if it asks for a payment."""
+    fields = json.loads(line)
+    if fields.get("forget"):
+        CHANNELS.clear()
+    if not fields.get("refund"):
+        return None
+    amount = None if fields["refund"] is True else fields["refund"]
+    settled = ON_CHANNELS.refund(fields["url"], RefundOptions(amount=amount))
+    return {"status": 200, "settlement": settled.model_dump(by_alias=True, exclude_none=True), "headers": {}}
 
 
 class Named:
@@ -36,10 +68,10 @@ class Named:
 
 def registered(client):
     """Registers every EVM scheme on a client, sync or async."""
-    signer = EthAccountSignerWithRPC(Account.from_key(START.key), START.rpc)
-    client.register(START.network, ExactEvmScheme(signer))
-    client.register(START.network, UptoEvmScheme(signer))
-    client.register_v1(START.v1Network, ExactEvmSchemeV1(signer))
+    client.register(START.network, ExactEvmScheme(SIGNER))
+    client.register(START.network, UptoEvmScheme(SIGNER))
+    client.register(START.network, ON_CHANNELS)
+    client.register_v1(START.v1Network, ExactEvmSchemeV1(SIGNER))
     # Without this the package refuses every token it does not know.
     allowed = [
         {"network": network, "asset": START.token.address, "max_amount_per_payment": "1000000000"}
@@ -88,7 +120,7 @@ async def over_httpx() -> None:
             try:
                 method, url, options = asked(line, "content")
                 http = extending if json.loads(line).get("extended") else plain
-                say(told(await http.request(method, url, **options)))
+                say(aside(line) or told(await http.request(method, url, **options)))
             except Exception as error:  # whatever the package raises is the answer
                 say({"error": repr(error)})
 
@@ -100,7 +132,7 @@ def over_requests() -> None:
         try:
             method, url, options = asked(line, "data")
             session = extending if json.loads(line).get("extended") else plain
-            say(told(session.request(method, url, timeout=TIMEOUT_SECONDS, **options)))
+            say(aside(line) or told(session.request(method, url, timeout=TIMEOUT_SECONDS, **options)))
         except Exception as error:  # whatever the package raises is the answer
             say({"error": repr(error)})
 

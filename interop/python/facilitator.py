@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import Body, FastAPI
 from peer import START, serve_threads
 from x402 import x402FacilitatorSync
+from x402.mechanisms.evm.batch_settlement.facilitator import BatchSettlementEvmFacilitator
 from x402.mechanisms.evm.exact import register_exact_evm_facilitator
 from x402.mechanisms.evm.signers import FacilitatorWeb3Signer
 from x402.mechanisms.evm.upto.facilitator import UptoEvmScheme
@@ -22,6 +23,7 @@ def facilitator_app() -> FastAPI:
     signer = FacilitatorWeb3Signer(START.keys[0], START.rpc)
     facilitator = register_exact_evm_facilitator(x402FacilitatorSync(), signer, START.network)
     facilitator.register([START.network], UptoEvmScheme(signer))
+    facilitator.register([START.network], BatchSettlementEvmFacilitator(signer))
     app = FastAPI()
 
     def answered(ask, body: dict) -> dict:

@@ -28,8 +28,20 @@ from x402.http.facilitator_client import FacilitatorConfig, HTTPFacilitatorClien
 from x402.http.middleware import fastapi as fastapi_middleware
 from x402.http.middleware import flask as flask_middleware
 from x402.http.types import PaymentOption, RouteConfig
+from x402.mechanisms.evm.batch_settlement.authorizer_signer import LocalAuthorizerSigner
+from x402.mechanisms.evm.batch_settlement.server import (
+    BatchSettlementChannelManager,
+    BatchSettlementChannelManagerSync,
+    BatchSettlementEvmScheme,
+    BatchSettlementEvmSchemeServerConfig,
+    ChannelManagerConfig,
+    ChannelManagerConfigSync,
+)
 from x402.mechanisms.evm.exact.server import ExactEvmScheme
 from x402.mechanisms.evm.upto.server import UptoEvmScheme
+
+
+PARTLY = ("/upto", "/batch-settlement-partly")
 
 
 def sold(routes: list[str]) -> dict[str, RouteConfig]:
@@ -48,6 +60,9 @@ def sold(routes: list[str]) -> dict[str, RouteConfig]:
         "/exact-eip3009": offer("exact"),
         "/exact-permit2": offer("exact", assetTransferMethod="permit2"),
         "/upto": offer("upto"),
+        "/batch-settlement": offer("batch-settlement"),
+        "/batch-settlement-partly": offer("batch-settlement"),
+        "/batch-settlement-permit2": offer("batch-settlement", assetTransferMethod="permit2"),
         "/payment-identifier": offer("exact", {PAYMENT_IDENTIFIER: declare_payment_identifier_extension(True)}),
         "/builder-code": offer("exact", {"builder-code": declare_builder_code_extension("partner_app")}),
         "/sign-in-with-x": offer("exact", declare_siwx_extension()),
@@ -70,20 +85,33 @@ def registered(server, origin: str):
     return server.register(START.network, ExactEvmScheme()).register(START.network, UptoEvmScheme())
 
 
+def on_channels(server, facilitator, client, manager, config):
+    """Registers channels, if there is a key to authorize claims with; and who claims what they owe."""
+    key = getattr(facilitator, "authorizerKey", None)
+    if key is None:
+        return None
+    own = BatchSettlementEvmSchemeServerConfig(receiver_authorizer_signer=LocalAuthorizerSigner(key))
+    scheme = BatchSettlementEvmScheme(START.payTo, own)
+    server.register(START.network, scheme)
+    return manager(config(scheme, client, START.payTo, START.token.address, START.network))
+
+
 def fastapi_app(facilitator, origin: str) -> FastAPI:
     client = HTTPFacilitatorClient(FacilitatorConfig(url=facilitator.url))
     app = FastAPI()
-    app.add_middleware(
-        fastapi_middleware.PaymentMiddlewareASGI,
-        routes=sold(facilitator.routes),
-        server=registered(x402ResourceServer(client), origin),
-    )
+    server = registered(x402ResourceServer(client), origin)
+    manager = on_channels(server, facilitator, client, BatchSettlementChannelManager, ChannelManagerConfig)
+    app.add_middleware(fastapi_middleware.PaymentMiddlewareASGI, routes=sold(facilitator.routes), server=server)
+
+    @app.post("/claim")
+    async def claim():
+        await manager.claim_and_settle()
 
     @app.api_route("/{route}", methods=["GET", "POST"])
     async def answer(request: Request):
         text = f"sold {request.url.path}{(await request.body()).decode()}"
         response = PlainTextResponse(text, status_code=500 if request.url.path == "/fails" else 200)
-        if request.url.path == "/upto":
+        if request.url.path in PARTLY:
             fastapi_middleware.set_settlement_overrides(response, {"amount": START.charged})
         return response
 
@@ -94,13 +122,19 @@ def flask_app(facilitator, origin: str) -> Flask:
     client = HTTPFacilitatorClientSync(FacilitatorConfig(url=facilitator.url))
     app = Flask(__name__)
     server = registered(x402ResourceServerSync(client), origin)
+    manager = on_channels(server, facilitator, client, BatchSettlementChannelManagerSync, ChannelManagerConfigSync)
     flask_middleware.payment_middleware(app, routes=sold(facilitator.routes), server=server)
+
+    @app.post("/claim")
+    def claim():
+        manager.claim_and_settle()
+        return ""
 
     @app.route("/<route>", methods=["GET", "POST"])
     def answer(route: str):
         text = f"sold /{route}{request.get_data(as_text=True)}"
         response = make_response(text, 500 if route == "fails" else 200)
-        if route == "upto":
+        if f"/{route}" in PARTLY:
             flask_middleware.set_settlement_overrides(response, {"amount": START.charged})
         return response
 

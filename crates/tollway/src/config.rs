@@ -3,9 +3,11 @@
 
 mod access;
 mod auth_capture;
+mod batch_settlement;
 mod inclusion;
 mod nodes;
 mod outcomes;
+mod sponsoring;
 mod telemetry;
 
 use std::collections::BTreeSet;
@@ -19,21 +21,25 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
 use tollway_core::extension::builder_code::BuilderCode;
-use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
-use tollway_facilitator::{AuthCaptureSetup, Callers, Limits, NetworkSetup, Profile, ScoreLimits};
+use tollway_evm::{Address, Asset, AssetTable, Signer, TransferMethod, U256};
+use tollway_facilitator::{
+    AuthCaptureSetup, Callers, ChannelSetup, EngineBuilder, Limits, NetworkSetup, Profile, ScoreLimits,
+    Sponsoring,
+};
 
 use self::access::{CallerConfig, StrangersConfig};
 use self::auth_capture::AuthCaptureConfig;
+use self::batch_settlement::BatchSettlementConfig;
 use self::inclusion::ThresholdConfig;
 use self::nodes::{NodeConfig, NodesConfig};
 use self::outcomes::{DeliveryConfig, ScoreConfig, WebhookConfig};
+use self::sponsoring::SponsoringConfig;
 use crate::dev_assets::with_dev_assets;
+use crate::signing::{SourceText, Unlock, read_secret};
 
 pub(crate) use self::outcomes::Outcomes;
 pub(crate) use self::telemetry::{LogFormat, TelemetryConfig};
 
-/// The longest key file read.
-const MAX_KEY_BYTES: usize = 4 * 1024;
 /// No token has more decimals than fit a price.
 const MAX_DECIMALS: u8 = 30;
 
@@ -97,7 +103,7 @@ struct NetworkConfig {
     rpc_urls: Vec<NodeConfig>,
     max_lag_blocks: Option<u64>,
     check_ms: Option<u64>,
-    keys: Vec<String>,
+    keys: Vec<SourceText>,
     #[serde(default)]
     assets: Vec<String>,
     #[serde(default)]
@@ -106,6 +112,8 @@ struct NetworkConfig {
     final_depth: Option<u64>,
     #[serde(default)]
     thresholds: Vec<ThresholdConfig>,
+    sponsoring: Option<SponsoringConfig>,
+    batch_settlement: Option<BatchSettlementConfig>,
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
@@ -143,11 +151,36 @@ enum TransferConfig {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
-    pub(crate) networks: Vec<(NetworkSetup, Profile)>,
+    pub(crate) networks: Vec<ServedNetwork>,
     pub(crate) callers: Callers,
     pub(crate) outcomes: Outcomes,
     pub(crate) score: ScoreLimits,
     pub(crate) auth_capture: AuthCaptureSetup,
+}
+
+/// A network, and how it is settled on.
+#[derive(Debug)]
+pub(crate) struct ServedNetwork {
+    setup: NetworkSetup,
+    profile: Profile,
+    sponsoring: Option<Sponsoring>,
+    channels: Option<ChannelSetup>,
+}
+
+impl ServedNetwork {
+    /// An engine that serves it too.
+    pub(crate) fn add_to(self, builder: EngineBuilder) -> EngineBuilder {
+        let network = self.setup.chain.network().clone();
+        let builder = builder.profile(network.clone(), self.profile).network(self.setup);
+        let builder = match self.channels {
+            Some(channels) => builder.batch_settlement(network.clone(), channels),
+            None => builder,
+        };
+        match self.sponsoring {
+            Some(sponsoring) => builder.sponsoring(network, sponsoring),
+            None => builder,
+        }
+    }
 }
 
 /// Every fault of a configuration.
@@ -172,7 +205,7 @@ impl FacilitatorConfig {
     }
 
     /// Reads all that the configuration points to. All faults at once.
-    pub(crate) fn setup(&self) -> Result<Setup, ConfigError> {
+    pub(crate) async fn setup(&self, unlock: &Unlock) -> Result<Setup, ConfigError> {
         let mut faults = self.telemetry.faults();
         if self.ledger.is_empty() {
             faults.push("ledger: must say where, like \"sqlite:tollway.db\"".to_owned());
@@ -183,7 +216,7 @@ impl FacilitatorConfig {
         let score = self.score.limits();
         faults.extend(score.faults());
         faults.extend(outcomes.faults());
-        match (self.limits(), self.networks()) {
+        match (self.limits(), self.networks(unlock).await) {
             (Ok(limits), Ok(networks)) if faults.is_empty() => {
                 Ok(Setup { limits, networks, callers, outcomes, score, auth_capture })
             }
@@ -224,7 +257,7 @@ impl FacilitatorConfig {
     }
 
     /// The networks, with their keys read. All faults at once.
-    pub(crate) fn networks(&self) -> Result<Vec<(NetworkSetup, Profile)>, ConfigError> {
+    pub(crate) async fn networks(&self, unlock: &Unlock) -> Result<Vec<ServedNetwork>, ConfigError> {
         let mut faults = Vec::new();
         if self.networks.is_empty() {
             faults.push("networks: at least one [[networks]] table is required".to_owned());
@@ -232,7 +265,12 @@ impl FacilitatorConfig {
         let mut setups = Vec::new();
         for (index, config) in self.networks.iter().enumerate() {
             let at = format!("networks[{index}]");
-            match config.setup(Duration::from_millis(self.limits.rpc_deadline_ms)) {
+            for caller in config.batch_settlement.iter().flat_map(BatchSettlementConfig::callers) {
+                if !self.callers.iter().any(|known| known.name == caller) {
+                    faults.push(format!("{at}.batch_settlement.refunds_for: no caller is named {caller:?}"));
+                }
+            }
+            match config.setup(Duration::from_millis(self.limits.rpc_deadline_ms), unlock).await {
                 Ok(setup) => setups.push(setup),
                 Err(found) => faults.extend(found.into_iter().map(|fault| format!("{at}.{fault}"))),
             }
@@ -249,7 +287,7 @@ impl std::fmt::Debug for NetworkConfig {
 }
 
 impl NetworkConfig {
-    fn setup(&self, rpc_deadline: Duration) -> Result<(NetworkSetup, Profile), Vec<String>> {
+    async fn setup(&self, rpc_deadline: Duration, unlock: &Unlock) -> Result<ServedNetwork, Vec<String>> {
         let mut faults = Vec::new();
         let network = self.network.parse::<Network>().ok().filter(|network| network.evm_chain_id().is_some());
         if network.is_none() {
@@ -263,15 +301,20 @@ impl NetworkConfig {
         }
         let mut signers: Vec<Arc<dyn Signer>> = Vec::new();
         for (index, source) in self.keys.iter().enumerate() {
-            match read_key(source) {
-                Ok(signer) => signers.push(Arc::new(signer)),
-                Err(fault) => faults.push(format!("keys[{index}]: {fault}")),
+            match unlock.open(source).await {
+                Ok(signer) => signers.push(signer),
+                Err(fault) => faults.push(format!("keys[{index}]: {fault:#}")),
             }
         }
         let Some(network) = network else { return Err(faults) };
         let assets = self.assets(&network, &mut faults);
         let (inclusion, thresholds) = (self.inclusion.as_deref(), &self.thresholds);
         let profile = inclusion::profile(&network, inclusion, self.final_depth, thresholds, &mut faults);
+        let sponsoring = self.sponsoring.as_ref().map(|given| given.sponsoring(&mut faults));
+        let channels = match &self.batch_settlement {
+            Some(given) => Some(given.setup(unlock, &mut faults).await),
+            None => None,
+        };
         let nodes = NodesConfig {
             rpc_url: self.rpc_url.as_deref(),
             rpc_urls: &self.rpc_urls,
@@ -279,7 +322,10 @@ impl NetworkConfig {
             check_ms: self.check_ms,
         };
         match nodes.chain(&network, rpc_deadline, &mut faults) {
-            Some(chain) if faults.is_empty() => Ok((NetworkSetup { chain, assets, signers }, profile)),
+            Some(chain) if faults.is_empty() => {
+                let setup = NetworkSetup { chain, assets, signers };
+                Ok(ServedNetwork { setup, profile, sponsoring, channels })
+            }
             _ => Err(faults),
         }
     }
@@ -339,31 +385,6 @@ fn fault(error: &figment::Error) -> String {
     }
 }
 
-/// A key from where the configuration says it is.
-pub(crate) fn read_key(source: &str) -> Result<LocalSigner, String> {
-    LocalSigner::from_hex(&read_secret(source)?).map_err(|error| error.to_string())
-}
-
-/// A secret from where the configuration says it is, without the blanks around it. The secret itself has no place in a
-/// configuration file.
-fn read_secret(source: &str) -> Result<String, String> {
-    let text = match source.split_once(':') {
-        Some(("env", name)) => std::env::var(name).map_err(|error| match error {
-            std::env::VarError::NotPresent => format!("environment variable {name} is not set"),
-            std::env::VarError::NotUnicode(_) => format!("environment variable {name} is not text"),
-        })?,
-        Some(("file", path)) => {
-            let bytes = std::fs::File::open(path)
-                .map_err(anyhow::Error::from)
-                .and_then(|file| read_bounded(file, MAX_KEY_BYTES))
-                .map_err(|error| format!("cannot read {path}: {error}"))?;
-            String::from_utf8(bytes).map_err(|_| format!("{path} is not text"))?
-        }
-        _ => return Err("must be env:NAME or file:PATH, never the key itself".to_owned()),
-    };
-    Ok(text.trim().to_owned())
-}
-
 /// All there is to read, unless it is longer than `most`.
 pub(crate) fn read_bounded(from: impl Read, most: usize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -392,7 +413,7 @@ fn factories(texts: &[String]) -> Result<BTreeSet<Address>, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT_FILE, FacilitatorConfig};
+    use super::{DEFAULT_FILE, FacilitatorConfig, Unlock};
 
     fn parse(text: &str) -> Result<FacilitatorConfig, String> {
         let directory = std::env::temp_dir().join(format!("tollway-config-{}", std::process::id()));
@@ -435,8 +456,8 @@ mod tests {
         assert!(error.contains("lissten"), "{error}");
     }
 
-    #[test]
-    fn all_faults_are_told_at_once() {
+    #[tokio::test]
+    async fn all_faults_are_told_at_once() {
         let config = parse(
             "[[networks]]\nnetwork = \"base\"\nrpc_url = \"x\"\nkeys = [\"0x00\"]\n\
              [[networks]]\nnetwork = \"eip155:8453\"\nrpc_url = \"::\"\nkeys = []\nassets = [\"NOPE\"]\n\
@@ -447,7 +468,7 @@ mod tests {
              decimals = 18\ntransfer_method = \"permit2\"",
         )
         .unwrap();
-        let error = config.networks().unwrap_err().to_string();
+        let error = config.networks(&Unlock::default()).await.unwrap_err().to_string();
         for part in [
             "networks[0].network",
             "networks[0].keys[0]",

@@ -1,13 +1,19 @@
-//! The `tollway` program: a demo, a paying client, what a seller does with held payments, a facilitator, a devnet.
+//! The `tollway` program: a demo, a paying client and its wallet, what a seller does with held payments, a facilitator, a devnet.
 
+mod accounts;
+mod books;
 mod commands;
 mod config;
 mod demo;
 mod dev_assets;
 mod ledger;
 mod output;
+mod proxy;
 mod serving;
+mod signing;
 mod telemetry;
+mod terminal;
+mod wallet;
 
 use std::process::ExitCode;
 
@@ -31,26 +37,39 @@ struct Cli {
 enum Command {
     Demo(commands::demo::Args),
     Pay(Box<commands::pay::Args>),
+    Proxy(Box<commands::proxy::Args>),
+    Wallet(wallet::Args),
     Receipt(commands::receipt::Args),
     Capture(commands::hold::Capture),
     Void(commands::hold::Void),
     Refund(commands::hold::Refund),
+    Reclaim(commands::reclaim::Args),
     Status(commands::hold::Status),
+    Channels(Box<commands::channels::Args>),
+    Accounts(accounts::Args),
     Facilitator(commands::facilitator::Args),
     Devnet(commands::devnet::Args),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let done = match cli.command {
         Command::Demo(args) => commands::demo::run(args).await,
         Command::Pay(args) => commands::pay::run(*args).await,
+        Command::Proxy(args) => commands::proxy::run(*args).await,
+        Command::Wallet(args) => wallet::run(args).await,
         Command::Receipt(args) => commands::receipt::run(args).await,
         Command::Capture(args) => commands::hold::capture(args).await,
         Command::Void(args) => commands::hold::void(args).await,
         Command::Refund(args) => commands::hold::refund(args).await,
+        Command::Reclaim(args) => commands::reclaim::run(args).await,
         Command::Status(args) => commands::hold::status(args).await,
+        Command::Channels(args) => commands::channels::run(*args).await,
+        Command::Accounts(args) => accounts::run(args).await,
         Command::Facilitator(args) => commands::facilitator::run(args).await,
         Command::Devnet(args) => commands::devnet::run(args).await,
     };
@@ -60,5 +79,17 @@ async fn main() -> ExitCode {
             output::complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Wrong usage, or a wish for help. What was typed is repeated, unless it may be a key.
+fn misused(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    match signing::without_keys(&text) {
+        Some(text) => {
+            output::complain(&text);
+            ExitCode::from(2)
+        }
+        None => error.exit(),
     }
 }

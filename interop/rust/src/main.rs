@@ -5,6 +5,7 @@
 //! How a partner talks with the test that started it is told in `interop/node/peer.mjs`. What lives here is that talk;
 //! how each package is used, as its documentation shows it, is in the other files.
 
+mod r402_extended;
 mod r402_peer;
 mod x402_rs;
 
@@ -36,6 +37,10 @@ struct Start {
     keys: Vec<String>,
     poll_ms: Option<u64>,
     pay_to: Option<String>,
+    /// Who signs a seller's offers and receipts.
+    issuer_key: Option<String>,
+    /// The facilitator's account that takes what is held.
+    capture_authorizer: Option<String>,
     #[serde(default)]
     facilitators: Vec<Facilitator>,
 }
@@ -84,8 +89,13 @@ async fn main() -> Result<()> {
     };
     let start: Start = serde_json::from_str(&start)?;
     match role.as_str() {
-        "x402-reqwest" => pay(x402_rs::client(&start)?, x402_rs::settlement).await,
-        "r402-client" => pay(r402_peer::client(&start)?, r402_peer::settlement).await,
+        "x402-reqwest" => {
+            let client = x402_rs::client(&start)?;
+            pay([client.clone(), client], x402_rs::settlement, |_, _| None).await
+        }
+        "r402-client" => {
+            pay(r402_peer::clients(&start)?, r402_peer::settlement, r402_extended::receipt_signer).await
+        }
         "x402-axum" => sell(&start, x402_rs::shop).await,
         "r402-server" => sell(&start, r402_peer::shop).await,
         "x402-facilitator-local" => serve(vec![(bound().await?, x402_rs::facilitator(&start).await?)]).await,
@@ -93,16 +103,18 @@ async fn main() -> Result<()> {
     }
 }
 
-/// Pays one URL a line.
+/// Pays one URL a line, by the second client if extensions are asked for.
 async fn pay(
-    client: reqwest_middleware::ClientWithMiddleware,
+    [plain, extended]: [reqwest_middleware::ClientWithMiddleware; 2],
     settlement: fn(&HeaderMap) -> Value,
+    receipt_signer: fn(&str, &HeaderMap) -> Option<String>,
 ) -> Result<()> {
     println!("{}", json!({ "ready": true }));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let asked: Value = serde_json::from_str(&line)?;
         let url = asked["url"].as_str().ok_or("a request needs a url")?;
+        let client = if asked["extended"] == true { &extended } else { &plain };
         let request = match asked["body"].as_str() {
             None => client.get(url),
             Some(body) => client.post(url).header("content-type", "application/json").body(body.to_owned()),
@@ -110,12 +122,18 @@ async fn pay(
         let answer = match request.send().await {
             Ok(response) => {
                 let (status, headers) = (response.status().as_u16(), response.headers().clone());
-                let plain: serde_json::Map<String, Value> = headers
+                let told: serde_json::Map<String, Value> = headers
                     .iter()
                     .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
                     .collect();
                 let body = response.text().await?;
-                json!({ "status": status, "body": body, "headers": plain, "settlement": settlement(&headers) })
+                json!({
+                    "status": status,
+                    "body": body,
+                    "headers": told,
+                    "settlement": settlement(&headers),
+                    "receiptSigner": receipt_signer(url, &headers),
+                })
             }
             Err(error) => json!({ "error": format!("{error:?}") }),
         };

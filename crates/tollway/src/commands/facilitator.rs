@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::json;
 use tollway_core::wire::encode_supported;
 use tollway_core::{Facilitator, SystemClock};
-use tollway_facilitator::{Engine, Limits, NetworkSetup, Profile, Webhooks, router};
+use tollway_facilitator::{Engine, Limits, Webhooks, router};
 
-use crate::config::{ConfigError, DEFAULT_FILE, FacilitatorConfig, Setup};
+use crate::config::{ConfigError, DEFAULT_FILE, FacilitatorConfig, ServedNetwork, Setup};
 use crate::ledger;
 use crate::output::{Output, raw, start_logging};
 use crate::serving::{Server, serve_until_stopped};
+use crate::signing::Unlock;
 use crate::telemetry::Telemetry;
 
 /// Run a facilitator: verify payments and settle them, over HTTP. POST /verify, POST /settle, GET /supported,
@@ -32,6 +33,8 @@ pub(crate) struct Args {
     /// Print the documented default configuration and stop.
     #[arg(long)]
     print_default_config: bool,
+    #[command(flatten)]
+    unlock: Unlock,
     /// Print JSON, and log JSON.
     #[arg(long)]
     json: bool,
@@ -44,7 +47,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let output = Output::new(args.json);
     let config = FacilitatorConfig::load(args.config.as_deref())?;
-    let Setup { limits, networks, callers, outcomes, score, auth_capture } = config.setup()?;
+    let Setup { limits, networks, callers, outcomes, score, auth_capture } =
+        config.setup(&args.unlock).await?;
     let address = args.listen.as_deref().unwrap_or(&config.listen);
     if tokio::net::lookup_host(address).await.is_err() {
         anyhow::bail!("listen: {address:?} is no address like \"127.0.0.1:4020\"");
@@ -70,8 +74,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .score(score)
         .auth_capture(auth_capture)
         .outcome_endpoints(outcomes.endpoints);
-    for (network, profile) in networks {
-        builder = builder.profile(network.chain.network().clone(), profile).network(network);
+    for network in networks {
+        builder = network.add_to(builder);
     }
     let engine = builder.start().await?;
     let webhooks = Webhooks::start(ledger, Arc::new(SystemClock), outcomes.webhooks, outcomes.limits)
@@ -93,14 +97,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Asks the nodes. It joins no others and touches no ledger, so that it can run beside the one that serves.
-async fn check(
-    output: Output,
-    limits: Limits,
-    networks: Vec<(NetworkSetup, Profile)>,
-) -> anyhow::Result<ExitCode> {
+async fn check(output: Output, limits: Limits, networks: Vec<ServedNetwork>) -> anyhow::Result<ExitCode> {
     let mut builder = Engine::builder().limits(limits);
-    for (network, profile) in networks {
-        builder = builder.profile(network.chain.network().clone(), profile).network(network);
+    for network in networks {
+        builder = network.add_to(builder);
     }
     let supported = encode_supported(&builder.start().await?.supported().await?);
     let text = format!("ok\n{}", serde_json::to_string_pretty(&supported)?);

@@ -11,19 +11,20 @@ use tollway_core::Facilitator;
 use tollway_core::model::{FacilitatorRequest, Outcome, SettleResponse};
 use tollway_core::wire::{decode_facilitator_request, encode_facilitator_request, parse_object};
 use tollway_evm::auth_capture::{HeldPayment, Operation, PaymentState, check_at_any_time};
-use tollway_evm::{Bytes, Chain, Signer, U256};
+use tollway_evm::{Bytes, Chain, U256};
 use tollway_seller::HttpFacilitator;
 use url::Url;
 
-use crate::config::{read_bounded, read_key};
+use crate::config::read_bounded;
 use crate::output::{Output, start_logging};
+use crate::signing::{SourceText, Unlock};
 
 /// The longest file that is read.
 const MAX_BYTES: usize = 64 * 1024;
 /// Something was refused: nothing moved.
-const REFUSED: u8 = 3;
+pub(super) const REFUSED: u8 = 3;
 /// It is not known yet what became of it.
-const PENDING: u8 = 4;
+pub(super) const PENDING: u8 = 4;
 
 /// Take some or all of a payment that is held.
 ///
@@ -98,9 +99,12 @@ struct Asking {
     /// The facilitator that collected it.
     #[arg(long, value_name = "URL")]
     facilitator: Url,
-    /// Where the private key is of the account that the offer names as receiverAuthorizer: env:NAME or file:PATH.
+    /// Where the key is of the account that the offer names as receiverAuthorizer: env:NAME, file:PATH, keystore:NAME,
+    /// web3signer:URL/ADDRESS, aws-kms:KEY or gcp-kms:RESOURCE.
     #[arg(long, value_name = "SOURCE", default_value = "env:TOLLWAY_KEY")]
-    key: String,
+    key: SourceText,
+    #[command(flatten)]
+    unlock: Unlock,
 }
 
 pub(crate) async fn capture(args: Capture) -> anyhow::Result<ExitCode> {
@@ -219,13 +223,13 @@ impl Asking {
 
     async fn request(&self, wish: Wish) -> anyhow::Result<FacilitatorRequest> {
         let held = self.looking.payment()?;
-        let key = read_key(&self.key).map_err(|fault| anyhow::anyhow!("--key: {fault}"))?;
+        let key = self.unlock.open(&self.key).await.context("--key")?;
         let authorizer = held.terms.receiver_authorizer;
         if key.address() != authorizer {
             bail!("--key: must be the key of {authorizer}, which the offer names as receiverAuthorizer");
         }
         let operation = wish.operation(&held, self.looking.state(&held).await?)?;
-        Ok(held.request(&operation, &key).await?)
+        Ok(held.request(&operation, &*key).await?)
     }
 }
 
@@ -253,7 +257,7 @@ fn tell(output: Output, request: &FacilitatorRequest, answer: &SettleResponse) -
     code
 }
 
-fn read_request(path: &Path) -> anyhow::Result<FacilitatorRequest> {
+pub(super) fn read_request(path: &Path) -> anyhow::Result<FacilitatorRequest> {
     let named = || path.display().to_string();
     let file = std::fs::File::open(path).with_context(named)?;
     let bytes = read_bounded(file, MAX_BYTES).with_context(named)?;

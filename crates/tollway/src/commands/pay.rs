@@ -3,30 +3,32 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest_middleware::RequestBuilder;
 use serde_json::{Value, json};
-use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Policy, Wallet, paid, payment_error};
-use tollway_core::{Amount, BoxFuture, Money, Network};
-use tollway_evm::offer_receipt::Keys;
-use tollway_evm::{Address, Chain, Signature, Signer, SignerError};
+use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Wallet, paid, payment_error};
+use tollway_core::Amount;
+use tollway_evm::Chain;
+use tollway_ledger::IntentId;
 use url::Url;
 
 use crate::commands::approval::{self, Terms};
-use crate::commands::receipt::{evidence, read_keys};
-use crate::config::{read_bounded, read_key};
-use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
+use crate::commands::purse::PurseArgs;
+use crate::commands::receipt::evidence;
+use crate::config::read_bounded;
 use crate::output::{Output, raw, start_logging};
 use crate::serving::stop_signal;
 
+/// How long the chain may take to show what was paid, where there is a node to ask.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
 /// The longest answer, and the longest request body, that is held in memory.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Where the key is unless told otherwise.
-const DEFAULT_KEY: &str = "env:TOLLWAY_KEY";
 
 /// Request a URL, and pay for it if it asks (402), at most once and at most the cap.
 ///
@@ -44,42 +46,41 @@ pub(crate) struct Args {
     /// HTTP method; GET, or POST when there is data.
     #[arg(short = 'X', long, value_name = "METHOD")]
     request: Option<Method>,
-    /// Request body; @FILE reads a file, @- reads standard input.
-    #[arg(short, long, value_name = "DATA")]
-    data: Option<String>,
+    /// Request body; @FILE reads a file, @- reads standard input, both as they are. May be given several times: then the parts
+    /// are joined by &. Sent as a form (application/x-www-form-urlencoded), unless -H says what it is.
+    #[arg(short, long, visible_alias = "data-binary", value_name = "DATA")]
+    data: Vec<String>,
     /// Request header, "Name: value"; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
-    /// Write the answer's body to a file.
+    /// User and password for the seller (not for the payment), as the header Authorization.
+    #[arg(short, long, value_name = "USER:PASSWORD")]
+    user: Option<String>,
+    /// Write the answer's body to a file; - is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the answer's status and headers before its body.
+    #[arg(short, long, conflicts_with = "json")]
+    include: bool,
+    /// Ask for the headers only (HEAD), and write them.
+    #[arg(short = 'I', long, conflicts_with_all = ["data", "json"])]
+    head: bool,
+    /// Write no body if the final answer has status 400 or above.
+    #[arg(short, long)]
+    fail: bool,
+    /// Say nothing of progress and of what was paid; faults are told.
+    #[arg(short, long)]
+    silent: bool,
     /// Write the seller's signed receipt to a file, for `tollway receipt verify`; a seller that gives none is told of on
     /// stderr.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Where the private key is: env:NAME or file:PATH.
-    #[arg(long, value_name = "SOURCE", default_value = DEFAULT_KEY)]
-    key: String,
-    /// The most one payment may cost, in dollars.
-    #[arg(long, value_name = "MONEY", default_value = "$1")]
-    max_amount: Money,
-    /// Also pay in another asset, up to an atomic amount: NETWORK/ADDRESS=ATOMIC, such as
-    /// eip155:8453/0x60a3…=50000.
-    #[arg(long, value_name = "ASSET")]
-    allow_asset: Vec<String>,
-    /// Accept a 402 that names a resource at this host although another was requested.
-    #[arg(long, value_name = "HOST")]
-    trust_resource_host: Vec<String>,
-    /// Pay only what is signed by who is paid, or by a key of --seller-keys.
-    #[arg(long)]
-    require_signed_offer: bool,
-    /// Keys that are known to be of sellers: a JWK, a JWK set or a DID document.
+    /// Also pay sellers that hold the money first, in the escrow of scheme auth-capture, and take it when they have served.
+    /// What is signed is kept in a new file before it is sent, for `tollway status` and `tollway reclaim`.
     #[arg(long, value_name = "FILE")]
-    seller_keys: Option<PathBuf>,
-    /// A node of the payer's network: whether the contract Permit2 may move what is due is asked there, so that an approval can
-    /// be signed beside the payment where that costs no gas.
-    #[arg(long, value_name = "URL")]
-    rpc_url: Option<Url>,
+    hold: Option<PathBuf>,
+    #[command(flatten)]
+    purse: PurseArgs,
     /// Approve the contract Permit2 for what is due, if the seller says that it must be: a transaction of the payer's account,
     /// which pays the gas.
     #[arg(long, requires = "rpc_url")]
@@ -93,10 +94,30 @@ pub(crate) struct Args {
     /// Show what it would cost and what the policy says; sign nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Pay on for an answer that is charged as it streams: so many vouchers more, each as the policy allows. Without it such an
+    /// answer breaks off where the first voucher is used up.
+    #[arg(long, value_name = "VOUCHERS", default_value_t = 0)]
+    pay_on: u32,
     /// Print one JSON object: url, status, paid, receipt, and the body unless it goes to a file; error and message if there
     /// is no answer.
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// The file that the body goes to, if it is not standard output.
+    fn output_file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|file| *file != Path::new("-"))
+    }
+
+    fn method(&self) -> Method {
+        match &self.request {
+            Some(method) => method.clone(),
+            None if self.head => Method::HEAD,
+            None if self.data.is_empty() => Method::GET,
+            None => Method::POST,
+        }
+    }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -114,32 +135,48 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn attempt(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
-    let chain = match &args.rpc_url {
-        Some(url) => Some(approval::connect(url).await?),
-        None => None,
+    let chain = args.purse.connect().await?;
+    let total = Duration::from_secs(args.timeout);
+    let patience = Patience { total, answer: total, ..Patience::default() };
+    let wallet = match &args.hold {
+        None => args.purse.wallet(chain.as_ref()).await?,
+        Some(file) if file.exists() => {
+            bail!("--hold: {} is there already: what it keeps may be needed still", file.display());
+        }
+        Some(file) => args.purse.holding_wallet(chain.as_ref(), file).await?,
     };
-    let wallet = wallet(args, chain.as_ref())?;
-    for file in [&args.output, &args.receipt].into_iter().flatten() {
+    let wallet = wallet.patience(patience).build()?;
+    let wallet = match args.purse.agent() {
+        Some(agent) => wallet.as_agent(agent),
+        None => wallet,
+    };
+    for file in [args.output_file(), args.receipt.as_deref()].into_iter().flatten() {
         // Before anything is paid for.
         let opened = OpenOptions::new().create(true).append(true).open(file);
         opened.with_context(|| format!("cannot write {}", file.display()))?;
     }
     let client = wallet.client()?;
-    let mut request = client
-        .request(args.request.clone().unwrap_or_else(|| default_method(args)), args.url.clone())
-        .headers(headers(&args.headers)?);
-    if let Some(data) = &args.data {
-        request = request.body(read_data(data)?);
+    let mut request = client.request(args.method(), args.url.clone()).headers(headers(args)?);
+    if let Some(tool) = args.purse.tool() {
+        request = request.with_extension(tool);
+    }
+    if !args.data.is_empty() {
+        request = request.body(read_data(&args.data)?);
     }
     if args.dry_run {
         let quote = wallet.quote(request.build()?).await?;
         return Ok(tell_quote(output, &args.url, quote.status.as_u16(), &quote.offers));
     }
-    output.progress(&format!("requesting {} …", args.url));
-    tokio::select! {
+    if !args.silent {
+        output.progress(&format!("requesting {} …", args.url));
+    }
+    let done = tokio::select! {
         done = buy(args, output, request, (&wallet, chain.as_ref())) => done,
         () = stop_signal() => Ok(interrupted(output, args, &wallet)),
-    }
+    };
+    // What is not written down by then would be bought as the same purchase again.
+    wallet.flush().await;
+    done
 }
 
 async fn buy(
@@ -157,7 +194,7 @@ async fn buy(
         output.progress("approving Permit2 …");
         let transaction = approval::approve(wallet, chain, payment, terms).await?;
         output.progress_done();
-        if !args.json {
+        if !args.json && !args.silent {
             crate::output::complain(&format!("approved Permit2, transaction {transaction}"));
         }
         answered =
@@ -165,12 +202,37 @@ async fn buy(
     }
     output.progress_done();
     match answered {
-        Ok(response) => tell_answer(output, args, response).await,
+        Ok(response) => {
+            let intent = paid(&response).and_then(|paid| paid.intent).filter(|_| chain.is_some());
+            // While the answer is read, which is below.
+            let _paying_on = wallet.pay_on(&response, args.pay_on)?;
+            let told = tell_answer(output, args, response).await?;
+            match intent {
+                Some(intent) => confirm(wallet, intent, told).await,
+                None => Ok(told),
+            }
+        }
         Err(error) => match payment_error(&error) {
             Some(refused) => Ok(tell_refusal(output, &args.url, refused)),
             None => Err(error.into()),
         },
     }
+}
+
+/// Asks the node of --rpc-url whether what the seller told is true. What it is not is code 5.
+async fn confirm(wallet: &Wallet, intent: IntentId, told: ExitCode) -> anyhow::Result<ExitCode> {
+    let known = match wallet.confirm(intent, CONFIRM_WITHIN).await {
+        Ok(known) => known,
+        Err(error) => {
+            crate::output::complain(&format!("warning: the settlement was not looked for: {error}"));
+            return Ok(told);
+        }
+    };
+    let alarms = known.map(|known| known.alarms).unwrap_or_default();
+    for alarm in &alarms {
+        crate::output::complain(&format!("alarm: {}: {}", alarm.code.as_str(), alarm.text));
+    }
+    Ok(if alarms.is_empty() { told } else { ExitCode::from(5) })
 }
 
 /// Stopped by the user, with a payment out or not.
@@ -187,69 +249,9 @@ fn interrupted(output: Output, args: &Args, wallet: &Wallet) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn wallet(args: &Args, chain: Option<&Chain>) -> anyhow::Result<Wallet> {
-    let mut policy = Policy::default().cap_per_payment(args.max_amount.clone());
-    if args.require_signed_offer {
-        policy = policy.require_signed_offers();
-    }
-    for host in &args.trust_resource_host {
-        policy = policy.trust_resource_host(host);
-    }
-    for allowed in &args.allow_asset {
-        let parse = || {
-            let (asset, amount) = allowed.split_once('=')?;
-            let (network, address) = asset.split_once('/')?;
-            Some((network.parse::<Network>().ok()?, address, amount.parse::<Amount>().ok()?))
-        };
-        let Some((network, address, amount)) = parse() else {
-            bail!("--allow-asset {allowed:?}: must be NETWORK/ADDRESS=ATOMIC");
-        };
-        policy = policy.allow_asset(network, address, amount);
-    }
-    let total = Duration::from_secs(args.timeout);
-    let mut wallet = Wallet::builder()
-        .signer(signer(&args.key)?)
-        .assets(with_dev_assets(DEV_CHAIN_ID))
-        .seller_keys(read_keys(args.seller_keys.as_deref(), Keys::default())?)
-        .patience(Patience { total, answer: total, ..Patience::default() })
-        .policy(policy);
-    if let Some(chain) = chain {
-        wallet = wallet.allowances(Arc::new(chain.clone()));
-    }
-    Ok(wallet.build()?)
-}
-
-/// The key is needed to pay, not to ask: a free URL and a dry run do without.
-fn signer(source: &str) -> anyhow::Result<Arc<dyn Signer>> {
-    match read_key(source) {
-        Ok(signer) => Ok(Arc::new(signer)),
-        Err(_) if source == DEFAULT_KEY && std::env::var_os("TOLLWAY_KEY").is_none() => Ok(Arc::new(NoKey)),
-        Err(fault) => bail!("--key: {fault}"),
-    }
-}
-
-/// Stands for a key that was not given.
-#[derive(Debug)]
-struct NoKey;
-
-impl Signer for NoKey {
-    fn address(&self) -> Address {
-        Address::ZERO
-    }
-
-    fn sign<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<Signature, SignerError>> {
-        let missing = "there is no key: set TOLLWAY_KEY, or say with --key where it is";
-        Box::pin(std::future::ready(Err(SignerError::Remote(missing.to_owned()))))
-    }
-}
-
-fn default_method(args: &Args) -> Method {
-    if args.data.is_some() { Method::POST } else { Method::GET }
-}
-
-fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
+fn headers(args: &Args) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for line in lines {
+    for line in &args.headers {
         let parse = || {
             let (name, value) = line.split_once(':')?;
             let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
@@ -258,12 +260,34 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
         let Some((name, value)) = parse() else { bail!("-H {line:?}: must be \"Name: value\"") };
         headers.append(name, value);
     }
+    if !args.data.is_empty() && !headers.contains_key(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    }
+    if let Some(user) = &args.user {
+        let Some((_, _)) = user.split_once(':') else { bail!("-u: must be USER:PASSWORD") };
+        let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(user)))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
     Ok(headers)
 }
 
-fn read_data(data: &str) -> anyhow::Result<Vec<u8>> {
-    match data.strip_prefix('@') {
-        None => Ok(data.as_bytes().to_vec()),
+/// All parts, joined by &.
+fn read_data(parts: &[String]) -> anyhow::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            data.push(b'&');
+        }
+        data.extend(read_part(part)?);
+        anyhow::ensure!(data.len() <= MAX_BYTES, "-d: longer than {MAX_BYTES} bytes");
+    }
+    Ok(data)
+}
+
+fn read_part(part: &str) -> anyhow::Result<Vec<u8>> {
+    match part.strip_prefix('@') {
+        None => Ok(part.as_bytes().to_vec()),
         Some("-") => read_bounded(std::io::stdin().lock(), MAX_BYTES),
         Some(file) => std::fs::File::open(file)
             .map_err(anyhow::Error::from)
@@ -301,7 +325,7 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
     let status = response.status();
     let payment = paid(&response).cloned();
     if let Some(paid) = &payment {
-        output_paid(args.json, paid);
+        output_paid(args.json || args.silent, paid);
     }
     let mut object = json!({
         "url": args.url.as_str(), "status": status.as_u16(), "paid": payment.as_ref().map(paid_object),
@@ -309,6 +333,7 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
     if let Some(file) = &args.receipt {
         object["receipt"] = keep_receipt(file, payment.as_ref());
     }
+    let head = if args.include || args.head { head(&response) } else { Vec::new() };
     let reading = tokio::time::timeout(Duration::from_secs(args.timeout), read_body(response)).await;
     let body = match reading.unwrap_or_else(|_| Err(anyhow::anyhow!("the answer did not end in time"))) {
         Ok(body) => body,
@@ -321,7 +346,8 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
             return Ok(ExitCode::FAILURE);
         }
     };
-    match &args.output {
+    let body = if args.fail && status.as_u16() >= 400 { Vec::new() } else { [head, body].concat() };
+    match args.output_file() {
         Some(file) => {
             if let Err(error) = std::fs::write(file, &body) {
                 // The money is spent: what was paid is told all the same.
@@ -357,6 +383,18 @@ fn keep_receipt(file: &Path, paid: Option<&Paid>) -> Value {
     file.display().to_string().into()
 }
 
+/// Status and headers, as HTTP/1.1 writes them.
+fn head(response: &reqwest::Response) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
 async fn read_body(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -369,13 +407,15 @@ async fn read_body(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
 }
 
 /// What was paid goes to stderr, so that the body alone is on stdout.
-fn output_paid(json: bool, paid: &Paid) {
-    if json {
+fn output_paid(is_silent: bool, paid: &Paid) {
+    if is_silent {
         return;
     }
+    let note = paid.channel.as_ref();
+    let cost = note.and_then(|note| note.charged).unwrap_or(paid.offer.amount);
     let amount = match &paid.value {
-        Some(value) => format!("{} {}", value.amount.to_decimal(value.decimals), value.symbol),
-        None => format!("{} atomic units of {}", paid.offer.amount, paid.offer.asset),
+        Some(value) => format!("{} {}", cost.to_decimal(value.decimals), value.symbol),
+        None => format!("{cost} atomic units of {}", paid.offer.asset),
     };
     let transaction = paid.settlement.as_ref().map_or("not told", |settled| settled.transaction.as_str());
     let fate = match &paid.settlement {
@@ -383,7 +423,11 @@ fn output_paid(json: bool, paid: &Paid) {
         Some(_) => "not settled:",
         None => "presented, no settlement told:",
     };
-    let line = format!("{fate} {amount} on {}, transaction {transaction}", paid.offer.network);
+    let way = match note {
+        Some(note) => format!("channel {}", note.key.id()),
+        None => format!("transaction {transaction}"),
+    };
+    let line = format!("{fate} {amount} on {}, {way}", paid.offer.network);
     crate::output::complain(&line);
     if let Some(suspicious) = &paid.suspicious {
         crate::output::complain(&format!("warning: the settlement does not fit the payment: {suspicious}"));
@@ -391,9 +435,12 @@ fn output_paid(json: bool, paid: &Paid) {
 }
 
 fn paid_object(paid: &Paid) -> Value {
+    let note = paid.channel.as_ref();
+    let charged = note.and_then(|note| note.charged);
     let settled = paid.settlement.as_ref();
     json!({
-        "amount": paid.offer.amount.to_string(), "asset": paid.offer.asset,
+        "amount": charged.unwrap_or(paid.offer.amount).to_string(), "channel": note.map(|note| note.key.as_str()),
+        "asset": paid.offer.asset,
         "network": paid.offer.network.as_str(), "payTo": paid.offer.pay_to, "payer": paid.payer,
         "success": settled.map(|settled| settled.success),
         "transaction": settled.map(|settled| settled.transaction.clone()),
@@ -411,8 +458,8 @@ fn body_value(body: &[u8]) -> Value {
 
 fn tell_refusal(output: Output, url: &Url, error: &PaymentError) -> ExitCode {
     let (word, code) = match error {
-        PaymentError::Unresolved { .. } => ("unresolved", 4),
-        PaymentError::Http(_) | PaymentError::NotSent(_) => ("failed", 1),
+        PaymentError::Unresolved { .. } | PaymentError::Busy => ("unresolved", 4),
+        PaymentError::Http(_) | PaymentError::NotSent(_) | PaymentError::Ledger(_) => ("failed", 1),
         _ => ("refused", 3),
     };
     let mut object = json!({ "url": url.as_str(), "error": word, "message": error.to_string() });

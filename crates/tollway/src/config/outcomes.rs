@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tollway_facilitator::{
-    OutcomeEndpoints, ScoreLimits, WebhookLimits, WebhookSecret, WebhookSetup, Webhooks,
-};
+use tollway_core::WebhookSecret;
+use tollway_facilitator::{OutcomeEndpoints, ScoreLimits, WebhookLimits, WebhookSetup, Webhooks};
 
 use super::access::CallerConfig;
 use super::read_secret;

@@ -11,6 +11,8 @@ pub(crate) enum Case {
     Upto,
     /// Scheme `auth-capture`.
     AuthCapture,
+    /// Scheme `batch-settlement`: a channel from its deposit to its refund.
+    BatchSettlement,
     /// The older protocol.
     V1,
     /// The payer's own name for the payment, which the seller insists on.
@@ -24,11 +26,12 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Eip3009,
         Self::Permit2,
         Self::Upto,
         Self::AuthCapture,
+        Self::BatchSettlement,
         Self::V1,
         Self::PaymentIdentifier,
         Self::BuilderCode,
@@ -48,6 +51,7 @@ impl Case {
             Self::Permit2 => "exact/Permit2",
             Self::Upto => "upto",
             Self::AuthCapture => "auth-capture",
+            Self::BatchSettlement => "batch-settlement",
             Self::V1 => "v1",
             Self::PaymentIdentifier => "payment-identifier",
             Self::BuilderCode => "builder-code",
@@ -63,6 +67,7 @@ impl Case {
             Self::Permit2 => "/exact-permit2",
             Self::Upto => "/upto",
             Self::AuthCapture => "/auth-capture",
+            Self::BatchSettlement => "/batch-settlement",
             Self::V1 => "/v1",
             Self::PaymentIdentifier => "/payment-identifier",
             Self::BuilderCode => "/builder-code",

@@ -2,7 +2,7 @@
 //! EVM, with the books checked for every payment.
 //!
 //! `peers` says who there is and what each can do, `cases` what is tried, `verdicts` what must come of it, `stand`
-//! holds everything that runs, `run` tries, and `page` writes down what came of it: `docs/interop.md`.
+//! holds everything that runs, `run` tries (what takes a whole channel, in `channel`), and `page` writes down what came of it: `docs/interop.md`.
 //! How the partners' own programs are talked with is in `partner`; the programs are below `interop/`.
 //!
 //! The partners are found by the environment, as `cargo xtask test` sets it. Without it the matrix says that it did
@@ -16,6 +16,7 @@
 )]
 
 mod cases;
+mod channel;
 #[path = "../it/market.rs"]
 #[expect(dead_code, reason = "the end-to-end suite uses the rest")]
 mod market;

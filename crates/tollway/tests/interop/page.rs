@@ -145,13 +145,6 @@ impl Notes {
             Expected::Lacks { who, why } => {
                 format!("peer lacks it [{}]", self.number(format!("{}: {why}", who.name)))
             }
-            Expected::NotYet { why } => format!("**fail** [{}]", self.number(format!("Tollway: {why}"))),
-            Expected::Untried { who } => {
-                format!(
-                    "not tried [{}]",
-                    self.number(format!("{}: it has them; the program here uses none yet", who.name))
-                )
-            }
             Expected::Wrong { who, why } => format!("**fail** [{}]", self.number(format!("{who}: {why}"))),
         }
     }

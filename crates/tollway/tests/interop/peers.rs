@@ -54,16 +54,8 @@ impl Peer {
     }
 }
 
-/// Of ours, in every role.
-const NOT_YET: &[(Case, &str)] = &[(Case::AuthCapture, "not here yet")];
-
-const OURS: Peer = Peer {
-    id: "tollway",
-    name: "**Tollway**",
-    package: Package::Ours,
-    program: Program::Ours,
-    lacks: NOT_YET,
-};
+const OURS: Peer =
+    Peer { id: "tollway", name: "**Tollway**", package: Package::Ours, program: Program::Ours, lacks: &[] };
 
 const fn npm(name: &'static str) -> Package {
     Package::Npm { directory: "node", name }
@@ -76,6 +68,10 @@ const AXIOS_LACKS: &[(Case, &str)] = &[
         "2.11.0 is its newest, whose core replaces what a seller declared instead of adding to it",
     ),
     (Case::SignIn, "2.11.0 is its newest, whose core has no hooks for it"),
+    (
+        Case::BatchSettlement,
+        "2.11.0 is its newest, whose core has no hooks for schemes: nothing tells the channel what was charged",
+    ),
 ];
 const NO_RECEIPTS: (Case, &str) = (Case::OfferReceipt, "the Python package has no `offer-receipt`");
 const NO_SYNC_SIGN_IN: (Case, &str) =
@@ -84,12 +80,14 @@ const NO_EXTENSIONS: &str = "it has no extensions but those for gas";
 /// Of the packages called `x402-` for Rust.
 const X402_RS_LACKS: &[(Case, &str)] = &[
     NO_AUTH_CAPTURE,
+    NO_CHANNELS,
     (Case::PaymentIdentifier, NO_EXTENSIONS),
     (Case::BuilderCode, NO_EXTENSIONS),
     (Case::SignIn, NO_EXTENSIONS),
     (Case::OfferReceipt, NO_EXTENSIONS),
 ];
 const NO_AUTH_CAPTURE: (Case, &str) = (Case::AuthCapture, "it has no scheme `auth-capture`");
+const NO_CHANNELS: (Case, &str) = (Case::BatchSettlement, "it has no scheme `batch-settlement`");
 const NO_AUTH_CAPTURE_SERVER: (Case, &str) =
     (Case::AuthCapture, "it has the client of `auth-capture`, no server and no facilitator");
 const MPPX_EXTENSIONS: &str = "it has no extensions but its own";
@@ -100,6 +98,7 @@ const V1_LACKS: &[(Case, &str)] = &[
     (Case::Permit2, V1_ONLY),
     (Case::Upto, V1_ONLY),
     (Case::AuthCapture, V1_ONLY),
+    (Case::BatchSettlement, V1_ONLY),
     (Case::PaymentIdentifier, V1_ONLY),
     (Case::BuilderCode, V1_ONLY),
     (Case::SignIn, V1_ONLY),
@@ -110,6 +109,7 @@ const MPPX_LACKS: &[(Case, &str)] = &[
     (Case::Permit2, EIP3009_ONLY),
     (Case::Upto, EIP3009_ONLY),
     (Case::AuthCapture, EIP3009_ONLY),
+    NO_CHANNELS,
     (Case::PaymentIdentifier, MPPX_EXTENSIONS),
     (Case::BuilderCode, MPPX_EXTENSIONS),
     (Case::SignIn, MPPX_EXTENSIONS),
@@ -163,7 +163,14 @@ pub(crate) const CLIENTS: &[Peer] = &[
         name: "r402 (client)",
         package: Package::Crate("r402"),
         program: Program::Rust("r402-client"),
-        lacks: &[(Case::V1, V2_ONLY)],
+        lacks: &[
+            (Case::V1, V2_ONLY),
+            (
+                Case::BatchSettlement,
+                "it signs vouchers only: it opens no channel, follows no correction, and asks for nothing back",
+            ),
+            (Case::PaymentIdentifier, "it has the seller's half of `payment-identifier`, not the buyer's"),
+        ],
     },
     Peer {
         id: "mppx-client",
@@ -223,7 +230,13 @@ pub(crate) const SERVERS: &[Peer] = &[
         name: "r402 (server)",
         package: Package::Crate("r402"),
         program: Program::Rust("r402-server"),
-        lacks: &[(Case::V1, V2_ONLY)],
+        lacks: &[
+            (Case::V1, V2_ONLY),
+            (
+                Case::BatchSettlement,
+                "it has offers for it, and nothing that counts what was charged on a channel",
+            ),
+        ],
     },
     Peer {
         id: "mppx-server",
@@ -262,6 +275,6 @@ pub(crate) const FACILITATORS: &[Peer] = &[
         name: "x402-facilitator-local",
         package: Package::Crate("x402-facilitator-local"),
         program: Program::Rust("x402-facilitator-local"),
-        lacks: &[NO_AUTH_CAPTURE],
+        lacks: &[NO_AUTH_CAPTURE, NO_CHANNELS],
     },
 ];

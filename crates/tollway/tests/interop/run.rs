@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest_middleware::ClientWithMiddleware;
 use serde_json::{Value, json};
 use tollway_buyer::{paid, payment_error};
+use tollway_seller::HoldState;
 
 use crate::cases::Case;
 use crate::node::Kind;
 use crate::peers::Peer;
-use crate::stand::{CHARGED_ATOMIC, ECHO, FAILS, PRICE_ATOMIC, Stand, our_client};
+use crate::stand::{
+    CHARGED_ATOMIC, ECHO, FAILS, HELD_AND_FAILS, HELD_BY_PERMIT2, PRICE_ATOMIC, Stand, our_client,
+};
 use crate::verdicts::{Expected, Row};
 
 /// Servers that settle before the handler runs, and say so nowhere in their offers: a handler that fails is paid for.
@@ -16,6 +20,9 @@ const CHARGES_FIRST: [&str; 1] = ["mppx-server"];
 
 /// Servers that have no way to charge less than the maximum: `upto` moves all of it.
 const CHARGES_ALL: [&str; 1] = ["x402-axum"];
+
+/// How often it is looked, every 20 ms, whether what was held is back.
+const GIVING_BACK_TRIES: usize = 500;
 
 /// One case of one row, tried or not.
 pub(crate) struct Cell {
@@ -37,7 +44,7 @@ pub(crate) enum Came {
 
 /// The matrix, and what it is tried on.
 pub(crate) struct Matrix {
-    stand: Stand,
+    pub(crate) stand: Stand,
 }
 
 impl Matrix {
@@ -101,6 +108,9 @@ impl Matrix {
     }
 
     async fn pay(&mut self, row: &Row, case: Case) -> Came {
+        if case == Case::BatchSettlement {
+            return self.spend_on_a_channel(row).await;
+        }
         let request = json!({ "url": self.stand.url(row, case), "extended": case.is_extension() });
         let (answer, moved) = self.request(row, &request).await;
         let due = if case == Case::Upto && !CHARGES_ALL.contains(&row.server.id) {
@@ -113,64 +123,99 @@ impl Matrix {
         if case == Case::OfferReceipt && answer["receiptSigner"].is_null() {
             return Came::Fail(format!("no receipt that holds: {}", shown(&answer, moved)));
         }
-        if case != Case::SignIn || matches!(came, Came::Fail(_)) {
+        if matches!(came, Came::Fail(_)) {
             return came;
         }
-        let (answer, moved) = self.request(row, &request).await;
+        match case {
+            Case::SignIn => self.come_back(row, &request, &sold).await,
+            Case::AuthCapture if row.server.is_ours() => self.hold(row).await,
+            _ => came,
+        }
+    }
+
+    /// Who has bought is served again, and pays nothing.
+    async fn come_back(&mut self, row: &Row, request: &Value, sold: &str) -> Came {
+        let (answer, moved) = self.request(row, request).await;
         if answer["status"] == 200 && answer["body"] == sold && moved == (0, 0) {
             return Came::Pass;
         }
         Came::Fail(format!("came back: {}", shown(&answer, moved)))
     }
 
+    /// What was bought was held first, and taken when it was served: that much the books and the seller's own say. It is
+    /// the same where Permit2 collects. And what the handler fails at goes back: it was held until then.
+    async fn hold(&mut self, row: &Row) -> Came {
+        let taken = self.stand.holds(HoldState::Captured).await;
+        let request = json!({ "url": self.stand.route_url(row, HELD_BY_PERMIT2) });
+        let (answer, moved) = self.request(row, &request).await;
+        let by_permit2 = judged(&format!("sold {HELD_BY_PERMIT2}"), PRICE_ATOMIC, &answer, moved);
+        if matches!(by_permit2, Came::Fail(_)) {
+            return by_permit2;
+        }
+        if self.stand.holds(HoldState::Captured).await != taken + 1 {
+            return Came::Fail(format!("no capture: {}", shown(&answer, moved)));
+        }
+        let (voided, before) =
+            (self.stand.holds(HoldState::Voided).await, self.stand.books(row.client).await);
+        let request = json!({ "url": self.stand.route_url(row, HELD_AND_FAILS) });
+        let (answer, _) = self.request(row, &request).await;
+        for _ in 0..GIVING_BACK_TRIES {
+            let is_back = self.stand.books(row.client).await == before;
+            if is_back && answer["status"] == 500 && self.stand.holds(HoldState::Voided).await == voided + 1 {
+                return Came::Pass;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Came::Fail(format!("not given back: {answer}"))
+    }
+
     /// What a request was answered with, and what it moved: so much less for the payer, so much more for the payee.
     async fn request(&mut self, row: &Row, request: &Value) -> (Value, (u64, u64)) {
         let before = self.stand.books(row.client).await;
         let answer = if row.client.is_ours() {
-            self.we_pay(request).await
+            we_pay(&our_client(request["extended"] == true), request).await
         } else {
             self.stand.stranger_pays(row.client, request)
         };
         let after = self.stand.books(row.client).await;
         (answer, (before.0.wrapping_sub(after.0), after.1.wrapping_sub(before.1)))
     }
+}
 
-    async fn we_pay(&self, request: &Value) -> Value {
-        let (client, url) =
-            (our_client(request["extended"] == true), request["url"].as_str().expect("a URL"));
-        let request = match request["body"].as_str() {
-            None => client.get(url),
-            Some(body) => client.post(url).header("content-type", "application/json").body(body.to_owned()),
-        };
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => {
-                let why = payment_error(&error).map_or_else(|| format!("{error:?}"), ToString::to_string);
-                return json!({ "error": why });
-            }
-        };
-        let status = response.status().as_u16();
-        let paid = paid(&response).cloned();
-        let settlement = paid.as_ref().and_then(|paid| paid.settlement.as_ref());
-        let settlement = settlement.map(|settlement| {
-            json!({
-                "success": settlement.success,
-                "transaction": settlement.transaction,
-                "errorReason": settlement.error_reason.as_ref().map(ToString::to_string),
-            })
-        });
-        let receipt =
-            paid.as_ref().and_then(|paid| paid.receipt.as_ref()).map(|receipt| format!("{receipt:?}"));
-        let suspicious = paid.and_then(|paid| paid.suspicious);
-        let body = response.text().await.unwrap_or_default();
+/// What a client of ours is answered with.
+pub(crate) async fn we_pay(client: &ClientWithMiddleware, request: &Value) -> Value {
+    let url = request["url"].as_str().expect("a URL");
+    let request = match request["body"].as_str() {
+        None => client.get(url),
+        Some(body) => client.post(url).header("content-type", "application/json").body(body.to_owned()),
+    };
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => {
+            let why = payment_error(&error).map_or_else(|| format!("{error:?}"), ToString::to_string);
+            return json!({ "error": why });
+        }
+    };
+    let status = response.status().as_u16();
+    let paid = paid(&response).cloned();
+    let settlement = paid.as_ref().and_then(|paid| paid.settlement.as_ref());
+    let settlement = settlement.map(|settlement| {
         json!({
-            "status": status,
-            "body": body,
-            "settlement": settlement,
-            "suspicious": suspicious,
-            "receiptSigner": receipt,
+            "success": settlement.success,
+            "transaction": settlement.transaction,
+            "errorReason": settlement.error_reason.as_ref().map(ToString::to_string),
         })
-    }
+    });
+    let receipt = paid.as_ref().and_then(|paid| paid.receipt.as_ref()).map(|receipt| format!("{receipt:?}"));
+    let suspicious = paid.and_then(|paid| paid.suspicious);
+    let body = response.text().await.unwrap_or_default();
+    json!({
+        "status": status,
+        "body": body,
+        "settlement": settlement,
+        "suspicious": suspicious,
+        "receiptSigner": receipt,
+    })
 }
 
 /// Every cell must be as the table says.
@@ -192,9 +237,6 @@ fn surprise(cell: &Cell) -> Option<String> {
         (Expected::Pass, None) => Some(format!("{name}: must pass, but there is nothing to try")),
         (Expected::Lacks { who, why }, Some(Came::Pass)) => {
             Some(format!("{name}: passes, though {} should lack it: {why}", peer_name(who)))
-        }
-        (Expected::NotYet { why }, Some(Came::Pass)) => {
-            Some(format!("{name}: passes, though we have it {why}"))
         }
         (Expected::Wrong { who, why }, Some(Came::Pass)) => {
             Some(format!("{name}: passes, though {who} should be wrong: {why}"))
@@ -225,7 +267,7 @@ fn judged(sold: &str, due: u64, answer: &Value, moved: (u64, u64)) -> Came {
     Came::Fail(shown(answer, moved))
 }
 
-fn shown(answer: &Value, moved: (u64, u64)) -> String {
+pub(crate) fn shown(answer: &Value, moved: impl std::fmt::Debug) -> String {
     let mut answer = answer.clone();
     if let Some(headers) = answer.get_mut("headers").and_then(Value::as_object_mut) {
         headers.retain(|name, _| name.contains("payment"));

@@ -12,14 +12,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tollway_buyer::{Policy, Wallet};
+use tollway_buyer::{Policy, Wallet, WalletBuilder};
+use tollway_core::Facilitator;
 use tollway_core::model::SchemeName;
 use tollway_devnet::{ACCOUNTS, genesis};
+use tollway_evm::auth_capture::{AuthCaptureBuyer, AuthCaptureSeller};
+use tollway_evm::batch_settlement::BatchSettlement;
 use tollway_evm::offer_receipt::Issuer;
 use tollway_evm::permit2::{UptoBuyer, UptoSeller};
 use tollway_evm::{Address, Asset, AssetTable, LocalSigner, Signer, TransferMethod, U256};
 use tollway_facilitator::Limits;
-use tollway_seller::{HttpFacilitator, IdentifierRule, Paywall, SignIn};
+use tollway_seller::{HoldState, HttpFacilitator, IdentifierRule, Paywall, SignIn};
 
 use crate::cases::Case;
 use crate::market::{self, Market};
@@ -43,6 +46,17 @@ pub(crate) const CHARGED_ATOMIC: u64 = 7_000;
 pub(crate) const ECHO: &str = "/echo";
 /// A route whose handler fails.
 pub(crate) const FAILS: &str = "/fails";
+/// Routes of ours that hold first: collected by Permit2, and with a handler that fails.
+pub(crate) const HELD_BY_PERMIT2: &str = "/auth-capture-permit2";
+pub(crate) const HELD_AND_FAILS: &str = "/auth-capture-fails";
+/// A route of every seller on channels that charges less than its most.
+pub(crate) const PARTLY: &str = "/batch-settlement-partly";
+/// One where deposits go through Permit2.
+pub(crate) const DEPOSITED_BY_PERMIT2: &str = "/batch-settlement-permit2";
+/// Where theirs are told to claim what is owed.
+pub(crate) const CLAIM: &str = "/claim";
+/// More than a run makes at one of our sellers.
+const MAX_PURCHASES: u32 = 100;
 /// How often their facilitators ask for receipts.
 const POLL_MS: u64 = 20;
 /// Contracts that the published Rust facilitator wants to find before it starts. Those that the genesis does not have
@@ -64,6 +78,10 @@ pub(crate) struct Stand {
     _servers: Vec<Partner>,
     _facilitators: Vec<Partner>,
     ours: Vec<JoinHandle<()>>,
+    /// Those of ours that hold first.
+    holding: Vec<Paywall>,
+    /// Those of ours that sell on channels, by facilitator.
+    on_channels: BTreeMap<&'static str, [Paywall; 2]>,
 }
 
 impl Stand {
@@ -103,19 +121,25 @@ impl Stand {
             start["key"] = payer_key(peer).into();
             clients.insert(peer.id, Partner::start(peer, &start)?);
         }
+        let kinds = market.engine.supported().await.expect("it is there").kinds;
+        let operator = kinds.iter().find_map(|kind| kind.extra.get("captureAuthorizer")).expect("one holds");
         let mut servers = Vec::new();
         for peer in strangers(SERVERS, wanted) {
             let mut start = common(&market);
             start["payTo"] = market.payee.to_string().into();
+            start["captureAuthorizer"] = operator.clone();
             start["facilitators"] =
                 facilitating.iter().map(|facilitator| asked(peer, facilitator, &urls)).collect();
             servers.push((peer.id, Partner::start(peer, &start)?));
         }
-        let (mut shops, mut ours) = (BTreeMap::new(), Vec::new());
+        let (mut shops, mut ours, mut holding) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut on_channels = BTreeMap::new();
         for facilitator in &facilitating {
-            let (url, server) = our_shop(&market, (facilitator, urls[facilitator.id].clone())).await;
-            shops.insert(("tollway", facilitator.id), url);
-            ours.push(server);
+            let shop = our_shop(&market, (facilitator, urls[facilitator.id].clone())).await;
+            shops.insert(("tollway", facilitator.id), shop.url);
+            ours.push(shop.server);
+            holding.extend(shop.holding);
+            on_channels.extend(shop.on_channels.map(|paywalls| (facilitator.id, paywalls)));
         }
         for (id, partner) in &mut servers {
             for (facilitator, url) in facilitating.iter().zip(partner.ready()) {
@@ -125,7 +149,35 @@ impl Stand {
         clients.values_mut().for_each(|partner| drop(partner.ready()));
         let servers = servers.into_iter().map(|(_, partner)| partner).collect();
         let facilitators = facilitators.into_iter().map(|(_, partner)| partner).collect();
-        Some(Self { market, clients, shops, _servers: servers, _facilitators: facilitators, ours })
+        let (_servers, _facilitators) = (servers, facilitators);
+        Some(Self { market, clients, shops, _servers, _facilitators, ours, holding, on_channels })
+    }
+
+    /// How many of our seller's purchases have come so far.
+    pub(crate) async fn holds(&self, state: HoldState) -> usize {
+        let mut count = 0;
+        for paywall in &self.holding {
+            let purchases = paywall.purchases(None, MAX_PURCHASES).await.expect("the ledger is in memory");
+            count += purchases.iter().filter(|purchase| purchase.state == state).count();
+        }
+        count
+    }
+
+    /// Has the row's server claim all that its channels owe, and have it paid out. What does not happen, the books show.
+    pub(crate) async fn claim(&self, row: &Row) -> String {
+        if row.server.is_ours() {
+            let mut told = String::new();
+            for paywall in &self.on_channels[row.facilitator.id] {
+                told +=
+                    &format!("{:?} {:?}", paywall.claims().claim(&[]).await, paywall.claims().settle().await);
+            }
+            return told;
+        }
+        let asked = our_client(false).post(self.route_url(row, CLAIM)).send().await;
+        match asked {
+            Ok(told) => told.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// Where the row's server sells `case` through the row's facilitator.
@@ -186,11 +238,30 @@ fn asked(server: &Peer, facilitator: &Peer, urls: &BTreeMap<&str, String>) -> Va
     if both(&Case::Eip3009) {
         routes.extend([ECHO, FAILS]);
     }
-    json!({ "url": urls[facilitator.id], "routes": routes })
+    let mut asked = json!({ "url": urls[facilitator.id] });
+    if both(&Case::BatchSettlement) {
+        routes.extend([PARTLY, DEPOSITED_BY_PERMIT2]);
+        asked["authorizerKey"] = authorizer_key(server, facilitator).into();
+    }
+    asked["routes"] = json!(routes);
+    asked
+}
+
+/// Who consents to claims of a server: each has its own, so that no two have a channel in common.
+fn authorizer_key(server: &Peer, facilitator: &Peer) -> String {
+    keccak256(format!("{} by {}", server.id, facilitator.id)).to_string()
+}
+
+/// A seller of ours.
+struct Shop {
+    url: String,
+    server: JoinHandle<()>,
+    holding: Vec<Paywall>,
+    on_channels: Option<[Paywall; 2]>,
 }
 
 /// Our seller, settling through `facilitator`.
-async fn our_shop(market: &Market, facilitator: (&Peer, String)) -> (String, JoinHandle<()>) {
+async fn our_shop(market: &Market, facilitator: (&Peer, String)) -> Shop {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut app = Router::new();
@@ -210,12 +281,80 @@ async fn our_shop(market: &Market, facilitator: (&Peer, String)) -> (String, Joi
     if facilitator.0.lack(Case::Upto).is_none() {
         let upto = Paywall::builder(&url)
             .accept_by(SchemeName::UPTO, network.as_str(), market.payee.to_string())
-            .scheme(UptoSeller::new(by_token))
+            .scheme(UptoSeller::new(by_token.clone()))
             .facilitator(HttpFacilitator::new(&facilitator.1).unwrap());
         let upto = route(&upto.start().await.expect("the paywall starts"), Case::Upto);
         app = app.merge(upto);
     }
-    (url, tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") }))
+    let mut holding = Vec::new();
+    if facilitator.0.lack(Case::AuthCapture).is_none() {
+        for assets in [by_token.clone(), by_permit2.clone()] {
+            holding.push(holding_first(market, &url, &facilitator.1, assets).await);
+        }
+        app = app.merge(held_routes(&holding[0], &holding[1]));
+    }
+    let mut on_channels = None;
+    if facilitator.0.lack(Case::BatchSettlement).is_none() {
+        let paywalls = [
+            selling_on_channels(market, &url, &facilitator, &by_token).await,
+            selling_on_channels(market, &url, &facilitator, &by_permit2).await,
+        ];
+        app = app.merge(channel_routes(&paywalls));
+        on_channels = Some(paywalls);
+    }
+    let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") });
+    Shop { url, server, holding, on_channels }
+}
+
+/// Sells on channels, and claims when it is told to. Two that do not share a ledger share no channel.
+async fn selling_on_channels(
+    market: &Market,
+    url: &str,
+    facilitator: &(&Peer, String),
+    assets: &AssetTable,
+) -> Paywall {
+    let is_by_permit2 = assets.iter().any(|asset| asset.transfer_method == TransferMethod::Permit2);
+    let key = keccak256(format!("{} {is_by_permit2}", authorizer_key(&SERVERS[0], facilitator.0)));
+    let key = Arc::new(LocalSigner::from_hex(&key.to_string()).expect("a hash is a key"));
+    let paywall = Paywall::builder(url)
+        .accept_by(SchemeName::BATCH_SETTLEMENT, market.node.network().as_str(), market.payee.to_string())
+        .scheme(BatchSettlement::new(assets.clone()).with_key(key))
+        .pending_wait_ms(50)
+        .facilitator(HttpFacilitator::new(&facilitator.1).unwrap());
+    paywall.start().await.expect("the paywall starts")
+}
+
+fn channel_routes([by_token, by_permit2]: &[Paywall; 2]) -> Router {
+    let price = format!("{} USDC", usdc(PRICE_ATOMIC));
+    let priced = |paywall: &Paywall| paywall.price(price.as_str()).expect("the price is one");
+    let charged = [("settlement-overrides", CHARGED_ATOMIC.to_string())];
+    let partly = get(|| async { (charged, format!("sold {PARTLY}")) });
+    let permit2 = get(|| async { format!("sold {DEPOSITED_BY_PERMIT2}") });
+    route(by_token, Case::BatchSettlement)
+        .route(PARTLY, partly.layer(priced(by_token)))
+        .route(DEPOSITED_BY_PERMIT2, permit2.layer(priced(by_permit2)))
+}
+
+/// Takes what was served before the answer leaves, and gives the rest back.
+async fn holding_first(market: &Market, url: &str, facilitator: &str, assets: AssetTable) -> Paywall {
+    let key = Arc::new(market::account(ISSUER));
+    let scheme = AuthCaptureSeller::new(assets, key.address()).with_key(key);
+    let paywall = Paywall::builder(url)
+        .accept_by(SchemeName::AUTH_CAPTURE, market.node.network().as_str(), market.payee.to_string())
+        .scheme(scheme)
+        .pending_wait_ms(50)
+        .facilitator(HttpFacilitator::new(facilitator).unwrap());
+    paywall.start().await.expect("the paywall starts")
+}
+
+fn held_routes(by_token: &Paywall, by_permit2: &Paywall) -> Router {
+    let price = format!("{} USDC", usdc(PRICE_ATOMIC));
+    let priced = |paywall: &Paywall| paywall.price(price.as_str()).expect("the price is one");
+    let fails = get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, format!("sold {HELD_AND_FAILS}")) });
+    let permit2 = get(|| async { format!("sold {HELD_BY_PERMIT2}") });
+    route(by_token, Case::AuthCapture)
+        .route(HELD_AND_FAILS, fails.layer(priced(by_token)))
+        .route(HELD_BY_PERMIT2, permit2.layer(priced(by_permit2)))
 }
 
 /// One route. Scheme `upto` is charged less than its most.
@@ -264,17 +403,23 @@ fn usdc(atomic: u64) -> String {
     format!("{}.{:06}", atomic / 1_000_000, atomic % 1_000_000)
 }
 
-/// Our wallet's client, with every scheme, and with or without extensions.
+/// Our wallet's client, with or without extensions.
 pub(crate) fn our_client(extended: bool) -> reqwest_middleware::ClientWithMiddleware {
-    let signer = Arc::new(LocalSigner::from_hex(&payer_key(&CLIENTS[0])).expect("the key is one"));
-    let assets = market::assets(CHAIN_ID);
-    let upto = Arc::new(UptoBuyer::new(Arc::clone(&signer) as Arc<dyn Signer>, assets.clone()));
-    let wallet = Wallet::builder().signer(signer).assets(assets).scheme(upto).policy(Policy::default());
     let wallet = match extended {
-        true => wallet.sign_in().builder_codes(&["tollway_agent"]).expect("the code is one"),
-        false => wallet,
+        true => our_wallet().sign_in().builder_codes(&["tollway_agent"]).expect("the code is one"),
+        false => our_wallet(),
     };
     wallet.build().expect("the wallet is whole").client().expect("the wallet has a client")
+}
+
+/// Our wallet, with every scheme.
+pub(crate) fn our_wallet() -> WalletBuilder {
+    let signer = Arc::new(LocalSigner::from_hex(&payer_key(&CLIENTS[0])).expect("the key is one"));
+    let assets = market::assets(CHAIN_ID);
+    let by_key = || Arc::clone(&signer) as Arc<dyn Signer>;
+    let upto = Arc::new(UptoBuyer::new(by_key(), assets.clone()));
+    let held = Arc::new(AuthCaptureBuyer::new(by_key(), assets.clone()));
+    Wallet::builder().signer(signer).assets(assets).scheme(upto).scheme(held).policy(Policy::default())
 }
 
 /// The same assets, moved through Permit2.

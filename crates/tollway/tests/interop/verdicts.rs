@@ -43,20 +43,10 @@ impl Row {
         // Who cannot even offer it is named first: then there is nothing to try.
         let offered = [self.server, self.facilitator];
         let all = offered.into_iter().chain((!self.has_both_wires(case)).then_some(self.client));
-        // Where a partner lacks it too, that is what counts.
-        let mut all: Vec<_> = all.collect();
-        all.sort_by_key(|peer| peer.is_ours());
         for peer in all {
             if let Some(why) = peer.lack(case) {
-                if peer.is_ours() {
-                    return Expected::NotYet { why };
-                }
                 return Expected::Lacks { who: peer, why };
             }
-        }
-        let drivers = [self.client, self.server].into_iter().find(|peer| UNTRIED.contains(&peer.id));
-        if let Some(who) = drivers.filter(|_| case.is_extension()) {
-            return Expected::Untried { who };
         }
         let wrong = WRONG.iter().find(|wrong| wrong.case == case && wrong.names(self));
         wrong.map_or(Expected::Pass, |wrong| Expected::Wrong { who: wrong.who, why: wrong.why })
@@ -69,8 +59,7 @@ impl Row {
 
     /// Whether there is something to try: a route, and for an extension a client that does its part.
     pub(crate) fn is_tried(&self, case: Case) -> bool {
-        let untried = matches!(self.expected(case), Expected::Untried { .. });
-        !untried && self.is_sold(case) && !(case.is_extension() && self.client.lack(case).is_some())
+        self.is_sold(case) && !(case.is_extension() && self.client.lack(case).is_some())
     }
 
     /// Whether there is a route for `case`.
@@ -86,10 +75,6 @@ pub(crate) enum Expected {
     Pass,
     /// A partner has nothing for it.
     Lacks { who: &'static Peer, why: &'static str },
-    /// We have nothing for it.
-    NotYet { why: &'static str },
-    /// A partner has it, and its program here does not use it yet.
-    Untried { who: &'static Peer },
     /// A partner is wrong by the standard, so it fails.
     Wrong { who: &'static str, why: &'static str },
 }
@@ -115,17 +100,28 @@ impl Wrong {
     }
 }
 
-/// Whose extensions the programs here do not use yet.
-const UNTRIED: [&str; 2] = ["r402-client", "r402-server"];
-
 const CHECKSUMS: &str = "it takes an authorization only if `from` is spelled with EIP-55's checksum, which no section \
     asks for (exact on EVM, *PaymentPayload*); clients in Rust spell addresses in lower case";
 const NULL_MIME_TYPE: &str = "it writes `mimeType: null` unless told otherwise; v1, 5.1.2 has an optional *string*. Who \
     reads strictly refuses the whole 402";
 
+const OLD_ESCROWS: &str = "it is of an older text: it knows no escrow but those of version 1.0 and of August 2026, \
+    refuses to sign for the current one (auth-capture on EVM, *Canonical Addresses*, as the published clients have it \
+    now), and does not bind a payment to `receiverAuthorizer`, without which nobody may consent to a capture";
+const NEVER_CAPTURES: &str = "it is of an older text, without `receiverAuthorizer` and payloads of type `capture` and \
+    `void`: it has the money held after its handler, nothing of it captures, and the payee is not paid";
+const NEW_CHALLENGE: &str = "it holds the echo of its extensions against a challenge that it has made anew meanwhile, \
+    and refuses every payment that repeats what its 402 declared, as the standard asks (v2, 5.1.2, `extensions`)";
+
 const fn checksums(case: Case, client: &'static str) -> Wrong {
     let (client, facilitator) = (Some(client), Some("python"));
     Wrong { case, client, server: None, facilitator, who: "x402 (Python)", why: CHECKSUMS }
+}
+
+/// Who echoes what the 402 declared, as all do but its own client.
+const fn new_challenge(client: &'static str) -> Wrong {
+    let (case, client, server) = (Case::SignIn, Some(client), Some("r402-server"));
+    Wrong { case, client, server, facilitator: None, who: "r402 (server)", why: NEW_CHALLENGE }
 }
 
 const WRONG: &[Wrong] = &[
@@ -134,6 +130,28 @@ const WRONG: &[Wrong] = &[
     checksums(Case::Eip3009, "r402-client"),
     checksums(Case::Permit2, "r402-client"),
     checksums(Case::Upto, "r402-client"),
+    checksums(Case::BuilderCode, "r402-client"),
+    checksums(Case::SignIn, "r402-client"),
+    checksums(Case::OfferReceipt, "r402-client"),
+    new_challenge("tollway"),
+    new_challenge("fetch"),
+    new_challenge("httpx"),
+    Wrong {
+        case: Case::AuthCapture,
+        client: Some("r402-client"),
+        server: Some("tollway"),
+        facilitator: None,
+        who: "r402 (client)",
+        why: OLD_ESCROWS,
+    },
+    Wrong {
+        case: Case::AuthCapture,
+        client: None,
+        server: Some("r402-server"),
+        facilitator: None,
+        who: "r402 (server)",
+        why: NEVER_CAPTURES,
+    },
     Wrong {
         case: Case::V1,
         client: Some("x402-fetch"),

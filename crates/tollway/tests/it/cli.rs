@@ -11,9 +11,23 @@ fn every_command_explains_itself() {
         vec!["--help"],
         vec!["demo", "--help"],
         vec!["pay", "--help"],
+        vec!["proxy", "--help"],
+        vec!["proxy", "ca", "--help"],
         vec!["receipt", "verify", "--help"],
         vec!["facilitator", "--help"],
         vec!["devnet", "--help"],
+        vec!["channels", "--help"],
+        vec!["channels", "withdraw", "--help"],
+        vec!["accounts", "--help"],
+        vec!["accounts", "statement", "--help"],
+        vec!["accounts", "export", "--help"],
+        vec!["accounts", "settle", "--help"],
+        vec!["wallet", "--help"],
+        vec!["wallet", "freeze", "--help"],
+        vec!["wallet", "approvals", "--help"],
+        vec!["wallet", "history", "--help"],
+        vec!["wallet", "export", "--help"],
+        vec!["wallet", "report", "--help"],
     ] {
         let output = tollway().args(&arguments).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -50,6 +64,56 @@ async fn pay_tells_by_its_exit_code_what_became_of_the_money() {
     let (code, _) = run(pay(&market, &["--key", "env:NOT_SET_ANYWHERE", &market.url("/data")])).await;
     assert_eq!(code, Some(1));
     assert_eq!((market.received().await, market.handled()), (20_000, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pay_has_the_manners_of_curl() {
+    use axum::http::{HeaderMap, Method};
+    let market = Market::open().await;
+    let show = |method: Method, headers: HeaderMap, body: String| async move {
+        let header = |name: &str| headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+        format!("{method} {} {} {body}", header("content-type"), header("authorization"))
+    };
+    let app = axum::Router::new().route("/", axum::routing::any(show));
+    let (url, _server) = crate::market::serve(app).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    std::fs::write(&file, "c=3\n").unwrap();
+    let from_file = format!("@{}", file.display());
+    let printed = async |arguments: &[&str]| {
+        let mut command = pay(&market, arguments);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for (arguments, expected) in [
+        (vec!["-d", "a=1", "-d", "b=2"], "POST application/x-www-form-urlencoded - a=1&b=2"),
+        (
+            vec!["-d", "a=1", "--data-binary", &from_file],
+            "POST application/x-www-form-urlencoded - a=1&c=3\n",
+        ),
+        (vec!["-d", "{}", "-H", "content-type: application/json"], "POST application/json - {}"),
+        (vec!["-X", "PUT", "-d", "", "-o", "-"], "PUT application/x-www-form-urlencoded - "),
+        (vec!["-u", "me:secret"], "GET - Basic bWU6c2VjcmV0 "),
+    ] {
+        let (code, shown, _) = printed(&[arguments.clone(), vec![&*url]].concat()).await;
+        assert_eq!((code, &*shown), (Some(0), expected), "{arguments:?}");
+    }
+    let (code, shown, _) = printed(&["-I", &url]).await;
+    assert!(
+        code == Some(0) && shown.starts_with("HTTP/1.1 200 OK\r\n") && shown.ends_with("\r\n\r\n"),
+        "{shown}"
+    );
+    let (_, shown, talk) = printed(&["-i", &market.url("/data")]).await;
+    assert!(shown.contains("\r\npayment-response: ") && shown.ends_with("\r\n\r\ndata"), "{shown}");
+    assert!(talk.contains("paid 0.01 USDC"), "{talk}");
+    let (code, shown, talk) = printed(&["-s", &market.url("/data")]).await;
+    assert_eq!((code, &*shown, &*talk), (Some(0), "data", ""));
+    let (code, shown, talk) = printed(&["-s", &market.url("/dear")]).await;
+    assert!(code == Some(3) && shown.is_empty() && talk.contains("above the cap"), "faults are told: {talk}");
+    let (code, shown, _) = printed(&["-f", "-X", "DELETE", &market.url("/data")]).await;
+    assert_eq!((code, &*shown), (Some(22), ""));
+    assert_eq!((market.received().await, market.handled()), (20_000, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,12 +9,12 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use reqwest_middleware::ClientWithMiddleware;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tollway_buyer::{Policy, Wallet, paid};
 use tollway_core::{Amount, Clock, ManualClock, SchemeName, SystemClock};
-use tollway_devnet::{Grant, genesis};
+use tollway_devnet::{ACCOUNTS, Grant, genesis};
 use tollway_evm::auth_capture::{AuthCaptureBuyer, AuthCaptureSeller, Deployment};
 use tollway_evm::permit2::approve_call;
 use tollway_evm::{Address, Chain, LocalSigner, Signer, Transaction, U256};
@@ -24,8 +24,11 @@ use tollway_seller::{EscrowError, HeldPurchase, HoldState, HttpFacilitator, Payw
 
 use crate::market::{account, assets, serve, token_balance};
 use crate::node::{Kind, Node};
+use crate::process::{run, tollway};
 
 const LANE: usize = 1;
+/// Who pays by the program, and has gas.
+const PAYER: usize = 8;
 const FUNDS: u64 = 1_000_000;
 const CAPTURE_SECONDS: u64 = 3_600;
 
@@ -120,6 +123,7 @@ impl World {
             chain_id: self.node.chain_id,
             nonce: self.chain.nonce(lane.address()).await.unwrap(),
             to: call.to,
+            value: U256::ZERO,
             data: data.into(),
             gas_limit: 100_000,
             max_fee_per_gas: 10_000_000_000,
@@ -287,6 +291,45 @@ async fn what_is_charged_at_once_is_what_was_used_and_can_be_given_back() {
         1,
         "nothing moved, nothing to give back"
     );
+}
+
+/// By the program alone, and without seller and facilitator: they are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_takes_in_time_its_payer_takes_back_with_what_pay_has_kept() {
+    let world = World::open().await;
+    let shop = world.shop(AuthCaptureSeller::deferred, Arc::new(SystemClock)).await;
+    let (folder, payer) = (tempfile::tempdir().unwrap(), account(PAYER));
+    let file = folder.path().join("hold.json").display().to_string();
+    let by = |account: usize, arguments: &[&str]| {
+        let mut program = tollway();
+        program.args(arguments).env("TOLLWAY_KEY", ACCOUNTS[account].secret_key.to_string());
+        run(program)
+    };
+    let (data, rpc) = (format!("{}/data", shop.url), world.node.rpc_url.clone());
+    let before = world.balance(payer.address()).await;
+    let (code, told) = by(PAYER, &["pay", "--json", &data]).await;
+    assert_eq!(code, Some(3), "nobody pays into an escrow unasked: {told:?}");
+    let (code, told) = by(PAYER, &["pay", "--json", "--hold", &file, &data]).await;
+    assert_eq!((code, &told[0]["body"]), (Some(0), &json!("data")), "{told:?}");
+    let (code, told) = by(PAYER, &["pay", "--json", "--hold", &file, &data]).await;
+    assert_eq!(code, Some(1), "what is kept is never written over: {told:?}");
+    assert_eq!(before - world.balance(payer.address()).await, 10_000);
+    shop.dies().await;
+    let reclaim = ["reclaim", "--json", "--rpc-url", &rpc, &file];
+    let refused = |(code, told): (Option<i32>, Vec<Value>), why: &str| {
+        assert_eq!((code, &told[0]["outcome"]), (Some(3), &json!("refused")), "{told:?}");
+        assert!(told[0]["message"].as_str().is_some_and(|said| said.contains(why)), "{told:?}");
+    };
+    refused(by(PAYER, &reclaim).await, "it may be taken back from");
+    world.chain.raw("evm_increaseTime", json!([CAPTURE_SECONDS + 60])).await.unwrap();
+    world.chain.raw("evm_mine", json!([])).await.unwrap();
+    refused(by(LANE, &reclaim).await, "only");
+    let (code, told) = by(PAYER, &reclaim).await;
+    assert_eq!((code, &told[0]["outcome"], &told[0]["amount"]), (Some(0), &json!("done"), &json!("10000")));
+    assert_eq!(world.balance(payer.address()).await, before);
+    refused(by(PAYER, &reclaim).await, "nothing is held");
+    let (code, told) = by(PAYER, &["status", "--json", "--rpc-url", &rpc, &file]).await;
+    assert_eq!((code, &told[0]["collected"], &told[0]["capturable"]), (Some(0), &json!(true), &json!("0")));
 }
 
 /// Asked again where the worker was faster with what the capture had left.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tollway_buyer::{Patience, PaymentError, Wallet, payment_error};
 use tollway_devnet::{ACCOUNTS, genesis};
+use tollway_evm::auth_capture::AuthCaptureBuyer;
 use tollway_evm::{Address, LocalSigner, Signer};
 use tollway_ledger::TestServer;
 
@@ -18,6 +19,11 @@ use crate::process::{Background, Captured, tollway};
 
 /// How long anything in a fleet may take.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// Which of the funded accounts pays, and which consents to what happens with held payments.
+const PAYER: usize = 5;
+const AUTHORIZER: usize = 7;
+const PATIENCE: Patience =
+    Patience { presentations: 3, answer: Duration::from_secs(12), total: Duration::from_secs(20) };
 
 /// A PostgreSQL server; none if it is not installed, which the test says.
 pub(crate) async fn postgres() -> Option<TestServer> {
@@ -99,6 +105,30 @@ impl Fleet {
 
     /// Starts a seller of the shop at `shop`, behind a facilitator.
     pub(crate) fn seller(&self, name: &str, shop: &str, facilitator: &str, kill_at: Option<&str>) -> Member {
+        self.start_seller(name, shop, facilitator, kill_at, &[])
+    }
+
+    /// The same, which also holds money first, and believes that it is so much later than it is.
+    pub(crate) fn holding_seller(
+        &self,
+        name: &str,
+        (shop, facilitator): (&str, &str),
+        kill_at: Option<&str>,
+        ahead_seconds: u64,
+    ) -> Member {
+        let key = ACCOUNTS[AUTHORIZER].secret_key.to_string();
+        let more = [("AUTHORIZER_KEY", key), ("AHEAD_SECONDS", ahead_seconds.to_string())];
+        self.start_seller(name, shop, facilitator, kill_at, &more)
+    }
+
+    fn start_seller(
+        &self,
+        name: &str,
+        shop: &str,
+        facilitator: &str,
+        kill_at: Option<&str>,
+        more: &[(&str, String)],
+    ) -> Member {
         let port = self.port(name);
         let url = format!("http://127.0.0.1:{port}");
         // Beside the program under test, where cargo puts examples.
@@ -113,8 +143,30 @@ impl Fleet {
             .env("PAY_TO", self.payee.to_checksum(None))
             .env("TOKEN", genesis::USDC.to_checksum(None))
             .env("LEDGER", &self.stores.sellers)
-            .env("NAME", name);
+            .env("NAME", name)
+            .envs(more.iter().map(|(name, value)| (name, value)));
         self.start(command, kill_at, url)
+    }
+
+    /// Starts a buyer of `url`/`from` up to `url`/`to`, within `budget` for all buyers on the ledger.
+    pub(crate) fn buyer(
+        &self,
+        (url, from, to): (&str, u64, u64),
+        (ledger, budget): (&str, &str),
+        kill_at: Option<&str>,
+    ) -> Member {
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_tollway")).with_file_name("examples/buyer");
+        let mut command = Command::new(program);
+        command
+            .env("URL", url)
+            .env("FROM", from.to_string())
+            .env("TO", to.to_string())
+            .env("KEY", ACCOUNTS[PAYER].secret_key.to_string())
+            .env("NETWORK", self.node.network().as_str())
+            .env("TOKEN", genesis::USDC.to_checksum(None))
+            .env("LEDGER", ledger)
+            .env("BUDGET", budget);
+        self.start(command, kill_at, url.to_owned())
     }
 
     fn start(&self, mut command: Command, kill_at: Option<&str>, url: String) -> Member {
@@ -131,17 +183,30 @@ impl Fleet {
         crate::market::token_balance(&self.node.chain(), self.payee).await.to_string().parse().expect("fits")
     }
 
+    /// What the payer still has of what it had at first, atomic units.
+    pub(crate) async fn payers_balance(&self) -> u64 {
+        let balance = crate::market::token_balance(&self.node.chain(), ACCOUNTS[PAYER].address).await;
+        balance.to_string().parse().expect("fits")
+    }
+
+    /// A wallet that pays into the escrow.
+    pub(crate) fn holding_wallet(&self) -> Wallet {
+        let key = LocalSigner::from_hex(&ACCOUNTS[PAYER].secret_key.to_string()).expect("a key");
+        let (key, assets) = (Arc::new(key), assets(self.node.chain_id));
+        let scheme = AuthCaptureBuyer::new(Arc::clone(&key) as Arc<dyn Signer>, assets.clone());
+        let wallet = Wallet::builder().signer(key).assets(assets).scheme(Arc::new(scheme));
+        wallet.patience(PATIENCE).build().expect("a wallet")
+    }
+
     pub(crate) fn wallet(&self) -> Wallet {
-        let key = ACCOUNTS[5].secret_key.to_string();
-        let patience =
-            Patience { presentations: 3, answer: Duration::from_secs(12), total: Duration::from_secs(20) };
+        let key = ACCOUNTS[PAYER].secret_key.to_string();
         let wallet = Wallet::builder().key(&key).expect("a key").assets(assets(self.node.chain_id));
-        wallet.patience(patience).build().expect("a wallet")
+        wallet.patience(PATIENCE).build().expect("a wallet")
     }
 
     /// The journal of the facilitators.
     pub(crate) async fn journal(&self, facilitator: &Member) -> Vec<Value> {
-        let url = format!("{}/settlements?payer={}&limit=200", facilitator.url, ACCOUNTS[5].address);
+        let url = format!("{}/settlements?payer={}&limit=200", facilitator.url, ACCOUNTS[PAYER].address);
         let text = reqwest::get(url).await.expect("it answers").text().await.expect("text");
         let json: Value = serde_json::from_str(&text).expect("JSON");
         json["settlements"].as_array().cloned().unwrap_or_else(|| panic!("a list: {json}"))
@@ -173,6 +238,14 @@ impl Member {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self
+    }
+
+    /// Waits until it has ended by itself; what it printed.
+    pub(crate) async fn ended(&self) -> Vec<String> {
+        self.killed().await;
+        // The last line may still be on its way through the pipe.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.captured.lines().lock().unwrap().clone()
     }
 
     /// Waits until it has killed itself.

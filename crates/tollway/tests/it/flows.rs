@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use tollway_buyer::{PaymentError, paid, payment_error};
+use tollway_buyer::{IntentKey, PaymentError, paid, payment_error};
 use tollway_core::Amount;
 use tollway_core::wire::PAYMENT_REQUIRED;
 
@@ -118,7 +118,9 @@ async fn many_buyers_at_once_share_transactions_and_every_one_is_proved() {
     let client = market.wallet().client().unwrap();
     let requests = (0..60).map(|_| {
         let (client, url) = (client.clone(), market.url("/data"));
-        tokio::spawn(async move { client.get(url).send().await.unwrap() })
+        // Requests that are the same would be one purchase after the other.
+        let own = IntentKey::fresh();
+        tokio::spawn(async move { client.get(url).with_extension(own).send().await.unwrap() })
     });
     let answers = futures_util::future::join_all(requests.collect::<Vec<_>>()).await;
     let mut proofs = std::collections::HashSet::new();

@@ -421,6 +421,7 @@ async fn front_run(market: &Market, request: &str) -> String {
         chain_id: market.node.chain_id,
         nonce: 0,
         to: call.to,
+        value: U256::ZERO,
         data: call.data,
         gas_limit: 200_000,
         max_fee_per_gas: 10_000_000_000,

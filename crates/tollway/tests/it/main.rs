@@ -12,8 +12,14 @@
 )]
 
 mod bad_input;
+#[cfg(feature = "failpoints")]
+mod buyers_killed;
 mod callers;
+mod channel_walks;
+mod channels;
+mod channels_command;
 mod cli;
+mod credit;
 mod demo;
 mod escrow;
 mod facilitator_api;
@@ -26,20 +32,39 @@ mod foreign;
 mod held;
 #[cfg(feature = "failpoints")]
 mod killed;
+mod killed_holds;
+#[cfg(feature = "aws-kms")]
+mod kms;
 mod lanes;
 mod market;
+mod metering;
 mod node;
 mod nodes;
 mod operator;
 mod outcomes;
+mod paying_proxy;
 mod permit2;
+mod policy;
 mod process;
 mod proxy;
+mod proxy_agents;
+mod proxy_attacks;
+mod purchases;
 mod receipts;
+mod red_team;
+mod red_team_budgets;
+mod red_team_guard;
+mod red_team_offers;
+mod red_team_payments;
+mod red_team_proxy;
 #[cfg(feature = "failpoints")]
 mod scale_out;
 mod seller_promises;
 mod simulation;
+mod sponsored;
 mod stablecoins;
 mod telemetry;
+mod wallet_books;
+mod wallet_keys;
+mod wallet_owner;
 mod witness;

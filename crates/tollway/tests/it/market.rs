@@ -15,6 +15,7 @@ use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::exact::ExactSeller;
 use tollway_evm::{Address, Asset, AssetTable, Chain, LocalSigner, U256};
 use tollway_facilitator::{Callers, Engine, Limits, NetworkSetup, router};
+use tollway_ledger::Ledger;
 use tollway_seller::{HttpFacilitator, Paywall};
 
 use crate::node::{Kind, Node};
@@ -52,25 +53,34 @@ impl Market {
     /// A market whose facilitator reads the time from `clock`.
     pub(crate) async fn open_at(limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
-        Self::build(node, limits, clock).await
+        Self::build(node, limits, clock, None).await
+    }
+
+    /// A market whose facilitator writes to `ledger`.
+    pub(crate) async fn open_on(ledger: Arc<dyn Ledger>) -> Self {
+        let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
+        Self::build(node, Limits::default(), Arc::new(SystemClock), Some(ledger)).await
     }
 
     pub(crate) async fn on(node: Node, limits: Limits) -> Self {
-        Self::build(node, limits, Arc::new(SystemClock)).await
+        Self::build(node, limits, Arc::new(SystemClock), None).await
     }
 
-    async fn build(node: Node, limits: Limits, clock: Arc<dyn Clock>) -> Self {
+    async fn build(
+        node: Node,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        ledger: Option<Arc<dyn Ledger>>,
+    ) -> Self {
         let (chain, rpc_calls) =
             if node.rpc_is_ours() { node.counted_chain() } else { (node.chain(), Arc::default()) };
         let assets = assets(node.chain_id);
         let setup = NetworkSetup { chain, assets: assets.clone(), signers: vec![Arc::new(account(LANE))] };
-        let engine = Engine::builder()
-            .network(setup)
-            .limits(limits)
-            .clock(clock)
-            .start()
-            .await
-            .expect("the engine starts");
+        let mut engine = Engine::builder().network(setup).limits(limits).clock(clock);
+        if let Some(ledger) = ledger {
+            engine = engine.ledger(ledger);
+        }
+        let engine = engine.start().await.expect("the engine starts");
         let (facilitator_url, facilitator) = serve(router(engine.clone(), Callers::open(None))).await;
 
         let payee = LocalSigner::random().map(|signer| tollway_evm::Signer::address(&signer)).unwrap();
@@ -225,7 +235,7 @@ pub(crate) async fn serve(app: Router) -> (String, JoinHandle<()>) {
     (url, spawn(listener, app))
 }
 
-fn spawn(listener: TcpListener, app: Router) -> JoinHandle<()> {
+pub(crate) fn spawn(listener: TcpListener, app: Router) -> JoinHandle<()> {
     tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") })
 }
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
-use http::StatusCode;
+use axum::{Extension, Router};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tollway_buyer::{PaymentError, Policy, Wallet, paid, payment_error};
@@ -16,25 +19,25 @@ use tollway_evm::permit2::{Allowances, ApproveError, EIP2612_GAS_SPONSORING, Upt
 use tollway_evm::{
     Address, Asset, AssetTable, Chain, LocalSigner, Signer, Transaction, TransferMethod, U256,
 };
-use tollway_facilitator::{Callers, Engine, NetworkSetup, router};
-use tollway_seller::{HttpFacilitator, Paywall};
+use tollway_facilitator::{Callers, Engine, NetworkSetup, Sponsoring, router};
+use tollway_seller::{HttpFacilitator, Meter, PaidBody, Paywall};
 
 use crate::market::{account, serve};
 use crate::node::{Kind, Node};
 use crate::process::{run, tollway};
 
 /// A shop that takes this dollar, and who would pay in it.
-struct Shop {
-    node: Node,
-    chain: Chain,
-    token: Address,
+pub(crate) struct Shop {
+    pub(crate) node: Node,
+    pub(crate) chain: Chain,
+    pub(crate) token: Address,
     payee: Address,
-    payer: LocalSigner,
+    pub(crate) payer: LocalSigner,
     wallet: Wallet,
-    url: String,
+    pub(crate) url: String,
 }
 
-fn assets(node: &Node, token: Address) -> AssetTable {
+pub(crate) fn assets(node: &Node, token: Address) -> AssetTable {
     let has_domain = token == genesis::PERMIT_USD;
     AssetTable::empty().with(Asset {
         network: node.network(),
@@ -48,17 +51,42 @@ fn assets(node: &Node, token: Address) -> AssetTable {
     })
 }
 
+/// Five parts of $0.003: three of them fit into the price, `$0.01`.
+async fn parts(Extension(meter): Extension<Meter>) -> Result<Response<PaidBody>, StatusCode> {
+    let parts = (1..=5).map(|number| Ok::<_, std::io::Error>(Bytes::from(format!("part {number}\n"))));
+    let each = meter.tariff("$0.003", 1)?;
+    Ok(meter.stream(Response::new(Body::from_stream(stream::iter(parts))), each, |_| 1))
+}
+
 impl Shop {
     async fn open(scheme: SchemeName) -> Self {
         Self::taking(genesis::PLAIN_USD, scheme).await
     }
 
     async fn taking(token: Address, scheme: SchemeName) -> Self {
+        Self::with(token, scheme, None).await
+    }
+
+    /// One whose facilitator pays for approvals.
+    pub(crate) async fn with(token: Address, scheme: SchemeName, given: Option<Sponsoring>) -> Self {
         let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
+        Self::on(node, token, scheme, given).await
+    }
+
+    pub(crate) async fn on(
+        node: Node,
+        token: Address,
+        scheme: SchemeName,
+        given: Option<Sponsoring>,
+    ) -> Self {
         let (chain, assets) = (node.chain(), assets(&node, token));
         let setup =
             NetworkSetup { chain: node.chain(), assets: assets.clone(), signers: vec![Arc::new(account(1))] };
-        let engine = Engine::builder().network(setup).start().await.expect("the engine starts");
+        let mut engine = Engine::builder().network(setup);
+        if let Some(given) = given {
+            engine = engine.sponsoring(node.network(), given);
+        }
+        let engine = engine.start().await.expect("the engine starts");
         let (facilitator, _) = serve(router(engine, Callers::open(None))).await;
         let payee = LocalSigner::random().unwrap().address();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -78,7 +106,8 @@ impl Shop {
         let app = Router::new()
             .route("/data", get(|| async { "data" }).layer(price()))
             .route("/half", get(used("50%")).layer(price()))
-            .route("/nothing", get(used("0")).layer(price()));
+            .route("/nothing", get(used("0")).layer(price()))
+            .route("/parts", get(parts).layer(price()));
         tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") });
         let payer = LocalSigner::random().unwrap();
         let wallet = Wallet::builder().signer(Arc::new(payer.clone())).assets(assets);
@@ -97,6 +126,7 @@ impl Shop {
             chain_id: self.node.chain_id,
             nonce: self.chain.nonce(self.payer.address()).await.unwrap(),
             to: call.to,
+            value: U256::ZERO,
             data: call.data,
             gas_limit: 100_000,
             max_fee_per_gas: 10_000_000_000,
@@ -109,7 +139,7 @@ impl Shop {
         }
     }
 
-    async fn received(&self) -> u64 {
+    pub(crate) async fn received(&self) -> u64 {
         let data = format!("0x70a08231{:0>64}", format!("{:x}", self.payee));
         let call = json!([{ "to": self.token, "data": data }, "latest"]);
         let word: U256 = serde_json::from_value(self.chain.raw("eth_call", call).await.unwrap()).unwrap();
@@ -169,6 +199,27 @@ async fn upto_charges_what_the_handler_says_was_used() {
 }
 
 #[tokio::test]
+async fn upto_charges_for_what_has_left_of_a_stream_and_ends_it_where_the_maximum_is_used_up() {
+    let shop = Shop::open(SchemeName::UPTO).await;
+    shop.fund().await;
+    shop.approve().await;
+    let client = shop.wallet.client().unwrap();
+    let mut answer = client.get(format!("{}/parts", shop.url)).send().await.unwrap();
+    assert!(shop.wallet.pay_on(&answer, 5).unwrap().is_none(), "its maximum is signed, and no more");
+    for number in 1..=3 {
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), format!("part {number}\n"));
+    }
+    assert!(answer.chunk().await.is_err(), "less than the whole does not look like it");
+    for _ in 0..200 {
+        if shop.received().await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(shop.received().await, 9_000);
+}
+
+#[tokio::test]
 async fn who_may_sign_the_approval_beside_the_payment_needs_no_gas_and_no_transaction() {
     for scheme in [SchemeName::EXACT, SchemeName::UPTO] {
         let shop = Shop::taking(genesis::PERMIT_USD, scheme).await;
@@ -217,7 +268,7 @@ async fn an_approval_that_cannot_be_paid_for_is_not_sent() {
 }
 
 /// Runs `tollway pay` for the shop's data, in JSON.
-async fn pay(shop: &Shop, more: &[&str]) -> (Option<i32>, serde_json::Value) {
+pub(crate) async fn pay(shop: &Shop, more: &[&str]) -> (Option<i32>, serde_json::Value) {
     let allowed = format!("{}/{}=10000", shop.node.network().as_str(), shop.token);
     let mut command = tollway();
     command.args(["pay", "--json", "--allow-asset", &allowed]).args(more).arg(format!("{}/data", shop.url));

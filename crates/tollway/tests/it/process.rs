@@ -93,9 +93,11 @@ impl Drop for Background {
     }
 }
 
-/// The program under test.
+/// The program under test. Its wallet is in memory unless the test says otherwise: not in the home of whoever runs it.
 pub(crate) fn tollway() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tollway"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
+    command.env("TOLLWAY_WALLET_LEDGER", "memory:");
+    command
 }
 
 /// Runs a program to its end: its exit code and the JSON lines it printed.

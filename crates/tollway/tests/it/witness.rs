@@ -11,7 +11,7 @@ use tollway_core::{
 };
 use tollway_devnet::{ACCOUNTS, Fault, genesis};
 use tollway_evm::exact::{ExactBuyer, ExactSeller, ReceiptWitness, check_at_any_time, transfer_call};
-use tollway_evm::{Chain, Signer, Transaction};
+use tollway_evm::{Chain, Signer, Transaction, U256};
 
 use crate::market::{account, assets};
 use crate::node::{Kind, Node};
@@ -47,6 +47,7 @@ async fn settle(chain: &Chain, request: &FacilitatorRequest) -> String {
         chain_id: 31_337,
         nonce: chain.nonce(sender.address()).await.unwrap(),
         to: call.to,
+        value: U256::ZERO,
         data: call.data,
         gas_limit: 200_000,
         max_fee_per_gas: 10_000_000_000,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tollway_devnet::{ACCOUNTS, Fault};
 use tollway_evm::exact::{self, ExactPayment};
-use tollway_evm::{LocalSigner, Signer, Transaction};
+use tollway_evm::{LocalSigner, Signer, Transaction, U256};
 
 use crate::dice::Dice;
 use crate::world::World;
@@ -124,6 +124,7 @@ pub(crate) async fn rival(world: Arc<World>, payment: ExactPayment) {
         chain_id: truth.chain_id(),
         nonce,
         to: call.to,
+        value: U256::ZERO,
         data: call.data,
         gas_limit: 200_000,
         max_fee_per_gas: 400_000_000_000,
