@@ -31,7 +31,13 @@ pub(crate) fn run(root: &Path, target: Target) -> Result<()> {
         Target::Vectors => {
             installed(foreign.install_node(root)?)?;
             installed(foreign.install_python(root)?)?;
-            for script in ["vectors.mjs", "identity.mjs", "receipts.mjs", "vectors_auth_capture.mjs"] {
+            for script in [
+                "vectors.mjs",
+                "identity.mjs",
+                "receipts.mjs",
+                "vectors_auth_capture.mjs",
+                "vectors_batch_settlement.mjs",
+            ] {
                 must(&mut command(&root.join("interop/node"), "node", &[script]))?;
             }
             let Some(python) = foreign.python else { bail!("there is no Python environment") };

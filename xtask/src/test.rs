@@ -90,6 +90,7 @@ fn foreign_checks(report: &mut Report, root: &Path, foreign: &Foreign) {
                 ("identity.mjs", "who somebody is"),
                 ("receipts.mjs", "signed offers and receipts"),
                 ("vectors_auth_capture.mjs", "auth-capture"),
+                ("vectors_batch_settlement.mjs", "batch-settlement"),
             ] {
                 let step = format!("golden vectors of {what} are what the node packages write");
                 report.step(&step, || match program {

@@ -13,8 +13,13 @@ use plotters::prelude::{
 };
 
 const SIZE: (u32, u32) = (880, 520);
-const COLORS: [RGBColor; 4] =
-    [RGBColor(0, 90, 181), RGBColor(220, 50, 32), RGBColor(90, 90, 90), RGBColor(120, 94, 240)];
+const COLORS: [RGBColor; 5] = [
+    RGBColor(0, 90, 181),
+    RGBColor(220, 50, 32),
+    RGBColor(90, 90, 90),
+    RGBColor(120, 94, 240),
+    RGBColor(0, 140, 100),
+];
 
 /// Some curves over a logarithmic axis.
 #[derive(Debug)]

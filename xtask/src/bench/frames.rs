@@ -1,6 +1,8 @@
 //! HTTP/1.1 messages on a raw socket, one after the other: what loads, proxies and small nodes of the benches are made
 //! of. They share the cores with what is measured, so they must cost next to nothing.
 
+use std::io::IoSlice;
+
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -67,6 +69,15 @@ impl Frames {
     /// Sends bytes as they are.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.stream.write_all(bytes).await?)
+    }
+
+    /// Sends two pieces as one message, without copying them into one.
+    pub(super) async fn send_both(&mut self, first: &[u8], second: &[u8]) -> Result<()> {
+        let written = self.stream.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]).await?;
+        // Only a kernel without room takes less than everything.
+        self.stream.write_all(first.get(written..).unwrap_or_default()).await?;
+        let rest = second.get(written.saturating_sub(first.len())..).unwrap_or_default();
+        Ok(self.stream.write_all(rest).await?)
     }
 
     /// Sends an answer with status 200 and a JSON body.

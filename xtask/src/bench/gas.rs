@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use tollway_core::{Clock, SystemClock, wire};
-use tollway_evm::{B256, Call, LocalSigner, Transaction, batch, exact};
+use tollway_evm::{B256, Call, LocalSigner, Transaction, U256, batch, exact};
 
 use super::anvil::{Anvil, Blocks};
 use super::cell::Stage;
@@ -82,6 +82,7 @@ impl Sender {
             chain_id: CHAIN_ID,
             nonce: self.nonce,
             to: call.to,
+            value: U256::ZERO,
             data: call.data,
             gas_limit: GAS_LIMIT,
             max_fee_per_gas: 100 * GWEI,

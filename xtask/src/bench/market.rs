@@ -195,7 +195,8 @@ pub(super) async fn serve(app: Router) -> Result<(String, JoinHandle<()>)> {
     Ok((address, spawn(listener, app)))
 }
 
-fn spawn(listener: TcpListener, app: Router) -> JoinHandle<()> {
+/// Serves an app on a socket that listens already.
+pub(super) fn spawn(listener: TcpListener, app: Router) -> JoinHandle<()> {
     use axum::serve::ListenerExt;
     // As a server in earnest would: without it, a small answer waits for the acknowledgement of the last.
     let listener = listener.tap_io(|stream| {

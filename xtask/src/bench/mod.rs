@@ -3,6 +3,17 @@
 mod alone;
 mod anvil;
 mod cell;
+mod channels;
+mod channels_agents;
+mod channels_chain;
+mod channels_claim;
+mod channels_load;
+mod channels_page;
+mod channels_parts;
+mod channels_purse;
+mod channels_seller;
+mod channels_stage;
+mod channels_store;
 mod chart;
 mod child;
 mod closed_loop;
@@ -28,6 +39,13 @@ mod tempo;
 mod unpaid;
 mod verify;
 mod verify_http;
+mod wallet;
+mod wallet_buyer;
+mod wallet_decisions;
+mod wallet_loop;
+mod wallet_page;
+mod wallet_seller;
+mod wallet_systems;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,7 +57,7 @@ pub(crate) use row::{Row, Rows};
 use crate::process::{cargo, must};
 
 /// What there is to measure: a name, what it tells, and how.
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 8] = [
     ("codec", "reading and writing protocol objects, one core", |_, rows| codec::run(rows)),
     (
         "verify",
@@ -57,6 +75,8 @@ const BENCHES: [Bench; 6] = [
     ("unpaid", "turning unpaid requests away, one core, against a bare route", |_, rows| unpaid::run(rows)),
     ("paid", "serving paid requests, a whole market on this machine", |_, rows| paid::run(rows)),
     ("latency", "one purchase after the other, through the wallet", |_, rows| latency::run(rows)),
+    ("channels", "serving thousands of agents on channels, beside the published server", channels::run),
+    ("wallet", "buying with books kept, beside published clients that keep none", wallet::run),
 ];
 
 type Bench = (&'static str, &'static str, fn(How<'_>, &mut Rows) -> Result<()>);
@@ -111,6 +131,21 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         [role, upstream, delay_ms] if role == "proxy" => {
             let delay = Duration::from_millis(delay_ms.parse()?);
             return market::block_on(proxy::run(upstream.clone(), delay))?;
+        }
+        [role] if role == "sell" => return wallet_seller::run(),
+        [role, plan] if role == "buy" => {
+            return wallet_buyer::run(&wallet_loop::Plan::from_argument(plan)?);
+        }
+        [role, plan] if role == "buy-through-proxy" => {
+            return wallet_buyer::run_through_proxy(&wallet_loop::Plan::from_argument(plan)?);
+        }
+        [role, count] if role == "channel-chain" => return channels_chain::run(count),
+        [role, facilitator, ledger, keeps] if role == "sell-channels" => {
+            return channels_seller::run(facilitator, ledger, keeps);
+        }
+        [role, path, sizes] if role == "channel-store" => return channels_store::run(path, sizes),
+        [role, plan] if role == "load-channels" => {
+            return channels_load::Plan::from_argument(plan)?.run();
         }
         [role, load @ ..] if role == "load" => return load::Load::from_arguments(load)?.run(),
         _ => {}

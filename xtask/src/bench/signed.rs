@@ -144,7 +144,7 @@ pub(super) fn lanes(count: usize) -> Result<Vec<(String, Address)>> {
     (0..count).map(lane).collect()
 }
 
-fn secret(name: &str) -> Result<LocalSigner> {
+pub(super) fn secret(name: &str) -> Result<LocalSigner> {
     let digest = alloy_primitives::keccak256(name);
     Ok(LocalSigner::from_hex(&digest.to_string())?)
 }
