@@ -71,4 +71,4 @@ pub use sql::PostgresLedger;
 #[cfg(feature = "sqlite")]
 pub use sql::SqliteLedger;
 #[cfg(feature = "test-server")]
-pub use test_server::TestServer;
+pub use test_server::{TestServer, own_loopback};

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of a test's own: in a temporary folder, on a free loopback port, gone when dropped.
+//! A PostgreSQL server of a test's own: in a temporary folder, on a loopback address and a free port, gone when dropped.
 //!
 //! Feature `test-server`; for tests only. PostgreSQL runs as nobody with rights: started by root, it runs as user
 //! `postgres` or `nobody`. What `initdb` makes is kept as a template beside the temporary folders, so that a server is
@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,7 @@ impl TestServer {
         own(folder.path(), user)?;
         let data = folder.path().join("data");
         succeed(as_user(user, Path::new("cp")).arg("-R").arg(&template).arg(&data))?;
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = TcpListener::bind((own_loopback(), 0))?.local_addr()?.port();
         let databases = AtomicU32::new(0);
         let mut server = Self { programs, folder, user, port, child: None, databases };
         server.start().await?;
@@ -65,11 +65,11 @@ impl TestServer {
     ///
     /// ```no_run
     /// # fn shown(server: &tollway_ledger::TestServer) {
-    /// assert!(server.url().starts_with("postgres://postgres@127.0.0.1:"));
+    /// assert!(server.url().starts_with("postgres://postgres@127."));
     /// # }
     /// ```
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        self.url_of("postgres")
     }
 
     /// The URL of a new, empty database.
@@ -88,7 +88,11 @@ impl TestServer {
         let mut connection = PgConnection::connect(&self.url()).await.map_err(io::Error::other)?;
         let create = sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")));
         create.execute(&mut connection).await.map_err(io::Error::other)?;
-        Ok(format!("postgres://postgres@127.0.0.1:{}/{name}?sslmode=disable", self.port))
+        Ok(self.url_of(&name))
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@{}:{}/{database}?sslmode=disable", own_loopback(), self.port)
     }
 
     /// Starts it, again after [`Self::stop`], on the same port with the same data; returns when it answers.
@@ -106,7 +110,7 @@ impl TestServer {
         let log = File::create(self.folder.path().join("log"))?;
         let mut command = as_user(self.user, &self.programs.join("postgres"));
         command.arg("-D").arg(self.folder.path().join("data"));
-        command.args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-F"]);
+        command.args(["-p", &self.port.to_string(), "-h", &own_loopback().to_string(), "-F"]);
         for setting in ["unix_socket_directories=", "max_connections=200", "shared_buffers=32MB"] {
             command.args(["-c", setting]);
         }
@@ -149,6 +153,18 @@ impl Drop for TestServer {
             tracing::warn!(%error, "a test's PostgreSQL server was not stopped");
         }
     }
+}
+
+/// A loopback address that no other process takes ports of, so that a server that ends and starts again finds its port
+/// free. Only Linux has more than one without being told.
+///
+/// ```
+/// assert!(tollway_ledger::own_loopback().is_loopback());
+/// ```
+pub fn own_loopback() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // Process numbers have 22 bits at most: this is between 127.64.0.1 and 127.127.255.255.
+    if cfg!(target_os = "linux") { Ipv4Addr::new(127, 64 | high, middle, low) } else { Ipv4Addr::LOCALHOST }
 }
 
 /// The folder with PostgreSQL's programs.

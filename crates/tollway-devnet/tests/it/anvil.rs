@@ -1,9 +1,8 @@
 //! An anvil beside the devnet, for whatever must hold on both. There is one where `TOLLWAY_ANVIL` is the path of one.
 
 use std::{
-    net::TcpListener,
+    io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use tollway_devnet::Handle;
@@ -43,17 +42,13 @@ pub(crate) async fn anvil() -> Option<(Anvil, Rpc)> {
         eprintln!("skipped: TOLLWAY_ANVIL is not set");
         return None;
     };
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(program);
-    command.args(["--silent", "--port", &port.to_string()]).stdout(Stdio::null());
-    let anvil = Anvil(command.spawn().unwrap());
-    let rpc = Rpc::new(format!("http://127.0.0.1:{port}"));
-    for _ in 0..200 {
-        if rpc.http.get(&rpc.url).send().await.is_ok() {
-            rpc.rebuild_genesis().await;
-            return Some((anvil, rpc));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("anvil does not answer");
+    let mut anvil = Anvil(command.args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(anvil.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned));
+    let rpc = Rpc::new(format!("http://{}", address.expect("anvil says where it listens")));
+    // It waits when nobody reads what it says.
+    std::thread::spawn(move || lines.for_each(drop));
+    rpc.rebuild_genesis().await;
+    Some((anvil, rpc))
 }

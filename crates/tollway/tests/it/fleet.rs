@@ -1,6 +1,7 @@
 //! A fleet of real processes: facilitators and sellers that share ledgers, over a node. Any of them may be killed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tollway_buyer::{Patience, PaymentError, Wallet, payment_error};
 use tollway_devnet::{ACCOUNTS, genesis};
 use tollway_evm::auth_capture::AuthCaptureBuyer;
 use tollway_evm::{Address, LocalSigner, Signer};
-use tollway_ledger::TestServer;
+use tollway_ledger::{TestServer, own_loopback};
 
 use crate::market::assets;
 use crate::node::Node;
@@ -47,7 +48,7 @@ pub(crate) struct Fleet {
     pub(crate) payee: Address,
     stores: Stores,
     folder: tempfile::TempDir,
-    ports: Mutex<BTreeMap<String, u16>>,
+    addresses: Mutex<BTreeMap<String, SocketAddr>>,
 }
 
 /// One process of a fleet.
@@ -60,29 +61,29 @@ impl Fleet {
     pub(crate) fn new(node: Node, stores: Stores) -> Self {
         let payee = LocalSigner::random().expect("randomness").address();
         let folder = tempfile::tempdir().expect("a folder");
-        Self { node, payee, stores, folder, ports: Mutex::default() }
+        Self { node, payee, stores, folder, addresses: Mutex::default() }
     }
 
-    /// Always the same port for a name, so that a process that starts again is found where it was.
-    fn port(&self, name: &str) -> u16 {
-        let mut ports = self.ports.lock().unwrap();
-        *ports.entry(name.to_owned()).or_insert_with(|| {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("an address").port()
+    /// Where the process of this name listens, or will. Always the same, so that one that starts again is found there.
+    fn address(&self, name: &str) -> SocketAddr {
+        let mut addresses = self.addresses.lock().unwrap();
+        *addresses.entry(name.to_owned()).or_insert_with(|| {
+            let listener = std::net::TcpListener::bind((own_loopback(), 0)).expect("a free port");
+            listener.local_addr().expect("an address")
         })
     }
 
-    /// Where the process of this name is, or will be.
+    /// The same, as a URL.
     pub(crate) fn url(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}", self.port(name))
+        format!("http://{}", self.address(name))
     }
 
     /// Starts a facilitator with lanes for these of the funded accounts.
     pub(crate) fn facilitator(&self, name: &str, lanes: &[usize], kill_at: Option<&str>) -> Member {
-        let port = self.port(name);
+        let listen = self.address(name);
         let keys: Vec<String> = lanes.iter().map(|lane| format!("\"env:LANE_{lane}\"")).collect();
         let config = format!(
-            "listen = \"127.0.0.1:{port}\"\nname = \"{name}\"\nopen = true\nledger = \"{ledger}\"\n\
+            "listen = \"{listen}\"\nname = \"{name}\"\nopen = true\nledger = \"{ledger}\"\n\
              [limits]\nrebroadcast_ms = 200\nsettle_deadline_ms = 5000\n\
              [[networks]]\nnetwork = \"{network}\"\nrpc_url = \"{rpc}\"\nkeys = [{keys}]\nassets = [\"USDC\"]\n\
              [[networks.tokens]]\nsymbol = \"USDC\"\naddress = \"{token}\"\nname = \"USDC\"\nversion = \"2\"\n\
@@ -100,7 +101,7 @@ impl Fleet {
         for lane in lanes {
             command.env(format!("LANE_{lane}"), ACCOUNTS[*lane].secret_key.to_string());
         }
-        self.start(command, kill_at, format!("http://127.0.0.1:{port}"))
+        self.start(command, kill_at, self.url(name))
     }
 
     /// Starts a seller of the shop at `shop`, behind a facilitator.
@@ -129,13 +130,11 @@ impl Fleet {
         kill_at: Option<&str>,
         more: &[(&str, String)],
     ) -> Member {
-        let port = self.port(name);
-        let url = format!("http://127.0.0.1:{port}");
         // Beside the program under test, where cargo puts examples.
         let program = std::path::Path::new(env!("CARGO_BIN_EXE_tollway")).with_file_name("examples/seller");
         let mut command = Command::new(program);
         command
-            .env("LISTEN", format!("127.0.0.1:{port}"))
+            .env("LISTEN", self.address(name).to_string())
             // One public address for all of them.
             .env("URL", shop)
             .env("FACILITATOR", facilitator)
@@ -145,7 +144,7 @@ impl Fleet {
             .env("LEDGER", &self.stores.sellers)
             .env("NAME", name)
             .envs(more.iter().map(|(name, value)| (name, value)));
-        self.start(command, kill_at, url)
+        self.start(command, kill_at, self.url(name))
     }
 
     /// Starts a buyer of `url`/`from` up to `url`/`to`, within `budget` for all buyers on the ledger.
