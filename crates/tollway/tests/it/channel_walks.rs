@@ -15,7 +15,7 @@ use tollway_core::SchemeName;
 use tollway_devnet::batch_settlement::BATCH_SETTLEMENT;
 use tollway_evm::batch_settlement::{BatchSettlement, backings};
 use tollway_evm::{Address, Signer};
-use tollway_ledger::{Ledger, MemoryLedger};
+use tollway_ledger::{Ledger, MemoryLedger, own_loopback};
 use tollway_seller::{ClaimEnd, ClaimPolicy, HttpFacilitator, Paywall};
 
 use crate::market::{Market, account, assets, spawn, token_balance};
@@ -85,7 +85,7 @@ fn wallet(market: &Market) -> Wallet {
 impl World {
     async fn open() -> Self {
         let (market, ledger) = (Market::open().await, Arc::new(MemoryLedger::new()));
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = SocketAddr::from((own_loopback(), 0));
         let sellers = [seller(&market, &ledger, any).await, seller(&market, &ledger, any).await];
         let wallet = wallet(&market);
         let mut world =

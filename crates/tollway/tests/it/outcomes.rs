@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tollway_devnet::{ACCOUNTS, Fault, genesis};
+use tollway_ledger::own_loopback;
 
 use crate::node::{Kind, Node};
 use crate::operator::{CALLERS, Operator, RIVAL_KEY, SHOP_KEY, Stall};
@@ -105,7 +106,7 @@ fn told(listener: TcpListener) -> (UnboundedReceiver<(HeaderMap, Value)>, JoinHa
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_is_told_to_its_caller_even_by_a_process_started_after_a_crash() {
     let node = devnet().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((own_loopback(), 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let tables = format!(
