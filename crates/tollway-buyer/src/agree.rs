@@ -11,6 +11,7 @@ use crate::error::PaymentError;
 use crate::intent::book::Book;
 use crate::intent::member::bounded;
 use crate::intent::record::AlarmCode;
+use crate::look_back;
 use crate::policy::decision::{Breach, Decision, Question, Reason, Verdict};
 use crate::policy::names::FactName;
 use crate::policy::standing::{KnownPayees, PriceHistory, Purchase, Standing};
@@ -93,7 +94,7 @@ impl<'a> Agreement<'a> {
     pub(crate) fn unmet(&mut self, fact: Fact) -> Result<(), PaymentError> {
         let pin = self.purchase().pin_fact();
         if (&fact.scope, &fact.name) == (&pin.scope, &pin.name) {
-            self.standing.payees = Some(payees(&fact)?);
+            self.standing.payees = Some(look_back::payees(&fact).map_err(PaymentError::Ledger)?);
         } else {
             let own = self.wallet.book().wallet.clone();
             let switch =
@@ -131,12 +132,12 @@ impl<'a> Agreement<'a> {
         let (pins, prices) = self.wallet.policy().looks_back(&purchase);
         let book = self.wallet.book();
         if pins && self.standing.payees.is_none() {
-            let fact = read(book, &purchase.pin_fact()).await?;
-            self.standing.payees = fact.as_ref().map(payees).transpose()?;
+            self.standing.payees = known_payees(book, &purchase.pin_fact()).await?.0;
         }
         if prices && self.standing.price.is_none() {
-            let fact = read(book, &purchase.price_fact()).await?;
-            self.standing.price = fact.as_ref().map(price).transpose()?;
+            let fact = look_back::read(&*book.ledger, &purchase.price_fact()).await;
+            let price = fact.and_then(|fact| fact.as_ref().map(look_back::price).transpose());
+            self.standing.price = price.map_err(PaymentError::Ledger)?;
         }
         Ok(())
     }
@@ -175,12 +176,13 @@ impl<'a> Agreement<'a> {
         }
         let (book, FactName { scope, name }) = (self.wallet.book(), self.purchase().pin_fact());
         for _ in 0..MOST_TRIES {
-            let there = read(book, &FactName { scope: scope.clone(), name: name.clone() }).await?;
-            let known = there.as_ref().map(payees).transpose()?.unwrap_or_default().with(&self.offer.offer);
+            let name_of = FactName { scope: scope.clone(), name: name.clone() };
+            let (known, version) = known_payees(book, &name_of).await?;
+            let known = known.unwrap_or_default().with(&self.offer.offer);
             let fact = Fact {
                 scope: scope.clone(),
                 name: name.clone(),
-                version: there.map_or(0, |there| there.version),
+                version,
                 value: known.value(),
                 until: tollway_core::UnixTime(u64::MAX),
             };
@@ -271,19 +273,10 @@ async fn freeze(book: &Book, level: &str, why: &str) {
     }
 }
 
-async fn read(book: &Book, name: &FactName) -> Result<Option<Fact>, PaymentError> {
-    bounded(book.ledger.fact_get(&name.scope, &name.name)).await.map_err(PaymentError::Ledger)
-}
-
-/// What cannot be read is no leave to pay anybody.
-fn payees(fact: &Fact) -> Result<KnownPayees, PaymentError> {
-    KnownPayees::read(&fact.value).map_err(|_| corrupt(fact))
-}
-
-fn price(fact: &Fact) -> Result<PriceHistory, PaymentError> {
-    PriceHistory::read(&fact.value).ok_or_else(|| corrupt(fact))
-}
-
-fn corrupt(fact: &Fact) -> PaymentError {
-    PaymentError::Ledger(LedgerError::Corrupt(format!("the fact {} {}", fact.scope, fact.name)))
+/// Who was paid before, and the version that this was written in.
+async fn known_payees(book: &Book, name: &FactName) -> Result<(Option<KnownPayees>, u64), PaymentError> {
+    let fact = look_back::read(&*book.ledger, name).await.map_err(PaymentError::Ledger)?;
+    let version = fact.as_ref().map_or(0, |fact| fact.version);
+    let known = fact.as_ref().map(look_back::payees).transpose();
+    Ok((known.map_err(PaymentError::Ledger)?, version))
 }

@@ -47,6 +47,7 @@ mod hints;
 mod http_clients;
 mod identify;
 mod intent;
+mod look_back;
 mod middleware;
 mod offer_receipt;
 mod origin;

@@ -470,9 +470,14 @@ impl Policy {
     /// assert_eq!(names, ["org", "agent:scout"]);
     /// ```
     pub fn switch_facts(&self, wallet: &str) -> impl Iterator<Item = FactName> {
+        self.switches(wallet).map(|(_, switch)| switch)
+    }
+
+    /// The same, each with what it switches off.
+    pub(crate) fn switches(&self, wallet: &str) -> impl Iterator<Item = (String, FactName)> {
         let agent = self.agent_switch();
         let levels = self.all().map(|level| level.name.clone());
-        levels.chain(agent).map(move |name| FactName::switch(wallet, &name))
+        levels.chain(agent).map(move |name| (name.clone(), FactName::switch(wallet, &name)))
     }
 
     /// The name of the agent's own switch, where no level has it.

@@ -3,6 +3,9 @@
 use super::backend::{Backend, Failure};
 use crate::OpenError;
 
+const LATEST: &str = "SELECT CAST(COALESCE(MAX(version), 0) AS TEXT) FROM tollway_schema \
+     WHERE CAST($1 AS TEXT) IS NOT NULL";
+
 /// Brings the schema up to date. `steps` are the files of `migrations/`, in order; the first makes version 1. `lock`
 /// keeps a second process, which opens at the same time, waiting.
 pub(super) async fn migrate<B: Backend>(
@@ -17,6 +20,28 @@ pub(super) async fn migrate<B: Backend>(
     result.and(ended)
 }
 
+/// Whether there is a schema, and it is the one that this program knows: `tables` counts tables of a name. Changes nothing.
+pub(super) async fn is_there<B: Backend>(
+    backend: &B,
+    tables: &str,
+    steps: &[&'static str],
+) -> Result<bool, OpenError> {
+    let known = steps.len() as u64;
+    let ask = async |statement: &str, parameter: &str| {
+        let found = backend.read(statement.into(), parameter.to_owned()).await.map_err(unavailable)?;
+        super::reads::number(&found).map_err(|error| OpenError::Unavailable(error.to_string()))
+    };
+    if ask(tables, "tollway_schema").await? == 0 {
+        return Ok(false);
+    }
+    match ask(LATEST, "").await? {
+        0 => Ok(false),
+        found if found > known => Err(OpenError::Newer { found, known }),
+        found if found < known => Err(OpenError::Older { found, known }),
+        _ => Ok(true),
+    }
+}
+
 async fn forward<B: Backend>(
     connection: &mut B::Connection,
     lock: &'static str,
@@ -25,9 +50,7 @@ async fn forward<B: Backend>(
     B::execute(connection, lock).await.map_err(unavailable)?;
     let table = "CREATE TABLE IF NOT EXISTS tollway_schema (version BIGINT PRIMARY KEY)";
     B::execute(connection, table).await.map_err(unavailable)?;
-    let latest = "SELECT CAST(COALESCE(MAX(version), 0) AS TEXT) FROM tollway_schema \
-         WHERE CAST($1 AS TEXT) IS NOT NULL";
-    let found = B::run(connection, latest.into(), String::new()).await.map_err(unavailable)?;
+    let found = B::run(connection, LATEST.into(), String::new()).await.map_err(unavailable)?;
     let found = super::reads::number(&found).map_err(|error| OpenError::Unavailable(error.to_string()))?;
     let known = steps.len() as u64;
     if found > known {

@@ -17,7 +17,7 @@ use tollway_core::BoxFuture;
 
 use super::SqlLedger;
 use super::backend::{Backend, Failure};
-use super::migrate::migrate;
+use super::migrate::{is_there, migrate};
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
@@ -28,6 +28,7 @@ const STEPS: [&str; 5] = [
     include_str!("../../migrations/postgres/0004_wallet.sql"),
     include_str!("../../migrations/postgres/0005_channel.sql"),
 ];
+const TABLES: &str = "SELECT CAST(COUNT(to_regclass($1)) AS TEXT)";
 /// One process brings the schema up to date, others wait: until its transaction ends.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8402402)";
 const READERS: u32 = 4;
@@ -52,23 +53,7 @@ impl PostgresLedger {
     /// # }
     /// ```
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
-        // What is wrong with it is not told: it may be the password.
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| OpenError::Url("not a URL such as postgres://user@host/database".to_owned()))?;
-        let options = options
-            .application_name("tollway")
-            .options([
-                ("statement_timeout", "4000"),
-                ("lock_timeout", "3000"),
-                ("idle_in_transaction_session_timeout", "10000"),
-                // Every statement is about given keys. Tables grow faster than their statistics: never scan one.
-                ("enable_seqscan", "off"),
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-                ("plan_cache_mode", "force_generic_plan"),
-                ("jit", "off"),
-            ])
-            .disable_statement_logging();
+        let options = options(url)?;
         let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
         let backend = Postgres { readers: readers.connect_lazy_with(options.clone()), options };
         let opened = timeout(DEADLINE, async {
@@ -81,6 +66,48 @@ impl PostgresLedger {
         opened.await.map_err(|_| OpenError::Unavailable("PostgreSQL: no answer".to_owned()))??;
         Ok(Self::start(backend))
     }
+
+    /// Connects to the database of a URL to read it: no call changes anything. None if nothing was ever written to it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the URL is not one, the server does not answer, or another version of the program has written the
+    /// database.
+    ///
+    /// ```no_run
+    /// use tollway_ledger::PostgresLedger;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let found = PostgresLedger::connect_to_read("postgres://tollway@localhost/tollway").await?;
+    /// println!("{}", if found.is_some() { "there is a ledger" } else { "there is none" });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_to_read(url: &str) -> Result<Option<Self>, OpenError> {
+        let options = options(url)?.options([("default_transaction_read_only", "on")]);
+        let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
+        let backend = Postgres { readers: readers.connect_lazy_with(options.clone()), options };
+        Ok(is_there(&backend, TABLES, &STEPS).await?.then(|| Self::start(backend)))
+    }
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    // What is wrong with it is not told: it may be the password.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| OpenError::Url("not a URL such as postgres://user@host/database".to_owned()))?;
+    Ok(options
+        .application_name("tollway")
+        .options([
+            ("statement_timeout", "4000"),
+            ("lock_timeout", "3000"),
+            ("idle_in_transaction_session_timeout", "10000"),
+            // Every statement is about given keys. Tables grow faster than their statistics: never scan one.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
+        ])
+        .disable_statement_logging())
 }
 
 /// How to reach the server.

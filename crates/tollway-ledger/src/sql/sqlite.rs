@@ -19,7 +19,7 @@ use tollway_core::BoxFuture;
 
 use super::SqlLedger;
 use super::backend::{Backend, Failure};
-use super::migrate::migrate;
+use super::migrate::{is_there, migrate};
 use super::spec::Dialect;
 use crate::{DEADLINE, OpenError};
 
@@ -30,6 +30,7 @@ const STEPS: [&str; 5] = [
     include_str!("../../migrations/sqlite/0004_wallet.sql"),
     include_str!("../../migrations/sqlite/0005_channel.sql"),
 ];
+const TABLES: &str = "SELECT CAST(COUNT(*) AS TEXT) FROM sqlite_master WHERE name = $1";
 /// How long to wait for another process: less than a call's deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
@@ -85,6 +86,38 @@ impl SqliteLedger {
     /// ```
     pub async fn open_within(path: impl AsRef<Path>, max_pages: u32) -> Result<Self, OpenError> {
         Self::with_options(options(path.as_ref()).pragma("max_page_count", max_pages.to_string())).await
+    }
+
+    /// Opens the file to read it, beside whoever writes it: no call changes anything. None if nothing was ever written to it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file cannot be used, or another version of the program has written it.
+    ///
+    /// ```
+    /// use tollway_ledger::SqliteLedger;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("ledger.db");
+    /// assert!(SqliteLedger::open_to_read(&path).await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open_to_read(path: impl AsRef<Path>) -> Result<Option<Self>, OpenError> {
+        let is_missing = path.as_ref().try_exists().map(|exists| !exists);
+        if is_missing.map_err(|error| OpenError::Unavailable(format!("SQLite: {error}")))? {
+            return Ok(None);
+        }
+        // Not to change the file takes leaving its journal as it is, too.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .create_if_missing(false)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
+        let backend = Sqlite { readers: readers.connect_lazy_with(options.clone()), options };
+        Ok(is_there(&backend, TABLES, &STEPS).await?.then(|| Self::start(backend)))
     }
 
     async fn with_options(options: SqliteConnectOptions) -> Result<Self, OpenError> {

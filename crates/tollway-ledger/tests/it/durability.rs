@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tollway_core::UnixTime;
 use tollway_ledger::{
     Channel, ChannelCharge, Claim, Fate, Intent, IntentId, Ledger, LedgerError, OpenError, Opened,
-    PostgresLedger, SettlementState, SqliteLedger, open,
+    PostgresLedger, SettlementState, SqliteLedger, open, open_to_read,
 };
 
 use crate::records::{
@@ -251,6 +251,56 @@ async fn a_database_is_opened_by_many_at_once_and_never_by_an_older_program() {
     connection.execute("INSERT INTO tollway_schema (version) VALUES (99)").await.unwrap();
     let newer = PostgresLedger::connect(&url).await.unwrap_err();
     assert_eq!(newer, OpenError::Newer { found: 99, known: 5 });
+}
+
+/// What is true of a ledger that was opened to be read, beside `written`, which `url` names and an older program can write.
+async fn only_reads(written: &dyn Ledger, url: &str, older: impl AsyncFnOnce()) {
+    write(written).await;
+    let read = open_to_read(url).await.unwrap().expect("there is one");
+    assert_eq!(read.reservation_count().await.unwrap(), written.reservation_count().await.unwrap());
+    assert!(read.fact_put(fact("s", "of a reader", 0, "v")).await.is_err(), "it writes nothing");
+    assert!(written.fact_put(fact("s", "late", 0, "v")).await.unwrap(), "and stands in nobody's way");
+    assert_eq!(read.fact_get("s", "late").await.unwrap().unwrap().value, "v");
+    assert_eq!(read.fact_get("s", "of a reader").await.unwrap(), None);
+    older().await;
+    let older = open_to_read(url).await.map(|found| found.is_some());
+    assert!(matches!(older, Err(OpenError::Older { found: 1, .. })), "{older:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_opened_to_be_read_is_not_made_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let url = format!("sqlite:{}", path.display());
+    assert!(open_to_read(&url).await.unwrap().is_none() && !path.exists());
+    assert!(open_to_read("memory:").await.unwrap().is_none(), "each process has its own");
+    let written = SqliteLedger::open(&path).await.unwrap();
+    only_reads(&written, &url, async || {
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        connection.execute("DELETE FROM tollway_schema WHERE version > 1").await.unwrap();
+    })
+    .await;
+    std::fs::write(folder.path().join("empty.db"), "").unwrap();
+    let empty = format!("sqlite:{}", folder.path().join("empty.db").display());
+    assert!(open_to_read(&empty).await.unwrap().is_none());
+    std::fs::write(folder.path().join("text.db"), "no ledger at all, and long enough to be looked at")
+        .unwrap();
+    let text = format!("sqlite:{}", folder.path().join("text.db").display());
+    assert!(matches!(open_to_read(&text).await, Err(OpenError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_database_that_is_opened_to_be_read_is_not_changed() {
+    let Some(server) = server().await else { return };
+    let url = server.database().await.unwrap();
+    assert!(open_to_read(&url).await.unwrap().is_none());
+    assert!(open_to_read(&url).await.unwrap().is_none(), "nothing was made");
+    let written = PostgresLedger::connect(&url).await.unwrap();
+    only_reads(&written, &url, async || {
+        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+        connection.execute("DELETE FROM tollway_schema WHERE version > 1").await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tollway_evm::Address;
 use tollway_ledger::Ledger;
 
@@ -65,6 +65,15 @@ impl LedgerArgs {
         crate::ledger::open(&source).await.context("--ledger")
     }
 
+    /// Opens the ledger to read it. None if nothing was ever written there: nothing is made.
+    pub(crate) async fn open_to_read(&self) -> anyhow::Result<Option<Arc<dyn Ledger>>> {
+        let source = match &self.ledger {
+            Some(source) => source.clone(),
+            None => format!("sqlite:{}", usual_file()?.display()),
+        };
+        crate::ledger::open_to_read(&source).await.context("--ledger")
+    }
+
     /// The name that the user gave. Accounts have one spelling as names, however they are written.
     pub(crate) fn name(&self) -> Option<String> {
         let name = self.wallet.as_ref()?;
@@ -75,6 +84,14 @@ impl LedgerArgs {
 impl OwnerArgs {
     /// Opens the ledger, and finds out the wallet's name.
     pub(crate) async fn open(&self) -> anyhow::Result<Owned> {
+        let named = self.named().await?;
+        let (wallet, account) =
+            named.context("which wallet? Say it with --wallet NAME, or give its key with --key")?;
+        Ok(Owned { ledger: self.at.open().await?, wallet, account })
+    }
+
+    /// The wallet's name, and its account where that is known; none if nobody says which wallet is meant.
+    pub(crate) async fn named(&self) -> anyhow::Result<Option<(String, Option<Address>)>> {
         let name = self.at.name();
         let account = match (&self.key, &name) {
             (Some(key), _) => Some(self.unlock.open(key).await.context("--key")?.address()),
@@ -82,11 +99,10 @@ impl OwnerArgs {
             (None, None) if std::env::var_os("TOLLWAY_KEY").is_some() => {
                 Some(self.unlock.open(&SourceText::from(DEFAULT_KEY)).await.context("TOLLWAY_KEY")?.address())
             }
-            (None, None) => bail!("which wallet? Say it with --wallet NAME, or give its key with --key"),
+            (None, None) => return Ok(None),
         };
         let wallet = name.or_else(|| account.map(|account| account.to_string().to_lowercase()));
-        let wallet = wallet.context("which wallet? Say it with --wallet NAME, or give its key with --key")?;
-        Ok(Owned { ledger: self.at.open().await?, wallet, account })
+        Ok(wallet.map(|wallet| (wallet, account)))
     }
 }
 

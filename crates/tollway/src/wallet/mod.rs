@@ -7,6 +7,7 @@ mod alarms;
 mod approvals;
 mod balance;
 mod budget;
+mod explain;
 mod export;
 mod freeze;
 mod fund;
@@ -72,6 +73,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Intents(args) => intents::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Report(args) => report::run(args).await,
-        Command::Policy(args) => policy::run(&args),
+        Command::Policy(args) => policy::run(&args).await,
     }
 }

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tollway_buyer::{PolicyFile, Wallet};
 
-use crate::market::Market;
+use crate::market::{Market, account, assets};
 use crate::process::{run, tollway};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tollway-buyer/policy.example.toml");
@@ -130,4 +131,83 @@ async fn who_pays_keeps_to_the_policy_and_options_only_take_away() {
         assert_eq!(pay(arguments).await.0, Some(code), "{arguments:?}");
     }
     assert_eq!(market.received().await, 0);
+}
+
+/// What the verdict on `offer` says of a rule.
+fn finding(answer: &Value, rule: &str) -> String {
+    let findings = answer["offers"][0]["findings"].as_array().unwrap();
+    let found = findings.iter().filter(|one| one["rule"] == rule);
+    found.map(|one| format!("{}: {}", one["outcome"].as_str().unwrap(), one["says"])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_explains_what_it_says_now_by_what_the_wallets_ledger_knows() {
+    let market = Market::open().await;
+    let (folder, file) = policy(
+        "max_payment = \"$0.10\"\npin_first_use = true\nbudget.lifetime = \"$0.035\"\n\
+         velocity.payments_per_day = 3\n[drift]\nabove_percent = 100\n",
+    );
+    let ledger = format!("sqlite:{}", folder.path().join("wallet.db").display());
+    let explain = async |path: &str, more: &[&str]| {
+        let (url, payee, network) = (market.url(path), market.payee.to_string(), market.node.network());
+        let mut command = wallet_policy(&["explain", "--json", "--policy", file.to_str().unwrap()]);
+        command.args(["--url", &url, "--network", network.as_str()]).args(["--ledger", &ledger]).args(more);
+        if !more.contains(&"--pay-to") {
+            command.args(["--pay-to", &payee]);
+        }
+        command.env("TOLLWAY_KEY", market.buyer_key());
+        run(command).await
+    };
+    // There is no ledger yet, and asking makes none.
+    let (code, lines) = explain("/data", &["--amount", "0.03"]).await;
+    assert_eq!((code, &lines[0]["ledger"]), (Some(0), &"none".into()));
+    assert!(!folder.path().join("wallet.db").exists());
+
+    let rules = PolicyFile::parse(&std::fs::read_to_string(&file).unwrap()).unwrap().policy(None).unwrap();
+    let wallet = Wallet::builder()
+        .signer(std::sync::Arc::new(account(2)))
+        .assets(assets(31_337))
+        .ledger(tollway_ledger::open(&ledger).await.unwrap())
+        .policy(rules)
+        .build()
+        .unwrap();
+    for path in ["/data", "/other"] {
+        wallet.client().unwrap().get(market.url(path)).send().await.unwrap().text().await.unwrap();
+    }
+    wallet.flush().await;
+    // While that wallet has the ledger open: two cents are counted, and a third fits.
+    let (code, lines) = explain("/data", &["--amount", "0.01"]).await;
+    assert_eq!((code, &lines[0]["ledger"]), (Some(0), &"read".into()), "{lines:?}");
+    assert_eq!(lines[0]["wallet"].as_str().unwrap(), wallet.name());
+    assert!(finding(&lines[0], "budget.lifetime").contains("$0.02 in use"), "{lines:?}");
+    assert!(finding(&lines[0], "velocity.day").contains("2 payments in use"), "{lines:?}");
+    assert!(finding(&lines[0], "drift").contains("above 10000, the lowest price known"), "{lines:?}");
+    // The same request is refused by the wallet itself, and for the same reason.
+    let (code, lines) = explain("/echo", &["--amount", "0.02"]).await;
+    assert_eq!((code, &finding(&lines[0], "budget.lifetime")[..7]), (Some(3), "failed:"), "{lines:?}");
+    let refused = wallet.client().unwrap().post(market.url("/echo")).send().await.unwrap_err();
+    assert!(format!("{refused:?}").contains("budget"), "{refused:?}");
+    // Another payee at the host, and a price that rose.
+    let stranger = "0x00000000000000000000000000000000000000aa";
+    let (code, lines) = explain("/data", &["--amount", "0.01", "--pay-to", stranger]).await;
+    assert_eq!((code, &finding(&lines[0], "pin_first_use")[..7]), (Some(3), "failed:"), "{lines:?}");
+    let (code, lines) = explain("/data", &["--amount", "0.021"]).await;
+    assert_eq!((code, &finding(&lines[0], "drift")[..7]), (Some(3), "failed:"), "{lines:?}");
+    // Another wallet on the same ledger has bought nothing.
+    let (code, lines) = explain("/echo", &["--amount", "0.02", "--wallet", "another"]).await;
+    assert_eq!((code, &lines[0]["ledger"]), (Some(0), &"read".into()), "{lines:?}");
+    // A switch that is on.
+    let mut freeze = tollway();
+    freeze.args(["wallet", "freeze", "--json", "--reason", "lunch", "--ledger", &ledger]);
+    freeze.env("TOLLWAY_KEY", market.buyer_key());
+    assert_eq!(run(freeze).await.0, Some(0));
+    let (code, lines) = explain("/data", &["--amount", "0.01"]).await;
+    assert_eq!(code, Some(3));
+    assert!(lines[0]["offers"][0]["told"].as_str().unwrap().contains("frozen: lunch"), "{lines:?}");
+    // What cannot be read is told, not taken for nothing.
+    let mut spoilt = wallet_policy(&["explain", "--json", "--amount", "0.01", "--wallet", wallet.name()]);
+    spoilt.args(["--url", "https://api.example.com/", "--policy", file.to_str().unwrap()]);
+    spoilt.arg("--ledger").arg(format!("sqlite:{}", file.display()));
+    let (code, lines) = run(spoilt).await;
+    assert_eq!((code, lines.len()), (Some(1), 0));
 }
