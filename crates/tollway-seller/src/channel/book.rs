@@ -95,28 +95,21 @@ pub(crate) async fn answer(core: &Core, key: &ChannelKey) -> Result<Option<Store
     bounded(core.reservations.ledger().channel_answer(SCOPE, key)).await
 }
 
-/// Makes `member` the only one who may write the channel. False: it has been written since, or another one is.
+/// Makes `member` the only one who may write the channel, for a while. None: it has been written since, or another one is.
 pub(crate) async fn hold(
     core: &Core,
     key: &ChannelKey,
     row: &mut Row,
-    member: &Member,
+    member: Member,
     delay_seconds: u64,
-) -> Result<bool, LedgerError> {
-    let held = core.reservations.ledger().channel_hold(
-        SCOPE,
-        key,
-        row.version,
-        holder(core, member, delay_seconds),
-        core.clock.now(),
-    );
-    match bounded(held).await? {
-        Some(channel) => {
-            row.version = channel.version;
-            Ok(true)
-        }
-        None => Ok(false),
-    }
+) -> Result<Option<Holder>, LedgerError> {
+    let (ledger, now) = (core.reservations.ledger(), core.clock.now());
+    let holder = holder(core, member, delay_seconds);
+    let held = bounded(ledger.channel_hold(SCOPE, key, row.version, holder.clone(), now)).await?;
+    Ok(held.map(|channel| {
+        row.version = channel.version;
+        holder
+    }))
 }
 
 /// Gives up the hold of `member` on a channel.
@@ -138,10 +131,10 @@ pub(crate) async fn remove(core: &Core, key: &ChannelKey, row: &Row) -> Result<b
 
 /// Until when a member holds a channel at most, if it lives. Who claims cannot write it before, and must have its time before
 /// a withdrawal ends.
-fn holder(core: &Core, member: &Member, delay_seconds: u64) -> Holder {
+fn holder(core: &Core, member: Member, delay_seconds: u64) -> Holder {
     let longest = delay_seconds / HOLDS_PER_DELAY;
     let until: UnixTime = core.clock.now().plus_seconds(core.channels.rules.hold_seconds.min(longest));
-    Holder { member: member.clone(), until }
+    Holder { member, until }
 }
 
 /// Whether an answer is kept with its charge.

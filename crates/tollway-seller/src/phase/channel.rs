@@ -355,8 +355,8 @@ impl Visit {
         Ok(())
     }
 
-    /// Takes the next voucher in the place of this one: what was charged before it. It must be as good as the first one.
-    pub(super) async fn renew(&mut self, next: Committed) -> Result<Amount, Denial> {
+    /// Whether the next voucher may take the place of this one: it must be as good as the first. What was charged before it.
+    pub(super) async fn renewable(&mut self, next: &Committed) -> Result<Amount, Denial> {
         let Commitment { kind, ceiling, withdraw_delay_seconds: delay, .. } = &next.commitment;
         if !matches!(kind, CommitmentKind::Voucher) {
             let rule = "must be a voucher: an answer is under way on the channel";
@@ -364,35 +364,24 @@ impl Visit {
             return Err(denial(Refusal::new(code, "payload.type", rule).by(next.commitment.payer.clone())));
         }
         let (core, mut must_look) = (Arc::clone(&self.core), !next.commitment.is_proved);
-        let mut row = self
-            .lease
-            .row
-            .take()
-            .ok_or_else(|| Denial::Internal("a stream without its channel".to_owned()))?;
-        if row.charged.checked_add(next.amount()) == Some(*ceiling) {
-            let patience = core.channels.rules.patience(*delay);
-            let mut lack = row.covers(*ceiling, *delay, patience, core.clock.now());
-            must_look |= lack.is_err();
-            if must_look {
-                let looked = look(&core, next.channels()?, &next.request, &next.commitment).await;
-                // It is not written down: who reads the row next looks again.
-                let looked = looked.map(|backing| row.see(&backing, core.clock.now()));
-                lack = row.covers(*ceiling, *delay, patience, core.clock.now());
-                if let Err(denial) = looked {
-                    self.lease.row = Some(row);
-                    return Err(denial);
-                }
-            }
-            let charged = row.charged;
-            self.lease.row = Some(row);
-            if let Err(lack) = lack {
-                return Err(self.lacks(lack)?);
-            }
-            self.paid = next;
-            return Ok(charged);
+        let Some(row) = &mut self.lease.row else {
+            return Err(Denial::Internal("a stream without its channel".to_owned()));
+        };
+        if row.charged.checked_add(next.amount()) != Some(*ceiling) {
+            return Err(self.corrected()?);
         }
-        self.lease.row = Some(row);
-        Err(self.corrected()?)
+        let patience = core.channels.rules.patience(*delay);
+        must_look |= row.covers(*ceiling, *delay, patience, core.clock.now()).is_err();
+        if must_look {
+            // It is not written down: who reads the row next looks again.
+            let backing = look(&core, next.channels()?, &next.request, &next.commitment).await?;
+            row.see(&backing, core.clock.now());
+        }
+        let (charged, lack) = (row.charged, row.covers(*ceiling, *delay, patience, core.clock.now()));
+        match lack {
+            Ok(()) => Ok(charged),
+            Err(lack) => Err(self.lacks(lack)?),
+        }
     }
 
     /// What a stored answer is bound to, if one may be kept.

@@ -2,10 +2,11 @@
 //! served. A charge counts when it is written; what is not charged leaves the channel as it was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollway_core::model::{PaymentRequirements, SettleResponse, X402Version};
 use tollway_core::{Amount, ChannelKey, SellerScheme};
-use tollway_ledger::{Member, StoredResponse};
+use tollway_ledger::{Holder, LedgerError, StoredResponse};
 
 use super::channel::{Committed, MAX_READS, Visit};
 use super::ticket::{Charge, Receipt, Served};
@@ -14,6 +15,10 @@ use crate::channel::row::{Row, Stand};
 use crate::denial::Denial;
 use crate::paywall::Core;
 use crate::telemetry::Timer;
+
+/// How long is waited between the tries to extend a hold.
+const EXTENSION_PAUSES: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// A voucher that was admitted. Its channel is this request's alone while it lives, in this process; on an exclusive route,
 /// among all sellers of the ledger.
@@ -31,7 +36,7 @@ pub(crate) struct ChannelTicket {
     /// The facilitator's answer to the deposit that came with it.
     deposit: Option<SettleResponse>,
     /// Who holds the channel, where somebody has to.
-    member: Option<Member>,
+    holder: Option<Holder>,
     span: tracing::Span,
 }
 
@@ -49,7 +54,7 @@ impl ChannelTicket {
             Stand::Again => charged.checked_sub(base).unwrap_or_default(),
             _ => Amount::ZERO,
         };
-        Ok(Self { visit, base, paid, spent: paid, planned: paid, deposit, member: None, span })
+        Ok(Self { visit, base, paid, spent: paid, planned: paid, deposit, holder: None, span })
     }
 
     pub(crate) fn payer(&self) -> &str {
@@ -90,24 +95,65 @@ impl ChannelTicket {
 
     /// Makes the channel this seller's alone among all that share its ledger.
     pub(crate) async fn hold(&mut self) -> Result<(), Denial> {
-        let core = Arc::clone(self.core());
-        let Some(member) = core.reservations.membership.member().await else {
-            let error = "this seller is no member of it now".to_owned();
-            return Err(Denial::unwritten(tollway_ledger::LedgerError::Unavailable(error)));
-        };
         let Some(mut row) = self.visit.lease.row.take() else { return Err(self.visit.paid.busy()?) };
         if row.version == 0 && !self.add(&mut row).await? {
             return Err(self.visit.paid.busy()?);
         }
-        let channel = &self.visit.paid.commitment.channel;
-        let delay = self.visit.paid.commitment.withdraw_delay_seconds;
-        let held = book::hold(&core, channel, &mut row, &member, delay).await.map_err(Denial::unwritten)?;
-        if !held {
+        if !self.take(&mut row).await.map_err(Denial::unwritten)? {
             return Err(self.visit.paid.busy()?);
         }
         self.visit.lease.row = Some(row);
-        self.member = Some(member);
         Ok(())
+    }
+
+    /// Holds the channel, if it is as `row` has it. Whether it does.
+    async fn take(&mut self, row: &mut Row) -> Result<bool, LedgerError> {
+        let core = Arc::clone(self.core());
+        let Some(member) = core.reservations.membership.member().await else {
+            return Err(LedgerError::Unavailable("this seller is no member of it now".to_owned()));
+        };
+        let delay = self.visit.paid.commitment.withdraw_delay_seconds;
+        let Some(holder) = book::hold(&core, self.channel(), row, member, delay).await? else {
+            return Ok(false);
+        };
+        self.holder = Some(holder);
+        Ok(true)
+    }
+
+    /// Holds the channel for as long again. A ledger that fails is asked again, a few times, while the hold that there is has
+    /// time left.
+    async fn extend(&mut self) -> Result<(), Denial> {
+        let Some(Holder { until, .. }) = self.holder else { return Ok(()) };
+        let mut pauses = EXTENSION_PAUSES.into_iter();
+        loop {
+            let error = match self.retake().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(self.visit.paid.busy()?),
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next().filter(|_| self.core().clock.now() < until) else {
+                return Err(Denial::unwritten(error));
+            };
+            tracing::debug!(%error, "a stream's hold is not extended yet");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Holds the channel again. False: another one has charged it, or may take money out of it.
+    async fn retake(&mut self) -> Result<bool, LedgerError> {
+        let Some(mut row) = self.visit.lease.row.clone() else { return Ok(false) };
+        let mut is_held = self.take(&mut row).await?;
+        if !is_held {
+            // It is another version if only the answer of the try before was lost.
+            let Some((written, _)) = book::read(self.core(), self.channel()).await? else { return Ok(false) };
+            let is_same = (written.charged, written.reserved) == (row.charged, row.reserved);
+            row.version = written.version;
+            is_held = is_same && self.take(&mut row).await?;
+        }
+        if is_held {
+            self.visit.lease.row = Some(row);
+        }
+        Ok(is_held)
     }
 
     /// What is charged for this voucher, and written.
@@ -142,19 +188,17 @@ impl ChannelTicket {
         Ok((self.visit.corrected()?, self.receipt(self.spent)?))
     }
 
-    /// Goes on with the next voucher: this request is charged on from what was charged.
+    /// Goes on with the next voucher: this request is charged on from what was charged. A hold is extended with it.
     ///
     /// # Errors
-    /// [`Denial`]: the voucher is not the next one, or is not backed. The one before still stands.
+    /// [`Denial`]: the voucher is not the next one or not backed, or the channel is held no longer. The one before still stands.
     pub(crate) async fn renew(&mut self, next: Committed) -> Result<(), Denial> {
-        let base = self.visit.renew(next).await?;
+        let base = self.visit.renewable(&next).await?;
+        self.extend().await?;
+        self.visit.paid = next;
         (self.base, self.paid, self.spent, self.planned) = (base, Amount::ZERO, Amount::ZERO, Amount::ZERO);
         self.deposit = None;
-        // It is held for as long again.
-        match self.member {
-            Some(_) => self.hold().await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Says what is charged, and what the buyer is told of it. Nothing is written before [`Self::deliver`].
@@ -244,14 +288,14 @@ impl ChannelTicket {
             }
             let mut next = self.charged_row(row, charged);
             let channel = &self.visit.paid.commitment.channel;
-            let writer = Writer { member: self.member.as_ref(), is_last };
+            let writer = Writer { member: self.holder.as_ref().map(|holder| &holder.member), is_last };
             let written = book::charge(&self.visit.core, channel, &mut next, answer.clone(), writer).await;
             // After an error it may be written all the same: presented again, the voucher tells.
             if written.map_err(|error| Denial::Ledger { error, held: true })? {
                 self.visit.lease.row = Some(next);
                 self.spent = total;
                 if is_last {
-                    self.member = None;
+                    self.holder = None;
                 }
                 return Ok(());
             }
@@ -286,8 +330,7 @@ impl ChannelTicket {
     }
 
     fn unread(&self) -> Denial {
-        let error =
-            tollway_ledger::LedgerError::Unavailable("the channel could not be read again".to_owned());
+        let error = LedgerError::Unavailable("the channel could not be read again".to_owned());
         Denial::Ledger { error, held: true }
     }
 
@@ -321,7 +364,7 @@ impl ChannelTicket {
 
     /// Gives up the hold on the channel.
     async fn let_go(&mut self) -> Result<(), Denial> {
-        let Some(member) = self.member.take() else { return Ok(()) };
+        let Some(Holder { member, .. }) = self.holder.take() else { return Ok(()) };
         // It is another version then.
         self.visit.lease.row = None;
         let channel = &self.visit.paid.commitment.channel;
@@ -331,7 +374,7 @@ impl ChannelTicket {
 
 impl Drop for ChannelTicket {
     fn drop(&mut self) {
-        let Some(member) = self.member.take() else { return };
+        let Some(Holder { member, .. }) = self.holder.take() else { return };
         let (core, channel) = (Arc::clone(&self.visit.core), self.visit.paid.commitment.channel.clone());
         // Nobody waits for it: the buyer hung up, or the handler panicked.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

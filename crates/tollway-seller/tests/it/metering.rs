@@ -1,6 +1,7 @@
 //! Answers that are charged by use: whole, and part by part while they leave.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,8 +12,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use tollway_core::model::{PaymentPayload, SettleResponse};
-use tollway_core::{Amount, ManualClock, wire};
-use tollway_ledger::{Channel, Ledger, MemoryLedger};
+use tollway_core::{Amount, BoxFuture, Clock, ManualClock, wire};
+use tollway_ledger::{Channel, Interposed, Interposer, Ledger, LedgerError, MemoryLedger};
 use tollway_seller::{Meter, PaidBody};
 use tower::ServiceExt;
 
@@ -58,10 +59,16 @@ async fn dear(Extension(meter): Extension<Meter>) -> Result<Response<PaidBody>, 
 
 impl Press {
     async fn open() -> Self {
+        Self::open_over(|memory, _| memory).await
+    }
+
+    /// A press over something around its ledger, which may set the clock.
+    async fn open_over(around: impl FnOnce(Arc<dyn Ledger>, Arc<ManualClock>) -> Arc<dyn Ledger>) -> Self {
         let (vault, clock) = (Arc::new(Vault::default()), Arc::new(ManualClock::new(NOW)));
         let ledger = Arc::new(MemoryLedger::new());
         let shared = Arc::clone(&ledger) as Arc<dyn Ledger>;
-        let paywall = builder(&vault, &clock).ledger(Arc::clone(&shared)).start().await.unwrap();
+        let around = around(Arc::clone(&shared), Arc::clone(&clock));
+        let paywall = builder(&vault, &clock).ledger(around).start().await.unwrap();
         let price = || paywall.price("$0.01").unwrap();
         let app = Router::new()
             .route("/words", get(words).layer(price()))
@@ -269,6 +276,102 @@ async fn nobody_else_charges_a_channel_that_pays_a_stream() {
     );
     assert_eq!(press.charged(&payer).await, 2 * PART);
     assert!(!waiting.await.unwrap());
+}
+
+/// A ledger that fails to hold channels, from the second time on: a stream's first hold is its beginning.
+#[derive(Debug)]
+struct Unholding {
+    /// How many of the next holds are not written.
+    refused: AtomicUsize,
+    /// How many of the next ones are written, and the answer is lost.
+    lost: AtomicUsize,
+    tries: AtomicUsize,
+    /// How far each failure sets the clock forward, seconds.
+    delay_seconds: u64,
+    clock: Arc<ManualClock>,
+}
+
+impl Unholding {
+    fn fails(&self, operation: &'static str, times: &AtomicUsize) -> Result<(), LedgerError> {
+        let is_one = |left: usize| left.checked_sub(1);
+        if operation != "channel_hold"
+            || self.tries.load(Ordering::SeqCst) == 1
+            || times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_one).is_err()
+        {
+            return Ok(());
+        }
+        self.clock.set(self.clock.now().plus_seconds(self.delay_seconds));
+        Err(LedgerError::Unavailable("a fault".to_owned()))
+    }
+}
+
+impl Interposer for Unholding {
+    fn before(&self, operation: &'static str, _: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        if operation == "channel_hold" {
+            self.tries.fetch_add(1, Ordering::SeqCst);
+        }
+        Box::pin(std::future::ready(self.fails(operation, &self.refused)))
+    }
+
+    fn after(&self, operation: &'static str, _: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(std::future::ready(self.fails(operation, &self.lost)))
+    }
+}
+
+/// Reads a story whose hold cannot be extended at first; what of it came after the first voucher, how the renewal was answered,
+/// how often the hold was asked for, and what was charged.
+async fn extended(refused: usize, lost: usize, delay_seconds: u64) -> (usize, u16, usize, u64) {
+    let mut unholding = None;
+    let press = Press::open_over(|memory, clock| {
+        let faults = Unholding {
+            refused: refused.into(),
+            lost: lost.into(),
+            tries: AtomicUsize::new(0),
+            delay_seconds,
+            clock,
+        };
+        let faults = Arc::clone(unholding.insert(Arc::new(faults)));
+        Arc::new(Interposed::new(memory, faults))
+    });
+    let press = press.await;
+    let payer = Payer::funded(&press.shop).await;
+    let answer = press.get("/story", &press.voucher(&payer, "/story", PRICE).await).await;
+    let (name, mut body) = (name(&answer), answer.into_body());
+    assert!(part(&mut body).await.is_some() && part(&mut body).await.is_some());
+    let reading = tokio::spawn(async move {
+        let mut parts = 0;
+        while part(&mut body).await.is_some() {
+            parts += 1;
+        }
+        parts
+    });
+    let next = press.voucher(&payer, "/story", 2 * PART + PRICE).await;
+    assert_eq!(press.renew(&name, None).await.status(), 402);
+    let renewed = press.renew(&name, Some(&next)).await.status().as_u16();
+    let parts = reading.await.unwrap();
+    let tries = unholding.unwrap().tries.load(Ordering::SeqCst) - 1;
+    assert!(press.row(&payer).await.holder.is_none(), "the channel is free for others");
+    (parts, renewed, tries, press.charged(&payer).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_fails_for_a_moment_ends_no_stream_whose_voucher_is_good() {
+    assert_eq!(extended(1, 0, 0).await, (2, 204, 2, 4 * PART));
+    assert_eq!(extended(3, 0, 0).await, (2, 204, 4, 4 * PART));
+    // Written, and the answer lost: it is another version then, and still this stream's.
+    assert_eq!(extended(0, 1, 0).await, (2, 204, 3, 4 * PART));
+    assert_eq!(extended(1, 1, 0).await, (2, 204, 4, 4 * PART));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_hold_cannot_be_extended_ends_and_serves_nothing_more() {
+    assert_eq!(
+        extended(usize::MAX, 0, 0).await,
+        (0, 503, 4, 2 * PART),
+        "it is asked four times, not for ever"
+    );
+    // The hold's time ends while the ledger fails.
+    assert_eq!(extended(usize::MAX, 0, DELAY_SECONDS / 4).await, (0, 503, 1, 2 * PART));
 }
 
 #[tokio::test]
