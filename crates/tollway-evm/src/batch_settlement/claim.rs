@@ -58,6 +58,13 @@ impl ClaimEntry {
         ])
     }
 
+    /// Whether only the code of the payer's account can say that the voucher is good.
+    pub(super) fn is_by_code(&self, chain_id: u64) -> bool {
+        let is_by_key =
+            || self.voucher(chain_id).check(&self.config, chain_id).is_ok_and(|by| by.is_by_key());
+        self.config.voucher_key().is_none() && !is_by_key()
+    }
+
     /// The most gas that it takes in a batch.
     fn gas(&self) -> u64 {
         // A signature of another length is not a key's.

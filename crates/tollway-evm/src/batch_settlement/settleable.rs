@@ -119,6 +119,27 @@ impl ChannelOperation {
         Ok((part, asked.consent.unwrap_or_else(nobody)))
     }
 
+    /// The first of its claims whose voucher only the code of a payer's account can judge, with its place: the payer. Of what
+    /// claims nothing, and of vouchers by keys alone, none.
+    ///
+    /// ```
+    /// use tollway_evm::Payment;
+    /// # let json = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/batch_settlement_request.json"));
+    /// # let request = tollway_core::wire::decode_facilitator_request(json)?;
+    /// let deposit = Payment::check(&request, None)?;
+    /// assert_eq!(deposit.batch_settlement().and_then(|deposit| deposit.claimed_by_code()), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn claimed_by_code(&self) -> Option<(usize, Address)> {
+        let claims = match &self.part {
+            Part::Claim { batch, .. } => &batch.claims,
+            Part::Refund(refund) => &refund.completion.as_ref()?.claims,
+            Part::Deposit(_) | Part::Settle { .. } => return None,
+        };
+        let at = claims.iter().position(|claim| claim.is_by_code(self.chain_id))?;
+        claims.get(at).map(|claim| (at, claim.config.payer))
+    }
+
     /// The same, not done before the end of this block: who else may have done it is looked for later than that.
     ///
     /// ```

@@ -14,6 +14,7 @@ use tollway_evm::batch_settlement::{
 use super::{Stop, served};
 use crate::core::Core;
 use crate::evm_network::EvmNetwork;
+use crate::phase::code::KEYS_ONLY;
 use crate::verify::{self as payments, Good};
 
 /// Judges a payment by voucher. What is no payment of a buyer's is refused.
@@ -108,9 +109,8 @@ fn by_code_if_served(core: &Core, payment: &ChannelPayment) -> Result<(), Refusa
     if payment.signature.is_by_key() || core.limits.contract_payers {
         return Ok(());
     }
-    let rule = "must be by the payer's own key: contract wallets are not served here";
     let code = ErrorCode::INVALID_BATCH_SETTLEMENT_EVM_VOUCHER_SIGNATURE;
-    Err(Refusal::new(code, "payload.voucher.signature", rule))
+    Err(Refusal::new(code, "payload.voucher.signature", KEYS_ONLY))
 }
 
 async fn voucher(network: &EvmNetwork, payment: &ChannelPayment) -> Result<bool, FacilitatorError> {

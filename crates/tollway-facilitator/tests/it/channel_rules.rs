@@ -455,3 +455,28 @@ async fn where_contract_wallets_are_not_served_their_vouchers_are_not_either() {
     let verdict = strict.verify(deposit).await.unwrap();
     assert_eq!(verdict.invalid_reason, Some(Code::INVALID_BATCH_SETTLEMENT_EVM_VOUCHER_SIGNATURE));
 }
+
+#[tokio::test]
+async fn where_contract_wallets_are_not_served_no_claim_runs_their_code() {
+    let shop = Shop::open().await;
+    let owner = LocalSigner::random().unwrap();
+    let (config, deposit) = coded(&shop, &owner).await;
+    let chain_id = shop.world.devnet.chain_id();
+    // Another facilitator has put the money in, and the seller has served for it.
+    assert!(shop.settle(&deposit).await.success);
+    let voucher = Voucher { channel_id: config.id(chain_id), max_claimable: 100 };
+    let voucher = voucher.sign(chain_id, &owner).await.unwrap();
+    let (terms, proof) = (config.to_terms(), hex::encode_prefixed(&voucher.signature));
+    let coded = tollway_core::ClaimRow { terms, signed: 100.into(), proof, total: 100.into() };
+    let keyed = shop.row(&shop.paying(1_000).await, 100, 100).await;
+    let limits = Limits { contract_payers: false, ..patient() };
+    let strict: Engine = shop.world.engine(&MemoryLedger::new()).limits(limits).start().await.unwrap();
+    let before = (shop.world.lane_nonce(0).await, shop.world.asked.payments());
+    let refused = strict.settle(shop.claim(&[keyed.clone(), coded]).await).await.unwrap();
+    let code = refused.error_reason.clone();
+    assert_eq!(code, Some(Code::INVALID_BATCH_SETTLEMENT_EVM_VOUCHER_SIGNATURE), "{refused:?}");
+    assert!(refused.error_message.is_some_and(|said| said.contains("payload.claims[1].signature")));
+    assert_eq!((shop.world.lane_nonce(0).await, shop.world.asked.payments()), before);
+    // What a key has signed is claimed without it.
+    assert!(strict.settle(shop.claim(&[keyed]).await).await.unwrap().success);
+}
