@@ -7,6 +7,7 @@ use tollway_core::{BoxFuture, Network, SettlementWitness, Witnessed};
 use crate::chain::Chain;
 use crate::payment::Payment;
 use crate::permit2;
+use crate::state::are_used;
 
 /// Proves settlements by their receipts, as a facilitator does, on the networks that it has a node
 /// of.
@@ -57,6 +58,14 @@ impl ReceiptWitness {
                 match permit2::is_settled_by(chain, permit, hash).await {
                     Ok(true) => Witnessed::Proved,
                     Ok(false) => unknown(format!("{hash} does more than settle this payment")),
+                    Err(error) => unknown(error.to_string()),
+                }
+            }
+            (Some(_), Payment::AuthCapture(operation)) if operation.is_later() && receipt.inner.status() => {
+                // An older refund of as much looks the same. What was agreed to names how the payment stands before.
+                match are_used(chain, &[&payment]).await.as_deref() {
+                    Ok([Some(true)]) => Witnessed::Proved,
+                    Ok(_) => unknown(format!("the payment stands as it did before {hash}")),
                     Err(error) => unknown(error.to_string()),
                 }
             }

@@ -20,7 +20,7 @@ use tollway_evm::permit2::approve_call;
 use tollway_evm::{Address, Chain, LocalSigner, Signer, Transaction, U256};
 use tollway_facilitator::{AuthCaptureSetup, Callers, Engine, NetworkSetup, router};
 use tollway_ledger::{Ledger, MemoryLedger};
-use tollway_seller::{EscrowError, HeldPurchase, HoldState, HttpFacilitator, Paywall};
+use tollway_seller::{EscrowError, HeldPurchase, HoldState, HttpFacilitator, Paywall, PaywallBuilder};
 
 use crate::market::{account, assets, serve, token_balance};
 use crate::node::{Kind, Node};
@@ -33,10 +33,10 @@ const FUNDS: u64 = 1_000_000;
 const CAPTURE_SECONDS: u64 = 3_600;
 
 /// Everything but the seller, who comes and goes.
-struct World {
+pub(crate) struct World {
     node: Node,
-    chain: Chain,
-    facilitator: String,
+    pub(crate) chain: Chain,
+    pub(crate) facilitator: String,
     ledger: Arc<dyn Ledger>,
     authorizer: LocalSigner,
     payee: Address,
@@ -44,14 +44,14 @@ struct World {
 }
 
 /// A seller that is alive.
-struct Shop {
-    paywall: Paywall,
-    url: String,
+pub(crate) struct Shop {
+    pub(crate) paywall: Paywall,
+    pub(crate) url: String,
     server: JoinHandle<()>,
 }
 
 impl World {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let node = Node::start(Kind::Devnet, 31_337).await.expect("the devnet is always there");
         let (chain, payee) = (node.chain(), LocalSigner::random().unwrap().address());
         let setup = NetworkSetup {
@@ -74,6 +74,15 @@ impl World {
         configure: fn(AuthCaptureSeller) -> AuthCaptureSeller,
         clock: Arc<dyn Clock>,
     ) -> Shop {
+        let facilitator = HttpFacilitator::new(&self.facilitator).unwrap();
+        self.shop_with(configure, |builder| builder.clock(clock).facilitator(facilitator)).await
+    }
+
+    pub(crate) async fn shop_with(
+        &self,
+        configure: fn(AuthCaptureSeller) -> AuthCaptureSeller,
+        refine: impl FnOnce(PaywallBuilder) -> PaywallBuilder,
+    ) -> Shop {
         let known = assets(self.node.chain_id);
         let scheme = AuthCaptureSeller::new(known, self.authorizer.address())
             .with_key(Arc::new(self.authorizer.clone()))
@@ -81,16 +90,12 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let network = self.node.network();
-        let paywall = Paywall::builder(&url)
+        let builder = Paywall::builder(&url)
             .accept_by(SchemeName::AUTH_CAPTURE, network.as_str(), self.payee.to_string())
             .scheme(configure(scheme))
             .ledger(Arc::clone(&self.ledger))
-            .clock(clock)
-            .pending_wait_ms(50)
-            .facilitator(HttpFacilitator::new(&self.facilitator).unwrap())
-            .start()
-            .await
-            .expect("the paywall starts");
+            .pending_wait_ms(50);
+        let paywall = refine(builder).start().await.expect("the paywall starts");
         let price = || paywall.price("$0.01").expect("the price is one");
         let used =
             |charge: &'static str| move || async move { ([("Settlement-Overrides", charge)], "metered") };
@@ -105,7 +110,7 @@ impl World {
         Shop { paywall, url, server }
     }
 
-    fn client(&self) -> ClientWithMiddleware {
+    pub(crate) fn client(&self) -> ClientWithMiddleware {
         let known = assets(self.node.chain_id);
         let key = Arc::new(self.payer.clone());
         let scheme = AuthCaptureBuyer::new(Arc::clone(&key) as Arc<dyn Signer>, known.clone());
@@ -113,7 +118,7 @@ impl World {
         wallet.policy(Policy::default()).build().expect("the wallet is whole").client().unwrap()
     }
 
-    async fn allow_refunds(&self) {
+    pub(crate) async fn allow_refunds(&self) {
         let call = approve_call(genesis::USDC, U256::MAX);
         // The same call, for another spender.
         let mut data = call.data.to_vec();
@@ -137,7 +142,7 @@ impl World {
     }
 
     /// Waits until the payee has received, and the payer spent, just so much.
-    async fn ends(&self, received: u64, spent: u64) {
+    pub(crate) async fn ends(&self, received: u64, spent: u64) {
         let mut last = (0, 0);
         for _ in 0..600 {
             last = (self.balance(self.payee).await, FUNDS - self.balance(self.payer.address()).await);
@@ -151,7 +156,7 @@ impl World {
 }
 
 impl Shop {
-    async fn only(&self, state: HoldState) -> HeldPurchase {
+    pub(crate) async fn only(&self, state: HoldState) -> HeldPurchase {
         let mut last = Vec::new();
         for _ in 0..300 {
             last = self.paywall.purchases(None, 100).await.unwrap();
@@ -333,7 +338,7 @@ async fn what_nobody_takes_in_time_its_payer_takes_back_with_what_pay_has_kept()
 }
 
 /// Asked again where the worker was faster with what the capture had left.
-async fn refunded(shop: &Shop, id: &str, total: u64) -> HeldPurchase {
+pub(crate) async fn refunded(shop: &Shop, id: &str, total: u64) -> HeldPurchase {
     for _ in 0..20 {
         match shop.paywall.refund(id, Amount::from(total)).await {
             Ok(purchase) => return purchase,

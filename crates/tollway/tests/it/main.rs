@@ -22,6 +22,7 @@ mod cli;
 mod credit;
 mod demo;
 mod escrow;
+mod escrow_confirmed;
 mod facilitator_api;
 mod facilitator_rules;
 mod faults;
