@@ -62,6 +62,9 @@ const offers = {
   ),
   "largest-amount": offer(bound, { amount: String(2n ** 120n - 1n), maxTimeoutSeconds: 86_400 }),
   "another-chain": offer(bound, { network: "eip155:31337" }),
+  // The client does not tell an operator's contract from its account.
+  "custom-operator": offer({ ...bound, operatorType: "custom" }),
+  "custom-operator-authorize-only": offer({ ...plain, operatorType: "custom" }),
 };
 
 const client = new AuthCaptureEvmScheme(privateKeyToAccount(KEY));

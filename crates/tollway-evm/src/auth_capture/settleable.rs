@@ -362,7 +362,7 @@ fn consent(payload: &JsonObject) -> Result<PayerSignature, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use tollway_core::wire;
+    use tollway_core::{ErrorCode, wire};
 
     use super::{AuthCapture, Settleable};
 
@@ -372,5 +372,18 @@ mod tests {
         let request = wire::decode_facilitator_request(json).unwrap();
         let payment = AuthCapture::check(&request, None).unwrap();
         assert_eq!(AuthCapture::decode(&payment.encode()), Some(payment));
+    }
+
+    #[test]
+    fn nothing_is_collected_for_a_contract_that_nobody_here_knows() {
+        let json =
+            String::from_utf8(include_bytes!("../../tests/auth_capture_request.json").to_vec()).unwrap();
+        let custom =
+            json.replace("\"captureAuthorizer\"", "\"operatorType\": \"custom\", \"captureAuthorizer\"");
+        let request = wire::decode_facilitator_request(custom.as_bytes()).unwrap();
+        assert_eq!(request.requirements.extra["operatorType"], "custom");
+        let refusal = AuthCapture::check(&request, None).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::INVALID_AUTH_CAPTURE_EVM_UNSUPPORTED_OPERATOR_TYPE);
+        assert_eq!(refusal.field, "paymentRequirements.extra.operatorType");
     }
 }

@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn we_sign_what_the_published_client_signs_and_accept_what_it_sends() {
         let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
-        assert!(vectors.len() >= 14);
+        assert!(vectors.len() >= 16);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for vector in vectors {
             let (name, offer) = (&vector["name"], offer(&vector["offer"]));
