@@ -293,7 +293,8 @@ impl Stage<'_> {
         approve: &Call,
         gas: u64,
     ) -> Result<Verdict, ChainError> {
-        if let CallOutcome::Reverted(return_data) = self.chain.call(payment.payer(), approve, gas).await? {
+        let approved = self.chain.call(payment.payer(), approve, gas).await;
+        if let CallOutcome::Reverted(return_data) = as_transaction(approved)? {
             let reverted = SimCallResult { return_data, ..SimCallResult::default() };
             return Ok(Err(not_approved(payment, &reverted)));
         }
@@ -332,8 +333,8 @@ impl Stage<'_> {
             Ok(available) => available,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let outcome = self.chain.call_at(sender, &payment.call(), payment.max_gas(), self.fees).await?;
-        Ok(match outcome {
+        let settled = self.chain.call_at(sender, &payment.call(), payment.max_gas(), self.fees).await;
+        Ok(match as_transaction(settled)? {
             CallOutcome::Returned(_) => Ok(Funds { available, is_alone: true, payer_has_code: has_code }),
             CallOutcome::Reverted(return_data) => {
                 let reverted = SimCallResult { return_data, ..SimCallResult::default() };
@@ -357,6 +358,14 @@ impl Stage<'_> {
         let calls: Vec<(Call, u64)> = asked.chain([(settle, gas)]).collect();
         let results = self.chain.simulate_block(sender, &calls, self.fees).await?;
         if results.len() == calls.len() { Ok(results) } else { Err(ChainError::NoSimulation) }
+    }
+}
+
+/// How a transaction would end that was run as a call: without the gas that it will have, it fails as if it reverted.
+fn as_transaction(outcome: Result<CallOutcome, ChainError>) -> Result<CallOutcome, ChainError> {
+    match outcome {
+        Err(error) if error.is_out_of_gas() => Ok(CallOutcome::Reverted(Bytes::new())),
+        outcome => outcome,
     }
 }
 

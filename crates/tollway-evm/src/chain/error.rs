@@ -132,6 +132,19 @@ impl ChainError {
         response.is_some_and(|response| response.code == -32_601)
     }
 
+    /// Whether the node ran a call, and its gas did not last. Nodes have no code for it, and say it in these words.
+    pub(crate) fn is_out_of_gas(&self) -> bool {
+        let said = match self {
+            Self::Rpc { error, .. } => {
+                error.0.as_error_resp().map(|response| response.message.to_lowercase())
+            }
+            _ => None,
+        };
+        said.is_some_and(|said| {
+            ["out of gas", "outofgas", "intrinsic gas"].iter().any(|one| said.contains(one))
+        })
+    }
+
     /// One word for it, for who counts.
     pub(super) fn kind(&self) -> &'static str {
         match self {

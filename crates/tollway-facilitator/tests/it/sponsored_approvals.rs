@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::{Bytes, keccak256};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -285,6 +286,86 @@ async fn what_could_not_be_included_now_or_would_not_pay_is_given_nothing() {
     let verdict = engine.verify(request).await.unwrap();
     assert_eq!(refusal(&verdict).0, "erc20_approval_from_mismatch", "{verdict:?}");
     assert_eq!((world.lane_nonce(0).await, balance(&world, &poor).await), (0, 0));
+}
+
+/// Makes the node one that knows no simulation of blocks, as many do not.
+fn forget_simulation(world: &World) {
+    let (method, message) = (Some("eth_simulateV1".to_owned()), "the method does not exist".to_owned());
+    world.fault(Fault::Error { method, count: u64::MAX, code: -32_601, message, http_status: None });
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_simulate_is_asked_by_calls_and_the_payment_settles() {
+    let world = World::open().await;
+    forget_simulation(&world);
+    let engine = engine(&world, sponsoring(1, 10)).await;
+    for scheme in [SchemeName::EXACT, SchemeName::UPTO] {
+        let (payer, before) = (payer(&world, 0), received(&world).await);
+        let mut request = pay(&world, &payer, scheme, 10).await;
+        attach(&mut request, &payer, approval(&world, 0, 10), 10).await;
+        let (tried, called) = (world.asked.of("eth_simulateV1"), world.asked.of("eth_call"));
+        let verdict = engine.verify(request.clone()).await.unwrap();
+        assert!(verdict.is_valid, "{verdict:?}");
+        assert!(world.asked.of("eth_simulateV1") > tried && world.asked.of("eth_call") > called);
+        let settled = engine.settle(request).await.unwrap();
+        assert!(settled.success, "{settled:?}");
+        assert_eq!((received(&world).await - before, nonce(&world, &payer).await), (10, 1));
+    }
+    assert_eq!(world.lane_nonce(0).await, 4, "two gifts, two settlements");
+}
+
+#[tokio::test]
+async fn what_a_node_that_cannot_simulate_sees_all_the_same_is_given_nothing() {
+    let world = World::open().await;
+    forget_simulation(&world);
+    let engine = engine(&world, sponsoring(5, 5)).await;
+    let poor = payer(&world, 0);
+    // More than it has; and used before.
+    let mut request = pay(&world, &poor, SchemeName::EXACT, 1_001).await;
+    attach(&mut request, &poor, approval(&world, 0, 1_001), 1_001).await;
+    assert_eq!(refusal(&engine.verify(request.clone()).await.unwrap()).0, "permit2_insufficient_balance");
+    assert_eq!(code(&engine.settle(request).await.unwrap()), "permit2_insufficient_balance");
+    // The token's own code needs more gas.
+    let mut request = pay(&world, &poor, SchemeName::EXACT, 10).await;
+    attach(&mut request, &poor, Transaction { gas_limit: 30_000, ..approval(&world, 0, 10) }, 10).await;
+    assert_eq!(refusal(&engine.verify(request.clone()).await.unwrap()).0, "erc20_approval_tx_failed");
+    assert_eq!(code(&engine.settle(request).await.unwrap()), "erc20_approval_tx_failed");
+    assert_eq!((world.lane_nonce(0).await, balance(&world, &poor).await), (0, 0));
+}
+
+/// Puts there what rollups of the OP stack have: a contract that tells what a transaction's data costs, `fee` wei for any.
+async fn charge_for_data(world: &World, fee: u128) {
+    // PUSH32 fee, MSTORE at 0, RETURN 32 bytes from there.
+    let tells = [&[0x7f][..], &U256::from(fee).to_be_bytes::<32>(), &[0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3]];
+    let code = json!(["0x420000000000000000000000000000000000000F", Bytes::from(tells.concat())]);
+    world.chain.raw("anvil_setCode", code).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_rollup_charges_for_data_is_given_with_the_gas_within_the_operators_limit() {
+    let world = World::open().await;
+    charge_for_data(&world, 8_000_000_000_000).await;
+    // It may rise by an eighth until it is charged.
+    let needs = COST + 9_000_000_000_000;
+    let strict = Sponsoring { max_cost: U256::from(needs - 1), ..sponsoring(1, 1) };
+    let refused =
+        engine(&world, strict).await.verify(sponsored(&world, &payer(&world, 0)).await).await.unwrap();
+    let (reason, message) = refusal(&refused);
+    assert!(
+        reason == "erc20_approval_tx_failed" && message.contains(&format!("may cost {needs} wei")),
+        "{refused:?}"
+    );
+    let payer = payer(&world, 0);
+    let request = sponsored(&world, &payer).await;
+    let raw = request.payment.extensions[ERC20_APPROVAL_GAS_SPONSORING]["info"]["signedTransaction"].clone();
+    let hash = keccak256(serde_json::from_value::<Bytes>(raw).unwrap());
+    let given = Sponsoring { max_cost: U256::from(needs), ..sponsoring(1, 1) };
+    let settled = engine(&world, given).await.settle(request).await.unwrap();
+    assert!(settled.success, "{settled:?}");
+    let receipt = world.chain.receipt(hash).await.unwrap().unwrap();
+    let gas = u128::from(receipt.gas_used) * receipt.effective_gas_price;
+    // The devnet charges nothing for data, so that is left.
+    assert_eq!(balance(&world, &payer).await, needs - gas);
 }
 
 /// Mines until it is so.
