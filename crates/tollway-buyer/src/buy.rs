@@ -22,6 +22,7 @@ use crate::intent::record::{Answer, IntentRecord, IntentState};
 use crate::intent::turns::Turn;
 use crate::intent::work::Work;
 use crate::origin::without_query;
+use crate::policy::channels::is_channel;
 use crate::selection::{self, JudgedOffer, rank};
 use crate::sign::{self, SignedPayment};
 use crate::wallet::Wallet;
@@ -39,6 +40,8 @@ pub(crate) struct Asked {
     pub(crate) method: Option<String>,
     pub(crate) url: Url,
     pub(crate) tool: Option<String>,
+    /// Whether it lets an answer go on that is under way.
+    pub(crate) is_renewal: bool,
     /// Until when another request of the same purchase is waited for.
     pub(crate) give_up: Instant,
 }
@@ -247,7 +250,8 @@ pub(crate) async fn buy(
 ) -> Result<Purchased, PaymentError> {
     let judged = wallet.judge(required, &asked.url)?;
     let mut refused = None;
-    for best in rank(&judged) {
+    // An answer that is under way goes on by its channel alone.
+    for best in rank(&judged).into_iter().filter(|best| !asked.is_renewal || is_channel(&best.offer)) {
         match attempt(wallet, asked, required, best).await? {
             Attempt::Signed(bought) => return Ok(Purchased::Payment(bought)),
             Attempt::Again => return Ok(Purchased::Again),

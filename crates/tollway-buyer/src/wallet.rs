@@ -33,6 +33,7 @@ use crate::intent::record::IntentRecord;
 use crate::middleware::{self, PayingMiddleware};
 use crate::offer_receipt;
 use crate::origin;
+use crate::pay_on::STREAM;
 use crate::policy::Policy;
 use crate::present::Patience;
 use crate::quote::Quote;
@@ -254,6 +255,7 @@ impl Wallet {
             method: None,
             url: url.clone(),
             tool: None,
+            is_renewal: false,
             give_up: tokio::time::Instant::now(),
         };
         match buy::buy(self, &asked, required).await? {
@@ -635,6 +637,7 @@ impl Wallet {
             method: Some(request.method().to_string()),
             url: request.url().clone(),
             tool: extensions.get::<Tool>().map(|tool| tool.name().to_owned()),
+            is_renewal: request.headers().contains_key(STREAM),
             give_up: self.give_up(),
         }
     }

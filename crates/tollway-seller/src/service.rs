@@ -14,7 +14,9 @@ use http_body::Body;
 use tollway_core::extension::sign_in::HEADER;
 use tollway_core::model::X402Version;
 use tollway_core::wire::{PAYMENT_REQUIRED, PAYMENT_SIGNATURE, X_PAYMENT};
-use tollway_core::{Amount, AuthorizationKey, BoxFuture, Fingerprint, Network, PAYMENT_CREDIT};
+use tollway_core::{
+    Amount, AuthorizationKey, BoxFuture, ErrorCode, Fingerprint, Network, PAYMENT_CREDIT, Refusal,
+};
 use tower::Service;
 use tracing::Instrument;
 
@@ -363,7 +365,10 @@ impl Gate {
             let payment = admit::check(&self.core, offers, read::read(&parts.headers)?, url)?;
             match payment.into_committed() {
                 Some(voucher) => stream.renew(voucher).await,
-                None => Err(Denial::Internal("a stream is renewed by a voucher".to_owned())),
+                None => {
+                    let rule = "must be of the channel that pays the answer under way";
+                    Err(Refusal::new(ErrorCode::INVALID_SCHEME, "accepted.scheme", rule).into())
+                }
             }
         };
         match renewed.await {

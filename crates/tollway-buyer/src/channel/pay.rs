@@ -72,6 +72,9 @@ pub(crate) async fn ready(
         return Ok(Err(denied(Reason::TooLarge)));
     };
     let deposit = match plan.needs {
+        Needs::SameDeposit | Needs::Deposit(_) if asked.is_renewal => {
+            return Ok(Err(denied(Reason::DepositWhileUnderWay)));
+        }
         Needs::Nothing | Needs::SameDeposit => None,
         Needs::Deposit(needed) => {
             let purchase = Purchase {

@@ -220,6 +220,7 @@ impl World {
                 method: None,
                 url: format!("https://api.example.com/{key}").parse().unwrap(),
                 tool: None,
+                is_renewal: false,
                 give_up: Instant::now() + Duration::from_millis(200),
             };
             match buy::resume(wallet, &asked).await {

@@ -200,6 +200,11 @@ pub enum Reason {
         /// What is wrong.
         why: String,
     },
+    /// An answer that is under way would need a deposit to go on, and takes vouchers only.
+    #[error(
+        "the answer that is under way goes on by voucher alone, and its channel holds too little: ask for the rest anew"
+    )]
+    DepositWhileUnderWay,
     /// A price of nothing: no payment says that.
     #[error("its amount is zero")]
     ZeroAmount,

@@ -359,7 +359,7 @@ impl Visit {
     pub(super) async fn renewable(&mut self, next: &Committed) -> Result<Amount, Denial> {
         let Commitment { kind, ceiling, withdraw_delay_seconds: delay, .. } = &next.commitment;
         if !matches!(kind, CommitmentKind::Voucher) {
-            let rule = "must be a voucher: an answer is under way on the channel";
+            let rule = "must be \"voucher\": no deposit goes to an answer that is under way";
             let code = ErrorCode::INVALID_BATCH_SETTLEMENT_EVM_PAYLOAD_TYPE;
             return Err(denial(Refusal::new(code, "payload.type", rule).by(next.commitment.payer.clone())));
         }

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use tollway_core::model::{PaymentPayload, SettleResponse};
-use tollway_core::{Amount, BoxFuture, Clock, ManualClock, wire};
+use tollway_core::{Amount, BoxFuture, BuyerChannelScheme, Clock, ManualClock, wire};
 use tollway_ledger::{Channel, Interposed, Interposer, Ledger, LedgerError, MemoryLedger};
 use tollway_seller::{Meter, PaidBody};
 use tower::ServiceExt;
 
-use super::channel_double::{Answer, DELAY_SECONDS, NOW, PRICE, Payer, Shop, Vault, builder, paying};
+use super::channel_double::{
+    Answer, DELAY_SECONDS, DEPOSIT, NOW, PRICE, Payer, Shop, Vault, builder, offer, paying,
+};
 use super::doubles::base;
 
 /// What a part costs, atomic units: two of them fit into one voucher, and a half.
@@ -83,6 +85,16 @@ impl Press {
     async fn voucher(&self, payer: &Payer, path: &str, ceiling: u64) -> PaymentPayload {
         let asked = self.app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
         payer.voucher_for(&read(asked).await.required(), ceiling.into()).await
+    }
+
+    /// The same with a deposit.
+    async fn deposit(&self, payer: &Payer, path: &str, ceiling: u64) -> PaymentPayload {
+        let asked = self.app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let required = read(asked).await.required();
+        let (offer, channel) = (offer(&required), &payer.channel);
+        let deposit = payer.scheme.sign_deposit(offer, channel, DEPOSIT.into(), NOW).await.unwrap();
+        let signed = payer.scheme.sign_voucher(&required, offer, channel, ceiling.into(), Some(&deposit));
+        signed.await.unwrap()
     }
 
     async fn get(&self, path: &str, payment: &PaymentPayload) -> Response<Body> {
@@ -276,6 +288,27 @@ async fn nobody_else_charges_a_channel_that_pays_a_stream() {
     );
     assert_eq!(press.charged(&payer).await, 2 * PART);
     assert!(!waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_deposit_goes_to_a_stream_and_the_next_voucher_lets_it_go_on_all_the_same() {
+    let press = Press::open().await;
+    let payer = Payer::funded(&press.shop).await;
+    let answer = press.get("/story", &press.voucher(&payer, "/story", PRICE).await).await;
+    let (name, mut body) = (name(&answer), answer.into_body());
+    assert!(part(&mut body).await.is_some() && part(&mut body).await.is_some());
+    let reading = tokio::spawn(async move { part(&mut body).await });
+    assert_eq!(press.renew(&name, None).await.status(), 402);
+    let deposit = press.deposit(&payer, "/story", 2 * PART + PRICE).await;
+    let deposit = read(press.renew(&name, Some(&deposit)).await).await;
+    let code = "invalid_batch_settlement_evm_payload_type";
+    assert_eq!((deposit.status, deposit.code().as_str()), (402, code));
+    assert_eq!(press.shop.vault.settles.load(Ordering::SeqCst), 0, "no money has moved");
+    assert_eq!(press.charged(&payer).await, 2 * PART);
+    let next = press.voucher(&payer, "/story", 2 * PART + PRICE).await;
+    let renewing = press.renew(&name, Some(&next));
+    let (read, _) = tokio::join!(reading, renewing);
+    assert_eq!(read.unwrap().unwrap(), "part 3\n");
 }
 
 /// A ledger that fails to hold channels, from the second time on: a stream's first hold is its beginning.

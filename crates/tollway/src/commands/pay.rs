@@ -1,6 +1,8 @@
 //! `tollway pay`: a request from the command line, paid for if it asks.
 
+use std::convert::Infallible;
 use std::fs::OpenOptions;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest_middleware::RequestBuilder;
 use serde_json::{Value, json};
-use tollway_buyer::{JudgedOffer, Paid, Patience, PaymentError, Wallet, paid, payment_error};
+use tollway_buyer::{JudgedOffer, Paid, Patience, PayingOn, PaymentError, Wallet, paid, payment_error};
 use tollway_core::Amount;
 use tollway_evm::Chain;
 use tollway_ledger::IntentId;
@@ -204,9 +206,11 @@ async fn buy(
     match answered {
         Ok(response) => {
             let intent = paid(&response).and_then(|paid| paid.intent).filter(|_| chain.is_some());
-            // While the answer is read, which is below.
-            let _paying_on = wallet.pay_on(&response, args.pay_on)?;
-            let told = tell_answer(output, args, response).await?;
+            let paying_on = wallet.pay_on(&response, args.pay_on)?;
+            let told = tokio::select! {
+                told = tell_answer(output, args, response) => told?,
+                never = warn_of_the_end(paying_on) => match never {},
+            };
             match intent {
                 Some(intent) => confirm(wallet, intent, told).await,
                 None => Ok(told),
@@ -217,6 +221,16 @@ async fn buy(
             None => Err(error.into()),
         },
     }
+}
+
+/// Says why no more is paid for an answer that is still being read: it breaks off where what was paid for ends.
+async fn warn_of_the_end(paying_on: Option<PayingOn>) -> Infallible {
+    if let Some(paying_on) = paying_on
+        && let Err(error) = paying_on.ended().await
+    {
+        crate::output::complain(&format!("warning: no more is paid for this answer: {error}"));
+    }
+    pending().await
 }
 
 /// Asks the node of --rpc-url whether what the seller told is true. What it is not is code 5.

@@ -9,8 +9,8 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::net::TcpListener;
-use tollway_buyer::{Policy, Wallet};
-use tollway_core::SchemeName;
+use tollway_buyer::{Decision, PaymentError, Policy, Reason, Wallet, payment_error};
+use tollway_core::{Amount, SchemeName};
 use tollway_devnet::ACCOUNTS;
 use tollway_evm::batch_settlement::BatchSettlement;
 use tollway_evm::{LocalSigner, Signer};
@@ -27,6 +27,15 @@ const PART: u64 = 4_000;
 
 async fn story(Extension(meter): Extension<Meter>) -> Result<Response<PaidBody>, StatusCode> {
     let parts = (1..=PARTS).map(|number| Ok::<_, std::io::Error>(Bytes::from(format!("part {number}\n"))));
+    let each = meter.tariff("$0.004", 1)?;
+    Ok(meter.stream(Response::new(Body::from_stream(stream::iter(parts))), each, |_| 1))
+}
+
+/// More than one deposit pays for: that is ten times the price.
+const SAGA: usize = 30;
+
+async fn saga(Extension(meter): Extension<Meter>) -> Result<Response<PaidBody>, StatusCode> {
+    let parts = (1..=SAGA).map(|number| Ok::<_, std::io::Error>(Bytes::from(format!("part {number}\n"))));
     let each = meter.tariff("$0.004", 1)?;
     Ok(meter.stream(Response::new(Body::from_stream(stream::iter(parts))), each, |_| 1))
 }
@@ -55,7 +64,9 @@ impl Press {
             .start()
             .await
             .unwrap();
-        spawn(listener, Router::new().route("/story", get(story).layer(paywall.price("$0.01").unwrap())));
+        let price = || paywall.price("$0.01").unwrap();
+        let app = Router::new().route("/story", get(story).layer(price()));
+        spawn(listener, app.route("/saga", get(saga).layer(price())));
         let wallet = Wallet::builder().signer(Arc::new(account(PAYER))).assets(known);
         let wallet = wallet.policy(Policy::default()).build().unwrap();
         Self { market, ledger, wallet, url: format!("{origin}/story") }
@@ -105,6 +116,35 @@ async fn a_wallet_that_may_buy_no_more_has_the_beginning_and_pays_for_it() {
     }
     drop((answer, paying));
     assert_eq!(press.charged().await, 4 * PART);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_channel_is_used_up_nothing_more_is_signed_and_the_next_request_brings_the_money() {
+    let press = Press::open().await;
+    let client = press.wallet.client().unwrap();
+    let mut answer = client.get(press.url.replace("story", "saga")).send().await.unwrap();
+    let paying = press.wallet.pay_on(&answer, 100).unwrap().unwrap();
+    // Twelve vouchers of two parts: the thirteenth would be above the hundred thousand that are there.
+    for number in 1..=24 {
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), format!("part {number}\n"));
+    }
+    let error = paying.ended().await.unwrap_err();
+    let Some(PaymentError::Denied(denied)) = payment_error(&error) else { panic!("{error:?}") };
+    assert!(
+        denied.iter().any(|offer| offer.decision == Decision::Deny(Reason::DepositWhileUnderWay)),
+        "{denied:?}"
+    );
+    drop(answer);
+    let channels = press.wallet.channels().await.unwrap();
+    assert_eq!((channels.len(), channels[0].balance), (1, Amount::from(100_000)));
+    assert!(channels[0].deposit.is_none(), "nothing is signed that somebody could still put in");
+    assert_eq!(press.charged().await, 24 * PART);
+    let before = token_balance(&press.market.chain, account(PAYER).address()).await;
+    let next = client.get(&press.url).send().await.unwrap();
+    assert_eq!(next.status(), 200);
+    drop(next);
+    let after = token_balance(&press.market.chain, account(PAYER).address()).await;
+    assert_eq!(before.checked_sub(after).unwrap(), 100_000u64.into(), "one deposit more");
 }
 
 #[tokio::test(flavor = "multi_thread")]
