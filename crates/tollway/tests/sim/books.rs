@@ -1,23 +1,33 @@
 //! What left the shops, held in the end against the chain and the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use alloy_primitives::{B256, keccak256};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tollway_buyer::budget_prefix;
+use tollway_core::{Amount, UnixTime};
 use tollway_devnet::ACCOUNTS;
 use tollway_evm::exact::{self, ExactPayment};
 use tollway_evm::{Chain, U256};
-use tollway_ledger::{Ledger, Settlement, SettlementQuery, SettlementState};
+use tollway_ledger::{Budget, Ledger, Settlement, SettlementQuery, SettlementState};
 
+use crate::buyer::{BUDGET, BUDGET_ATOMIC, BUDGET_WINDOW, FRUGAL, Payer, PayerKind, SEEN_AT_ONCE};
 use crate::shop::{OWED_IN_ALL_ATOMIC, Route};
-use crate::world::{Market, Report};
+use crate::world::{Market, PRICE_ATOMIC, Report, World};
+
+/// Budgets count dollars in 18 decimals, of which the token has 6.
+const COUNTED_AS: u64 = 1_000_000_000_000;
+/// When every authorization has expired on a final block, after everything came to rest.
+const DEAD_BY: Duration = Duration::from_secs(1_200);
 
 /// Everything signed, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     signed: Vec<Signed>,
     pub(crate) unasked: u64,
+    pub(crate) over_budget: u64,
 }
 
 #[derive(Debug)]
@@ -25,13 +35,21 @@ struct Signed {
     purchase: u64,
     route: Route,
     payment: ExactPayment,
+    /// Which payer, and when.
+    by: (usize, UnixTime),
     /// The different answers that left a shop for it: a stored answer that leaves again is the same.
     answers: BTreeSet<Vec<u8>>,
 }
 
 impl Books {
-    pub(crate) fn sign(&mut self, purchase: u64, route: Route, payment: &ExactPayment, _: usize) -> usize {
-        self.signed.push(Signed { purchase, route, payment: payment.clone(), answers: BTreeSet::new() });
+    pub(crate) fn sign(
+        &mut self,
+        purchase: u64,
+        route: Route,
+        payment: &ExactPayment,
+        by: (usize, UnixTime),
+    ) -> usize {
+        self.signed.push(Signed { purchase, route, payment: payment.clone(), by, answers: BTreeSet::new() });
         self.signed.len() - 1
     }
 
@@ -42,15 +60,11 @@ impl Books {
     }
 
     /// The whole truth, after everything has come to rest.
-    pub(crate) async fn audit(
-        &self,
-        market: &Market,
-        journal: &dyn Ledger,
-        truth: &Chain,
-        report: &mut Report,
-    ) {
+    pub(crate) async fn audit(&self, world: &World, journal: &dyn Ledger, report: &mut Report) {
+        let (market, truth) = (&world.market, &world.market.truth);
         let used = self.used(truth).await;
         self.audit_purchases(&used, report);
+        self.audit_budgets(&used, world, report).await;
         let settlements = all(journal).await;
         let unsettled = self.audit_journal(&used, &settlements, report);
         for at in unsettled {
@@ -112,6 +126,33 @@ impl Books {
         report.charged = charges.values().map(|charged| *charged as u64).sum();
         report.unpaid = unpaid;
         report.signed = self.signed.len() as u64;
+    }
+
+    /// What was charged of what was signed in a window is within the budget; and in the end the budget counts just that.
+    async fn audit_budgets(&self, used: &[bool], world: &World, report: &mut Report) {
+        report.over_budget = self.over_budget;
+        let mut charged: BTreeMap<(usize, UnixTime), u64> = BTreeMap::new();
+        for (signed, used) in self.signed.iter().zip(used) {
+            let (payer, at) = signed.by;
+            *charged.entry((payer, BUDGET_WINDOW.at(at).0)).or_default() += u64::from(*used) * PRICE_ATOMIC;
+        }
+        let frugal = world.payers.iter().enumerate().filter(|(_, payer)| payer.kind == PayerKind::Frugal);
+        for (at, payer) in frugal {
+            let of = |window: UnixTime| charged.get(&(at, window)).copied().unwrap_or_default();
+            for (_, window) in charged.keys().filter(|(payer, _)| *payer == at) {
+                if of(*window) > BUDGET_ATOMIC {
+                    report.broken(format!("payer {at}: charged {} in a window of {BUDGET}", of(*window)));
+                }
+            }
+            for Budget { window, amount, .. } in counted(payer, &world.market).await {
+                if amount != Amount::from(of(window) * COUNTED_AS) {
+                    report.broken(format!(
+                        "payer {at}: charged {}, counted {amount} in {window:?}",
+                        of(window)
+                    ));
+                }
+            }
+        }
     }
 
     /// Each payment's end in the journal is what the chain says of its authorization. Those that were used although the
@@ -181,6 +222,14 @@ async fn all(journal: &dyn Ledger) -> Vec<Settlement> {
 }
 
 /// The transaction that each settled row names holds its transfer, at the place it names.
+/// What a payer's budget counts when everything that was signed is paid or dead.
+async fn counted(payer: &Payer, market: &Market) -> Vec<Budget> {
+    let wallet = payer.wallet(market);
+    tokio::time::sleep(DEAD_BY).await;
+    while wallet.reconcile(SEEN_AT_ONCE).await.expect("memory").looked_at > 0 {}
+    payer.ledger.budget_list(&budget_prefix(FRUGAL), None, 1_000).await.expect("memory")
+}
+
 async fn audit_proofs(signed: &[Signed], settlements: &[Settlement], truth: &Chain, report: &mut Report) {
     let payments: BTreeMap<String, &ExactPayment> =
         signed.iter().map(|signed| (signed.payment.key().as_str().to_owned(), &signed.payment)).collect();

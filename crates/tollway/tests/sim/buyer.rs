@@ -5,36 +5,59 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use tollway_buyer::{Next, Patience, Policy, Presentation, Presented, SignedPayment, Wallet};
+use tollway_buyer::{
+    Decision, JudgedOffer, Next, Patience, PaymentError, Policy, Presentation, Presented, Reason,
+    SignedPayment, Wallet, Window,
+};
 use tollway_core::model::{PaymentPayload, PaymentRequired, PaymentRequirements};
 use tollway_core::{BoxFuture, BuyerScheme, Network, OfferedValue, SchemeName, SignError, UnixTime, wire};
 use tollway_evm::exact::{self, ExactBuyer, ExactPayment};
 use tollway_evm::{Asset, LocalSigner, Signer};
+use tollway_ledger::MemoryLedger;
 use url::Url;
 
 use crate::dice::Dice;
 use crate::network::{BROKEN_AFTER, Luck};
 use crate::shop::Route;
-use crate::world::{Market, World};
+use crate::world::{Market, PRICE_ATOMIC, World};
 
 pub(crate) const BASE_URL: &str = "https://shop.example";
 
+/// What a frugal payer may spend, in which time.
+pub(crate) const BUDGET: &str = "$0.05";
+pub(crate) const BUDGET_ATOMIC: u64 = 5 * PRICE_ATOMIC;
+pub(crate) const BUDGET_WINDOW: Window = Window::Hour;
+/// The name that the wallets of a frugal payer share.
+pub(crate) const FRUGAL: &str = "frugal";
+/// How many purchases a wallet asks the chain for at once.
+pub(crate) const SEEN_AT_ONCE: u32 = 100;
 /// How often one purchase signs anew after its authorization has died.
 const AUTHORIZATIONS: usize = 3;
 /// How often a purchase whose fate is unknown is taken up again.
 const TAKEN_UP: usize = 6;
 
-/// One account and its wallet.
+/// One account, and what its wallets have in common.
 #[derive(Debug)]
 pub(crate) struct Payer {
     pub(crate) signer: Arc<LocalSigner>,
-    wallet: Wallet,
+    pub(crate) kind: PayerKind,
+    pub(crate) ledger: MemoryLedger,
+    scheme: Arc<SeededBuyer>,
+    /// Of who keeps one.
+    wallet: Option<Wallet>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PayerKind {
     /// Has money for a few purchases only.
-    pub(crate) is_poor: bool,
+    Poor,
+    /// Has a budget for a few purchases an hour, and spends it by a wallet for each, which is not closed but lost.
+    Frugal,
+    Rich,
 }
 
 impl Payer {
-    pub(crate) fn new(market: &Market, is_poor: bool) -> Self {
+    pub(crate) fn new(market: &Market, kind: PayerKind) -> Self {
         let signer = Arc::new(LocalSigner::from_hex(&hex(&market.dice.bytes())).expect("a key"));
         let scheme = SeededBuyer {
             inner: ExactBuyer::new(signer.clone(), market.assets.clone()),
@@ -42,9 +65,27 @@ impl Payer {
             asset: market.asset.clone(),
             dice: market.dice.clone(),
         };
-        let policy = Policy::default();
-        let wallet = Wallet::builder().scheme(Arc::new(scheme)).policy(policy).clock(market.clock.clone());
-        Self { signer, wallet: wallet.build().expect("a wallet"), is_poor }
+        let mut payer =
+            Self { signer, kind, ledger: MemoryLedger::new(), scheme: Arc::new(scheme), wallet: None };
+        payer.wallet = (kind != PayerKind::Frugal).then(|| payer.wallet(market));
+        payer
+    }
+
+    /// A frugal payer's is one of another process each time: all that they share is the ledger.
+    pub(crate) fn wallet(&self, market: &Market) -> Wallet {
+        if let Some(wallet) = &self.wallet {
+            return wallet.clone();
+        }
+        let wallet = Wallet::builder().scheme(self.scheme.clone()).clock(market.clock.clone());
+        let wallet = match self.kind {
+            PayerKind::Frugal => wallet
+                .policy(Policy::default().budget_per(BUDGET_WINDOW, &BUDGET.parse().expect("money")))
+                .ledger(Arc::new(self.ledger.clone()))
+                .name(FRUGAL)
+                .chain(market.truth.clone()),
+            PayerKind::Poor | PayerKind::Rich => wallet.policy(Policy::default()),
+        };
+        wallet.build().expect("a wallet")
     }
 }
 
@@ -64,16 +105,28 @@ pub(crate) async fn purchase(world: Arc<World>, number: u64) {
     let dice = &world.market.dice;
     let payer_at = dice.below(world.payers.len() as u64) as usize;
     let payer = &world.payers[payer_at];
-    let route = match payer.is_poor {
-        true => Route::Final,
-        false => Route::ALL[dice.below(Route::ALL.len() as u64) as usize],
+    let wallet = payer.wallet(&world.market);
+    let route = match payer.kind {
+        PayerKind::Poor => Route::Final,
+        PayerKind::Frugal | PayerKind::Rich => Route::ALL[dice.below(Route::ALL.len() as u64) as usize],
     };
     let url: Url = format!("{BASE_URL}/{}/{number}", route.path()).parse().expect("a URL");
     for _ in 0..AUTHORIZATIONS {
         let Some(required) = ask(&world, &url).await else { return world.books.lock().unasked += 1 };
-        let Ok(signed) = payer.wallet.pay(&required, &url).await else { panic!("the offer is one to sign") };
+        if payer.kind == PayerKind::Frugal {
+            // What has died since is found, and may be spent again.
+            wallet.reconcile(SEEN_AT_ONCE).await.expect("memory");
+        }
+        let now = world.market.clock.now();
+        let signed = match wallet.pay(&required, &url).await {
+            Ok(signed) => signed,
+            Err(PaymentError::Denied(offers)) if is_over_budget(&offers) => {
+                return world.books.lock().over_budget += 1;
+            }
+            Err(error) => panic!("the offer is one to sign: {error}"),
+        };
         let payment = read(&signed);
-        let at = world.books.lock().sign(number, route, &payment, payer_at);
+        let at = world.books.lock().sign(number, route, &payment, (payer_at, now));
         dice.note(&format!("purchase {number} signs {at}"));
         if dice.happens(world.market.plan.rivals) {
             tokio::spawn(crate::nature::rival(Arc::clone(&world), payment.clone()));
@@ -89,6 +142,10 @@ pub(crate) async fn purchase(world: Arc<World>, number: u64) {
             return;
         }
     }
+}
+
+fn is_over_budget(offers: &[JudgedOffer]) -> bool {
+    offers.iter().all(|offer| matches!(offer.decision, Decision::Deny(Reason::OverBudget { .. })))
 }
 
 /// Presents until there is an end. True: it needs no other authorization.

@@ -16,7 +16,7 @@ use tollway_facilitator::{Engine, Limits, NetworkSetup};
 use tollway_ledger::{Interposed, Ledger, MemoryLedger};
 
 use crate::books::Books;
-use crate::buyer::{self, Payer};
+use crate::buyer::{self, Payer, PayerKind};
 use crate::dice::Dice;
 use crate::hazard::{Hazard, LedgerRisk};
 use crate::nature::{self, NatureRisk};
@@ -33,6 +33,7 @@ const FACILITATORS: usize = 2;
 const SHOPS: usize = 2;
 const PAYERS: usize = 24;
 const POOR_PAYERS: usize = 4;
+const TIGHT_PAYERS: usize = POOR_PAYERS + 4;
 /// How many purchases are under way at once.
 const AT_ONCE: usize = 48;
 /// How long the world may take to come to rest, in its own time.
@@ -52,7 +53,8 @@ pub(crate) struct Plan {
     pub(crate) handler_fails: u64,
     pub(crate) buyers_die: u64,
     pub(crate) rivals: u64,
-    pub(crate) poor: bool,
+    /// Some payers have little money, and some a small budget.
+    pub(crate) is_tight: bool,
 }
 
 impl Plan {
@@ -74,7 +76,7 @@ impl Plan {
             handler_fails: 200,
             buyers_die: 150,
             rivals: 100,
-            poor: true,
+            is_tight: true,
         }
     }
 }
@@ -134,6 +136,7 @@ pub(crate) struct Report {
     pub(crate) charged: u64,
     pub(crate) settled: u64,
     pub(crate) unpaid: u64,
+    pub(crate) over_budget: u64,
     pub(crate) by_rivals: u64,
     pub(crate) lived: Duration,
 }
@@ -146,11 +149,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { signed, served, charged, settled, unpaid, by_rivals, lived, .. } = self;
+        let Self { signed, served, charged, settled, unpaid, over_budget, by_rivals, lived, .. } = self;
         write!(
             f,
             "signed {signed}, purchases served {served}, charged {charged}, settled {settled}, served in the \
-             background and unpaid {unpaid}, paid by rivals alone {by_rivals}, {lived:?} of its own time"
+             background and unpaid {unpaid}, above a budget {over_budget}, paid by rivals alone {by_rivals}, {lived:?} of \
+             its own time"
         )
     }
 }
@@ -186,7 +190,7 @@ pub(crate) fn simulate(seed: u64, purchases: u64, plan: Plan) -> Report {
         trade(&world, purchases).await;
         let mut report = world.rest().await;
         let books = std::mem::take(&mut *world.books.lock());
-        books.audit(&world.market, &world.facilitator_ledger, &world.market.truth, &mut report).await;
+        books.audit(&world, &world.facilitator_ledger, &mut report).await;
         world.audit_lanes(&mut report).await;
         nature.abort();
         report.digest = world.market.dice.digest();
@@ -233,10 +237,16 @@ impl World {
         let assets = AssetTable::empty().with(asset.clone());
         let payee = Address::from_slice(&dice.bytes()[..20]);
         let market = Market { dice, plan, clock, network, assets, asset, payee, truth };
-        let payers: Vec<Payer> =
-            (0..PAYERS).map(|index| Payer::new(&market, plan.poor && index < POOR_PAYERS)).collect();
+        let kind = |index| match index {
+            _ if !plan.is_tight => PayerKind::Rich,
+            ..POOR_PAYERS => PayerKind::Poor,
+            POOR_PAYERS..TIGHT_PAYERS => PayerKind::Frugal,
+            _ => PayerKind::Rich,
+        };
+        let payers: Vec<Payer> = (0..PAYERS).map(|index| Payer::new(&market, kind(index))).collect();
         for payer in &payers {
-            let tokens = if payer.is_poor { 3 * PRICE_ATOMIC } else { u64::MAX / 1_000 };
+            let is_poor = payer.kind == PayerKind::Poor;
+            let tokens = if is_poor { 3 * PRICE_ATOMIC } else { u64::MAX / 1_000 };
             let grant = Grant { wei: U256::ZERO, token_atomic: U256::from(tokens) };
             chain.grant(payer.signer.address(), grant);
         }
