@@ -9,6 +9,8 @@ use crate::claim::ClaimPolicy;
 /// How often a request that was charged is served again without a charge, and for how long.
 pub(crate) const MAX_REPEATS: u32 = 3;
 pub(crate) const REPEAT_SECONDS: u64 = 600;
+/// No node that is asked is further behind than this.
+const LAG_SECONDS: u64 = 600;
 
 /// A channel.
 #[derive(Clone, Debug)]
@@ -135,8 +137,12 @@ impl Row {
         if total <= backing.claimed { Err(Lack::Claimed) } else { Ok(()) }
     }
 
-    /// Takes over what was seen of the chain. What was claimed was charged, whoever has written it down.
+    /// Takes over what was seen of the chain, unless it is an older look than the one before. What was claimed was charged,
+    /// whoever has written it down.
     pub(crate) fn see(&mut self, backing: &Backing, now: UnixTime) {
+        if self.is_behind(backing, now) {
+            return;
+        }
         self.seen = Seen::new(backing, now);
         if backing.claimed > self.charged {
             self.charged = backing.claimed;
@@ -149,6 +155,14 @@ impl Row {
         if backing.withdraw_requested_at.is_some() && self.charged > backing.claimed {
             self.due = self.due.min(now);
         }
+    }
+
+    /// Whether `backing` is from before a refund that was seen already. Nodes do not see blocks at the same moment, and answers
+    /// overtake each other: what was given back must not back a voucher again. Only when it stays so, the chain itself has
+    /// taken the refund back.
+    fn is_behind(&self, backing: &Backing, now: UnixTime) -> bool {
+        let known = self.seen.backing();
+        backing.refund_nonce < known.refund_nonce && now <= UnixTime(self.seen.at).plus_seconds(LAG_SECONDS)
     }
 
     /// When somebody must look after the channel, once it is charged at `now`.
@@ -183,7 +197,7 @@ impl Row {
 mod tests {
     use tollway_core::{Amount, Backing, Fingerprint, UnixTime};
 
-    use super::{Lack, MAX_REPEATS, Patience, REPEAT_SECONDS, Row, Stand};
+    use super::{LAG_SECONDS, Lack, MAX_REPEATS, Patience, REPEAT_SECONDS, Row, Stand};
     use crate::channel::record::{NEVER, Seen};
     use crate::claim::ClaimPolicy;
 
@@ -268,6 +282,20 @@ mod tests {
         let covers = |now| row.covers(400u64.into(), 900, Patience { age_seconds: 900, ..PATIENCE }, now);
         assert_eq!(covers(NOW.plus_seconds(449)), Ok(()));
         assert_eq!(covers(NOW.plus_seconds(450)), Err(Lack::Closing));
+    }
+
+    #[test]
+    fn a_node_that_lags_does_not_bring_back_what_was_given_back() {
+        let mut row = row(300, 300);
+        let before = row.seen.backing();
+        let after =
+            Backing { balance: 400u64.into(), claimed: 300u64.into(), refund_nonce: 1u64.into(), ..before };
+        row.see(&after, NOW);
+        row.see(&before, NOW.plus_seconds(LAG_SECONDS));
+        assert_eq!(row.covers(1_000u64.into(), 900, PATIENCE, NOW), Err(Lack::Balance));
+        assert_eq!(row.seen.backing(), after, "and it grows old as if nobody had looked");
+        row.see(&before, NOW.plus_seconds(LAG_SECONDS + 1));
+        assert_eq!(row.seen.backing(), before, "the chain has taken the refund back");
     }
 
     #[test]

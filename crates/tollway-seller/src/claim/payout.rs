@@ -14,6 +14,8 @@ use crate::telemetry;
 const SCOPE: &str = "seller-payout";
 /// How many are taken at once, and how many a ledger lists.
 const PAGE: u32 = 64;
+/// How many pages one call pays out: the rest is due still.
+const MAX_PAGES: usize = 1_000;
 /// How often a row that others write is read again.
 const MAX_READS: u32 = 4;
 /// The pause after one without an end; it doubles.
@@ -89,19 +91,35 @@ impl ClaimWorker {
     pub(super) async fn pay_out(&self, is_all: bool, outcome: &mut ClaimOutcome) -> Result<(), LedgerError> {
         let now = self.clock.now();
         if is_all {
-            for paid in bounded(self.ledger.channel_list(SCOPE, None, PAGE)).await? {
-                let woken = Channel { due: now, ..paid };
-                bounded(self.ledger.channel_put(woken, None, now)).await?;
-            }
+            self.wake_all(now).await?;
         }
-        for channel in bounded(self.ledger.channel_due(SCOPE, now, self.lease_end(), PAGE)).await? {
-            let id = channel.id.clone();
-            if let Err(error) = self.pay(channel, outcome).await {
-                tracing::warn!(%error, payout = %id, "a payout waits for its turn");
-                outcome.troubled += 1;
+        for _ in 0..MAX_PAGES {
+            let due = bounded(self.ledger.channel_due(SCOPE, now, self.lease_end(), PAGE)).await?;
+            if due.is_empty() {
+                break;
+            }
+            for channel in due {
+                let id = channel.id.clone();
+                if let Err(error) = self.pay(channel, outcome).await {
+                    tracing::warn!(%error, payout = %id, "a payout waits for its turn");
+                    outcome.troubled += 1;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Makes every payout due. One that others write meanwhile is due by them.
+    async fn wake_all(&self, now: UnixTime) -> Result<(), LedgerError> {
+        let mut after = None::<ChannelKey>;
+        loop {
+            let page = bounded(self.ledger.channel_list(SCOPE, after.as_ref(), PAGE)).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id.clone());
+            for paid in page {
+                bounded(self.ledger.channel_put(Channel { due: now, ..paid }, None, now)).await?;
+            }
+        }
     }
 
     async fn pay(&self, channel: Channel, outcome: &mut ClaimOutcome) -> Result<(), LedgerError> {

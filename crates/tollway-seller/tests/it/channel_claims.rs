@@ -319,6 +319,25 @@ async fn a_payout_without_an_answer_is_asked_again_and_one_that_is_not_needed_is
 }
 
 #[tokio::test]
+async fn every_receiver_is_paid_out_however_many_there_are() {
+    let books = Books::with(1).await;
+    books.clock.set(LATER);
+    let worker = books.seeing(eager());
+    worker.claim(&[]).await.unwrap();
+    let first = books.ledger.channel_list("seller-payout", None, 10).await.unwrap().remove(0);
+    for number in 1..150 {
+        let mut body: Value = serde_json::from_str(&first.body).unwrap();
+        let receiver = format!("0x{number:040x}");
+        body["offer"]["pay_to"] = receiver.as_str().into();
+        let id = ChannelKey::new(format!("eip155:8453/{receiver}"));
+        let copy = Channel { id, version: 0, body: body.to_string(), ..first.clone() };
+        assert!(books.ledger.channel_put(copy, None, LATER).await.unwrap());
+    }
+    let outcome = worker.settle().await.unwrap();
+    assert_eq!((ends(&outcome, "settle").len(), outcome.troubled), (150, 0));
+}
+
+#[tokio::test]
 async fn what_nobody_uses_is_given_back_once() {
     let books = Books::with(3).await;
     let (week, day) = (7 * 86_400, 86_400);
