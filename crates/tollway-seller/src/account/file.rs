@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tollway_core::http_signature::AgentKey;
 use tollway_core::{Amount, CREDIT_DECIMALS, Money, is_account};
+use tollway_evm::U256;
 use url::Url;
 
 use super::bank::BankAccount;
@@ -14,6 +15,9 @@ use super::bank::BankAccount;
 const MAX_BYTES: usize = 1024 * 1024;
 /// The most accounts in one file.
 const MAX_ACCOUNTS: usize = 10_000;
+/// No line is longer and no payment is more, in atomic units: a million millions, with room for sums of them.
+pub(super) const MAX_MONEY: Amount =
+    Amount::from_atomic(U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]));
 
 /// Currencies whose smallest coin is no hundredth (ISO 4217): bills are in hundredths.
 const NOT_IN_CENTS: [&str; 23] = [
@@ -233,7 +237,11 @@ fn limit(text: &str, currency: &str) -> Result<Amount, String> {
     if named != currency {
         return Err(format!("limit: must be in {currency}, such as \"100 {currency}\""));
     }
-    money.to_atomic(CREDIT_DECIMALS).map_err(|error| format!("limit: {error}"))
+    let limit = money.to_atomic(CREDIT_DECIMALS).map_err(|error| format!("limit: {error}"))?;
+    if limit > MAX_MONEY {
+        return Err("limit: must be at most a million millions".to_owned());
+    }
+    Ok(limit)
 }
 
 fn origin(text: &str) -> Result<String, String> {

@@ -59,6 +59,14 @@ pub enum AccountError {
     /// There is no such account.
     #[error("there is no account {0:?}")]
     Unknown(String),
+    /// The payment cannot be written down as it is.
+    #[error("the payment {reference:?}: {rule}")]
+    Payment {
+        /// What makes it unique.
+        reference: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// The ledger did not do what it was asked.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -7,11 +7,15 @@ use tollway_core::{Amount, UnixTime};
 use tollway_ledger::{Condition, Intent, IntentId, LedgerError, NewIntent, Opened};
 
 use super::book::CreditBook;
+use super::file::MAX_MONEY;
 use super::line::{self, AccountError};
 use crate::membership::bounded;
 
 /// The scope of the facts that say which invoices are paid.
 pub(super) const PAID_INVOICE: &str = "account.invoice-paid";
+
+/// The longest reference.
+const MAX_REFERENCE: usize = 500;
 
 /// What is written of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,13 @@ impl CreditBook {
         invoice: Option<&str>,
     ) -> Result<bool, AccountError> {
         let id = &*self.account(account)?.id;
+        let wrong = |rule| AccountError::Payment { reference: reference.to_owned(), rule };
+        if reference.trim().is_empty() || reference.len() > MAX_REFERENCE {
+            return Err(wrong("its reference must be 1 to 500 bytes long: it makes the payment unique"));
+        }
+        if amount == Amount::ZERO || amount > MAX_MONEY {
+            return Err(wrong("its amount must be more than nothing, and at most a million millions"));
+        }
         let now = self.clock().now();
         let record =
             PaymentRecord { amount, reference: reference.to_owned(), invoice: invoice.map(str::to_owned) };
@@ -81,10 +92,7 @@ impl CreditBook {
         match bounded(self.ledger().intent_open(new)).await? {
             Opened::Fresh(_) => Ok(true),
             Opened::Known { intent, .. } if PaymentRecord::read(&intent)?.amount == amount => Ok(false),
-            Opened::Known { intent, .. } => {
-                let text = format!("the payment {} is known with another amount", intent.id);
-                Err(LedgerError::Corrupt(text).into())
-            }
+            Opened::Known { .. } => Err(wrong("is written down already, with another amount")),
             Opened::OverBudget(over) => Err(LedgerError::Corrupt(format!("the sum {}", over.budget)).into()),
             Opened::Unmet(fact) => {
                 Err(LedgerError::Corrupt(format!("the fact {} {}", fact.scope, fact.name)).into())
