@@ -74,30 +74,104 @@ impl Default for Limits {
     }
 }
 
+/// No queue and no table is longer: what is more would be a slip of the pen.
+const MAX_PLACES: usize = 10_000_000;
+/// No engine waits or pauses for longer, unless it is for a settlement.
+const MAX_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_SETTLE_DEADLINE: Duration = Duration::from_secs(60 * 60);
+/// Ten years.
+const MAX_VALIDITY_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;
+const MAX_BUMPS: u32 = 1_000;
+
 impl Limits {
-    /// The limits that no engine can work with.
-    pub(crate) fn faults(&self) -> Vec<String> {
-        let most = [
-            ("settle_deadline", self.settle_deadline.is_zero()),
-            ("lane_queue", self.lane_queue == 0),
-            ("batch", !(1..=MAX_BATCH).contains(&self.batch)),
-            ("simulations", self.simulations == 0),
-            ("journal", self.journal == 0),
-            ("max_fee_per_gas", self.max_fee_per_gas == 0),
-            ("max_validity_seconds", self.max_validity_seconds == 0),
-            ("simulation_calls", !(1..=64).contains(&self.simulation_calls)),
-            ("rebroadcast_every", self.rebroadcast_every.is_zero()),
-            ("bump_after", self.bump_after.is_zero()),
-            ("member_ttl", self.member_ttl < Duration::from_secs(3)),
+    /// The limits that no engine can work with, a sentence each, by the names of the fields.
+    ///
+    /// ```
+    /// use tollway_facilitator::Limits;
+    /// assert!(Limits::default().faults().is_empty());
+    /// let limits = Limits { batch: 0, ..Limits::default() };
+    /// assert_eq!(limits.faults(), ["limits.batch: must be from 1 to 150"]);
+    /// ```
+    pub fn faults(&self) -> Vec<String> {
+        let blink = Duration::from_millis(1);
+        let numbers = [
+            ("lane_queue", self.lane_queue, MAX_PLACES),
+            ("batch", self.batch, MAX_BATCH),
+            ("simulations", self.simulations, MAX_PLACES),
+            ("simulation_calls", self.simulation_calls, 64),
+            ("journal", self.journal, MAX_PLACES),
         ];
-        most.into_iter()
-            .filter(|(_, wrong)| *wrong)
-            .map(|(name, _)| match name {
-                "batch" => format!("limits.batch: must be between 1 and {MAX_BATCH}"),
-                "simulation_calls" => "limits.simulation_calls: must be between 1 and 64".to_owned(),
-                "member_ttl" => "limits.member_ttl: must be at least three seconds".to_owned(),
-                name => format!("limits.{name}: must be more than zero"),
-            })
-            .collect()
+        let waits = [
+            ("settle_deadline", self.settle_deadline, blink, MAX_SETTLE_DEADLINE),
+            ("rebroadcast_every", self.rebroadcast_every, blink, MAX_PAUSE),
+            ("bump_after", self.bump_after, blink, MAX_PAUSE),
+            ("member_ttl", self.member_ttl, Duration::from_secs(3), MAX_PAUSE),
+        ];
+        let numbers = numbers.into_iter().filter(|(_, value, most)| !(1..=*most).contains(value));
+        let mut faults: Vec<String> =
+            numbers.map(|(name, _, most)| format!("limits.{name}: must be from 1 to {most}")).collect();
+        let waits = waits.into_iter().filter(|(_, value, least, most)| !(*least..=*most).contains(value));
+        faults.extend(waits.map(|(name, _, least, most)| {
+            format!("limits.{name}: must be from {least:?} to {} seconds", most.as_secs())
+        }));
+        if self.max_fee_per_gas == 0 {
+            faults.push("limits.max_fee_per_gas: must be more than zero".to_owned());
+        }
+        if !(1..=MAX_VALIDITY_SECONDS).contains(&self.max_validity_seconds) {
+            faults.push(format!("limits.max_validity_seconds: must be from 1 to {MAX_VALIDITY_SECONDS}"));
+        } else if self.min_validity_seconds > self.max_validity_seconds {
+            faults.push("limits.min_validity_seconds: must be at most max_validity_seconds".to_owned());
+        }
+        if self.max_bumps > MAX_BUMPS {
+            faults.push(format!("limits.max_bumps: must be at most {MAX_BUMPS}"));
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Limits;
+
+    #[test]
+    fn a_limit_that_no_clock_and_no_queue_can_hold_is_a_fault_and_named() {
+        let limits = Limits {
+            settle_deadline: Duration::MAX,
+            lane_queue: usize::MAX,
+            batch: usize::MAX,
+            simulations: usize::MAX,
+            simulation_calls: usize::MAX,
+            journal: usize::MAX,
+            max_fee_per_gas: 0,
+            max_validity_seconds: u64::MAX,
+            min_validity_seconds: u64::MAX,
+            rebroadcast_every: Duration::MAX,
+            bump_after: Duration::MAX,
+            max_bumps: u32::MAX,
+            member_ttl: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let faults = limits.faults();
+        for name in [
+            "settle_deadline: must be from 1ms to 3600 seconds",
+            "lane_queue",
+            "batch",
+            "simulations",
+            "simulation_calls",
+            "journal",
+            "max_fee_per_gas",
+            "max_validity_seconds",
+            "rebroadcast_every",
+            "bump_after",
+            "max_bumps",
+            "member_ttl: must be from 3s",
+        ] {
+            let named = faults.iter().filter(|fault| fault.starts_with(&format!("limits.{name}"))).count();
+            assert!(named >= 1, "{name} in {faults:?}");
+        }
+        let limits = Limits { min_validity_seconds: 86_401, ..Limits::default() };
+        assert_eq!(limits.faults(), ["limits.min_validity_seconds: must be at most max_validity_seconds"]);
     }
 }

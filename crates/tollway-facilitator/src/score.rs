@@ -48,23 +48,34 @@ impl Default for ScoreLimits {
     }
 }
 
+const MAX_POINTS: u64 = 1_000_000_000;
+const MAX_PAYERS: u64 = 1_000_000;
+const YEAR_SECONDS: u64 = 365 * 24 * 60 * 60;
+
 impl ScoreLimits {
     /// The limits that make no sense, all at once.
     ///
     /// ```
     /// use tollway_facilitator::ScoreLimits;
     /// let limits = ScoreLimits { payers: 0, ..ScoreLimits::default() };
-    /// assert_eq!(limits.faults(), ["score.payers: must be more than zero"]);
+    /// assert_eq!(limits.faults(), ["score.payers: must be from 1 to 1000000"]);
     /// ```
     pub fn faults(&self) -> Vec<String> {
-        let must = [
-            ("threshold", self.threshold == 0),
-            ("decay_seconds", self.decay.is_zero()),
-            ("cooling_seconds", self.cooling.is_zero()),
-            ("payers", self.payers == 0),
+        // A part of a second is more than nothing.
+        let seconds = |time: Duration| time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+        let most = [
+            ("threshold", self.threshold, MAX_POINTS),
+            ("decay_seconds", seconds(self.decay), YEAR_SECONDS),
+            ("cooling_seconds", seconds(self.cooling), YEAR_SECONDS),
+            ("payers", u64::try_from(self.payers).unwrap_or(u64::MAX), MAX_PAYERS),
         ];
-        let wrong = must.into_iter().filter(|(_, wrong)| *wrong);
-        wrong.map(|(name, _)| format!("score.{name}: must be more than zero")).collect()
+        let wrong = most.into_iter().filter(|(_, value, most)| !(1..=*most).contains(value));
+        let mut faults: Vec<String> =
+            wrong.map(|(name, _, most)| format!("score.{name}: must be from 1 to {most}")).collect();
+        let points = [("reverted", self.reverted), ("failed", self.failed)];
+        let wrong = points.into_iter().filter(|(_, points)| *points > MAX_POINTS);
+        faults.extend(wrong.map(|(name, _)| format!("score.{name}: must be at most {MAX_POINTS}")));
+        faults
     }
 }
 

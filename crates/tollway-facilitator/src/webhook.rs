@@ -223,16 +223,22 @@ impl Webhooks {
     }
 }
 
+const MAX_DEADLINE_MS: u64 = 3_600_000;
+const MAX_CONCURRENCY: u64 = 1_000;
+const MAX_POLL_MS: u64 = 3_600_000;
+const MAX_FIRST_RETRY_SECONDS: u64 = 86_400;
+
 impl WebhookLimits {
     fn faults(&self) -> Vec<String> {
-        let must = [
-            ("deadline_ms", self.deadline.is_zero()),
-            ("concurrency", self.concurrency == 0),
-            ("poll_ms", self.poll_every.is_zero()),
-            ("first_retry_seconds", self.first_retry_seconds == 0),
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let most = [
+            ("deadline_ms", millis(self.deadline), MAX_DEADLINE_MS),
+            ("concurrency", u64::from(self.concurrency), MAX_CONCURRENCY),
+            ("poll_ms", millis(self.poll_every), MAX_POLL_MS),
+            ("first_retry_seconds", self.first_retry_seconds, MAX_FIRST_RETRY_SECONDS),
         ];
-        let wrong = must.into_iter().filter(|(_, wrong)| *wrong);
-        wrong.map(|(name, _)| format!("delivery.{name}: must be more than zero")).collect()
+        let wrong = most.into_iter().filter(|(_, value, most)| !(1..=*most).contains(value));
+        wrong.map(|(name, _, most)| format!("delivery.{name}: must be from 1 to {most}")).collect()
     }
 }
 

@@ -5,12 +5,12 @@ mod access;
 mod auth_capture;
 mod batch_settlement;
 mod inclusion;
+mod limits;
 mod nodes;
 mod outcomes;
 mod sponsoring;
 mod telemetry;
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +20,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tollway_core::Network;
-use tollway_core::extension::builder_code::BuilderCode;
-use tollway_evm::{Address, Asset, AssetTable, Signer, TransferMethod, U256};
+use tollway_evm::{Address, Asset, AssetTable, Signer, TransferMethod};
 use tollway_facilitator::{
     AuthCaptureSetup, Callers, ChannelSetup, EngineBuilder, Limits, NetworkSetup, Profile, ScoreLimits,
     Sponsoring,
@@ -31,6 +30,7 @@ use self::access::{CallerConfig, StrangersConfig};
 use self::auth_capture::AuthCaptureConfig;
 use self::batch_settlement::BatchSettlementConfig;
 use self::inclusion::ThresholdConfig;
+use self::limits::LimitsConfig;
 use self::nodes::{NodeConfig, NodesConfig};
 use self::outcomes::{DeliveryConfig, ScoreConfig, WebhookConfig};
 use self::sponsoring::SponsoringConfig;
@@ -67,30 +67,6 @@ pub(crate) struct FacilitatorConfig {
     limits: LimitsConfig,
     #[serde(default)]
     networks: Vec<NetworkConfig>,
-}
-
-// tidy: config crates/tollway/config/facilitator.toml
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsConfig {
-    settle_deadline_ms: u64,
-    rpc_deadline_ms: u64,
-    lane_queue: usize,
-    batch: usize,
-    simulations: usize,
-    simulation_calls: usize,
-    journal: usize,
-    max_fee_gwei: u64,
-    max_validity_seconds: u64,
-    min_validity_seconds: u64,
-    rebroadcast_ms: u64,
-    bump_ms: u64,
-    max_bumps: u32,
-    low_balance_gwei: u64,
-    member_ttl_seconds: u64,
-    contract_payers: bool,
-    erc6492_factories: Vec<String>,
-    builder_code: String,
 }
 
 // tidy: config crates/tollway/config/facilitator.toml
@@ -193,8 +169,9 @@ impl FacilitatorConfig {
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Toml::string(DEFAULT_FILE));
         if let Some(file) = file {
-            if !file.is_file() {
-                return Err(ConfigError(vec![format!("{}: no such file", file.display())]));
+            let read = std::fs::read_to_string(file);
+            if let Err(error) = read {
+                return Err(ConfigError(vec![format!("cannot read {}: {error}", file.display())]));
             }
             figment = figment.merge(Toml::file_exact(file));
         }
@@ -207,9 +184,7 @@ impl FacilitatorConfig {
     /// Reads all that the configuration points to. All faults at once.
     pub(crate) async fn setup(&self, unlock: &Unlock) -> Result<Setup, ConfigError> {
         let mut faults = self.telemetry.faults();
-        if self.ledger.is_empty() {
-            faults.push("ledger: must say where, like \"sqlite:tollway.db\"".to_owned());
-        }
+        faults.extend(crate::ledger::fault(&self.ledger));
         let callers = access::callers(self.open, &self.strangers, &self.callers, &mut faults);
         let outcomes = outcomes::outcomes(&self.webhooks, &self.delivery, &self.callers, &mut faults);
         let auth_capture = self.auth_capture.setup(&mut faults);
@@ -228,32 +203,11 @@ impl FacilitatorConfig {
         }
     }
 
-    /// The engine's limits. Which of them no engine can work with, the engine says when it starts.
+    /// The engine's limits. All faults at once.
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
-        let limits = &self.limits;
-        if limits.rpc_deadline_ms == 0 {
-            return Err(ConfigError(vec!["limits.rpc_deadline_ms: must be more than zero".to_owned()]));
-        }
-        Ok(Limits {
-            settle_deadline: Duration::from_millis(limits.settle_deadline_ms),
-            simulations: limits.simulations,
-            simulation_calls: limits.simulation_calls,
-            lane_queue: limits.lane_queue,
-            batch: limits.batch,
-            journal: limits.journal,
-            max_fee_per_gas: u128::from(limits.max_fee_gwei) * 1_000_000_000,
-            max_validity_seconds: limits.max_validity_seconds,
-            min_validity_seconds: limits.min_validity_seconds,
-            rebroadcast_every: Duration::from_millis(limits.rebroadcast_ms),
-            bump_after: Duration::from_millis(limits.bump_ms),
-            max_bumps: limits.max_bumps,
-            low_balance: (limits.low_balance_gwei > 0)
-                .then(|| U256::from(limits.low_balance_gwei) * U256::from(1_000_000_000u64)),
-            member_ttl: Duration::from_secs(limits.member_ttl_seconds),
-            contract_payers: limits.contract_payers,
-            erc6492_factories: factories(&limits.erc6492_factories)?,
-            builder_code: builder_code(&limits.builder_code)?,
-        })
+        let mut faults = Vec::new();
+        let limits = self.limits.limits(&mut faults);
+        if faults.is_empty() { Ok(limits) } else { Err(ConfigError(faults)) }
     }
 
     /// The networks, with their keys read. All faults at once.
@@ -270,7 +224,7 @@ impl FacilitatorConfig {
                     faults.push(format!("{at}.batch_settlement.refunds_for: no caller is named {caller:?}"));
                 }
             }
-            match config.setup(Duration::from_millis(self.limits.rpc_deadline_ms), unlock).await {
+            match config.setup(self.limits.rpc_deadline(), unlock).await {
                 Ok(setup) => setups.push(setup),
                 Err(found) => faults.extend(found.into_iter().map(|fault| format!("{at}.{fault}"))),
             }
@@ -392,23 +346,6 @@ pub(crate) fn read_bounded(from: impl Read, most: usize) -> anyhow::Result<Vec<u
     from.take(limit).read_to_end(&mut bytes)?;
     anyhow::ensure!(bytes.len() <= most, "it is longer than {most} bytes");
     Ok(bytes)
-}
-
-/// The operator's own code, if there is one.
-fn builder_code(text: &str) -> Result<Option<BuilderCode>, ConfigError> {
-    let code = (!text.is_empty()).then(|| BuilderCode::new(text)).transpose();
-    code.map_err(|error| ConfigError(vec![format!("limits.builder_code: {error}")]))
-}
-
-/// Whom payments may call to deploy their payers' wallets.
-fn factories(texts: &[String]) -> Result<BTreeSet<Address>, ConfigError> {
-    let parse = |(index, text): (usize, &String)| {
-        text.parse()
-            .map_err(|_| format!("limits.erc6492_factories[{index}]: must be an address, not {text:?}"))
-    };
-    let (good, bad): (Vec<_>, Vec<_>) = texts.iter().enumerate().map(parse).partition(Result::is_ok);
-    let faults: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
-    if faults.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(ConfigError(faults)) }
 }
 
 #[cfg(test)]

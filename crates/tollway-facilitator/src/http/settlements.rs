@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -21,9 +22,13 @@ const USUAL_LIMIT: u32 = 50;
 /// How many are listed at most.
 const MAX_LIMIT: u32 = 200;
 
-pub(super) async fn one(State(api): State<Arc<Api>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
     let response = match api.callers.admit(&headers) {
-        Ok(caller) => find(&api, &caller, &id).await,
+        Ok(caller) => find(&api, &caller, id.as_deref().map_or("", String::as_str)).await,
         Err(denied) => refuse(denied),
     };
     counted("/settlements/{id}", response)

@@ -106,8 +106,8 @@ impl NodesConfig<'_> {
             max_lag_blocks: self.max_lag_blocks.unwrap_or(usual.max_lag_blocks),
             check_every: self.check_ms.map_or(usual.check_every, Duration::from_millis),
         };
-        if rules.check_every < Duration::from_millis(100) {
-            faults.push("check_ms: must be at least 100".to_owned());
+        if !(Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&rules.check_every) {
+            faults.push("check_ms: must be from 100 to 3600000".to_owned());
         }
         if faults.len() > before {
             return None;
