@@ -55,7 +55,7 @@ pub use ledger::{LaneContents, Ledger, LedgerFuture};
 pub use mark::{Marked, NewMark};
 pub use member::{Member, Role};
 pub use memory::MemoryLedger;
-pub use open::{OpenError, open, open_to_read};
+pub use open::{OpenError, file_of, open, open_to_read};
 pub use purchase::Purchase;
 pub use reservation::{
     Claim, Fate, Finish, Finished, NewReservation, Owed, OwedLimits, PaymentIdentifier, StoredResponse, Token,

@@ -1,5 +1,6 @@
 //! From a URL to a ledger.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::{Ledger, MemoryLedger};
@@ -52,18 +53,15 @@ pub enum OpenError {
 /// # }
 /// ```
 pub async fn open(url: &str) -> Result<Arc<dyn Ledger>, OpenError> {
-    if url == "memory:" {
-        return Ok(Arc::new(MemoryLedger::new()));
+    match Place::of(url)? {
+        Place::Memory => Ok(Arc::new(MemoryLedger::new())),
+        #[cfg(feature = "sqlite")]
+        Place::Sqlite(path) => Ok(Arc::new(crate::SqliteLedger::open(path).await?)),
+        #[cfg(feature = "postgres")]
+        Place::Postgres => Ok(Arc::new(crate::PostgresLedger::connect(url).await?)),
+        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+        _ => Err(unknown_store()),
     }
-    #[cfg(feature = "sqlite")]
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        return Ok(Arc::new(crate::SqliteLedger::open(file(path)?).await?));
-    }
-    #[cfg(feature = "postgres")]
-    if is_postgres(url) {
-        return Ok(Arc::new(crate::PostgresLedger::connect(url).await?));
-    }
-    Err(unknown(url))
 }
 
 /// Opens the ledger that `url` names to read it: nothing is made, nothing changed, and no call that writes does anything but
@@ -86,37 +84,77 @@ pub async fn open(url: &str) -> Result<Arc<dyn Ledger>, OpenError> {
 /// # }
 /// ```
 pub async fn open_to_read(url: &str) -> Result<Option<Arc<dyn Ledger>>, OpenError> {
-    if url == "memory:" {
-        return Ok(None);
+    match Place::of(url)? {
+        Place::Memory => Ok(None),
+        #[cfg(feature = "sqlite")]
+        Place::Sqlite(path) => {
+            let found = crate::SqliteLedger::open_to_read(path).await?;
+            Ok(found.map(|ledger| Arc::new(ledger) as Arc<dyn Ledger>))
+        }
+        #[cfg(feature = "postgres")]
+        Place::Postgres => {
+            let found = crate::PostgresLedger::connect_to_read(url).await?;
+            Ok(found.map(|ledger| Arc::new(ledger) as Arc<dyn Ledger>))
+        }
+        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+        _ => Err(unknown_store()),
     }
-    #[cfg(feature = "sqlite")]
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let found = crate::SqliteLedger::open_to_read(file(path)?).await?;
-        return Ok(found.map(|ledger| Arc::new(ledger) as Arc<dyn Ledger>));
-    }
-    #[cfg(feature = "postgres")]
-    if is_postgres(url) {
-        let found = crate::PostgresLedger::connect_to_read(url).await?;
-        return Ok(found.map(|ledger| Arc::new(ledger) as Arc<dyn Ledger>));
-    }
-    Err(unknown(url))
 }
 
-#[cfg(feature = "sqlite")]
-fn file(path: &str) -> Result<&str, OpenError> {
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.is_empty() || path.starts_with(':') || path.contains('?') {
-        return Err(OpenError::Url("sqlite: needs the path of a file".to_owned()));
+#[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+fn unknown_store() -> OpenError {
+    OpenError::Url("this program was built without that store".to_owned())
+}
+
+/// The file of the ledger that `url` names, if it is one in a file. Nothing is opened.
+///
+/// # Errors
+/// [`OpenError::Url`] for what [`open`] would not open either.
+///
+/// ```
+/// use std::path::Path;
+/// use tollway_ledger::file_of;
+/// assert_eq!(file_of("sqlite:shop.db")?, Some(Path::new("shop.db")));
+/// assert_eq!(file_of("memory:")?, None);
+/// assert!(file_of("shop.db").is_err());
+/// # Ok::<(), tollway_ledger::OpenError>(())
+/// ```
+pub fn file_of(url: &str) -> Result<Option<&Path>, OpenError> {
+    match Place::of(url)? {
+        Place::Sqlite(path) => Ok(Some(Path::new(path))),
+        Place::Memory | Place::Postgres => Ok(None),
     }
-    Ok(path)
 }
 
-#[cfg(feature = "postgres")]
-fn is_postgres(url: &str) -> bool {
-    url.starts_with("postgres://") || url.starts_with("postgresql://")
+/// Where a ledger is.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    Memory,
+    Sqlite(&'a str),
+    Postgres,
 }
 
-fn unknown(url: &str) -> OpenError {
-    let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
-    OpenError::Url(format!("must be memory:, sqlite:PATH or postgres://…, not {scheme:?}"))
+impl<'a> Place<'a> {
+    fn of(url: &'a str) -> Result<Self, OpenError> {
+        if url == "memory:" {
+            return Ok(Self::Memory);
+        }
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(':') || path.contains('?') {
+                return Err(OpenError::Url("sqlite: needs the path of a file".to_owned()));
+            }
+            return Ok(Self::Sqlite(path));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres);
+        }
+        // Of what may hold a password only the scheme is told.
+        let rule = "must be memory:, sqlite:PATH or postgres://…";
+        let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len());
+        Err(OpenError::Url(match scheme {
+            Some(scheme) => format!("{rule}, not {scheme}:"),
+            None => rule.to_owned(),
+        }))
+    }
 }

@@ -121,15 +121,19 @@ impl SqliteLedger {
     }
 
     async fn with_options(options: SqliteConnectOptions) -> Result<Self, OpenError> {
+        let file = options.get_filename().display().to_string();
+        let named = |error| match error {
+            OpenError::Unavailable(why) => OpenError::Unavailable(format!("{file}: {why}")),
+            other => other,
+        };
         let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
         let readers = readers.connect_lazy_with(options.clone().pragma("query_only", "ON"));
         let backend = Sqlite { options, readers };
-        let mut connection = backend
-            .connect_when_free()
-            .await
-            .map_err(|failure| OpenError::Unavailable(crate::LedgerError::from(failure).to_string()))?;
+        let mut connection = backend.connect_when_free().await.map_err(|failure| {
+            named(OpenError::Unavailable(crate::LedgerError::from(failure).to_string()))
+        })?;
         // BEGIN IMMEDIATE is the lock.
-        migrate::<Sqlite>(&mut connection, "SELECT 1", &STEPS).await?;
+        migrate::<Sqlite>(&mut connection, "SELECT 1", &STEPS).await.map_err(named)?;
         Ok(Self::start(backend))
     }
 }
