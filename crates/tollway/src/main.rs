@@ -1,6 +1,7 @@
 //! The `tollway` program: a demo, a paying client and its wallet, what a seller does with held payments, a facilitator, a devnet.
 
 mod accounts;
+mod arguments;
 mod books;
 mod commands;
 mod config;
@@ -77,7 +78,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::complain(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            if error.is::<arguments::Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

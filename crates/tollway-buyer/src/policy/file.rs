@@ -54,8 +54,12 @@ pub struct PolicyFaults(pub Vec<PolicyNote>);
 
 /// A file that names agents does not name this one: it may pay nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the policy names its agents, and {} is none of them", .0.as_deref().map_or("nobody".to_owned(), |name| format!("{name:?}")))]
+#[error("the policy names its agents, and {}", .0.as_deref().map_or_else(unnamed, |name| format!("{name:?} is none of them")))]
 pub struct UnknownAgent(pub Option<String>);
+
+fn unnamed() -> String {
+    "who pays must say which of them it is".to_owned()
+}
 
 impl PolicyFile {
     /// Reads a policy file.

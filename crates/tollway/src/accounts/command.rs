@@ -10,9 +10,11 @@ use serde_json::json;
 use tollway_core::extension::parse_timestamp;
 use tollway_core::{Amount, CREDIT_DECIMALS, Clock, Money, SystemClock, UnixTime};
 use tollway_seller::{Accounts, CreditBook, Invoice};
+use url::Url;
 
 use super::iso20022::{File, Message};
 use super::tell;
+use crate::arguments::{Misuse, name, web_url};
 use crate::config::read_bounded;
 use crate::output::{Output, complain, raw};
 
@@ -64,8 +66,8 @@ enum Command {
         /// The account; every one that is due, if not given.
         account: Option<String>,
         /// Where invoices are paid: the address of each is this, a slash, and its name.
-        #[arg(long, value_name = "URL")]
-        desk: Option<String>,
+        #[arg(long, value_name = "URL", value_parser = web_url)]
+        desk: Option<Url>,
     },
     /// Write down a payment that came through a bank. Its reference makes it unique: written down again, it counts once.
     Paid(PaidArgs),
@@ -129,7 +131,7 @@ struct PaidArgs {
     #[arg(long, value_name = "MONEY")]
     amount: Money,
     /// What makes the payment unique, such as the bank's reference.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = name)]
     reference: String,
     /// The invoice that it pays.
     #[arg(long, value_name = "INVOICE")]
@@ -137,10 +139,14 @@ struct PaidArgs {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let file = args.accounts.as_deref().context("which accounts? Say it with --accounts FILE")?;
+    let file = args
+        .accounts
+        .as_deref()
+        .ok_or_else(|| Misuse("which accounts? Say it with --accounts FILE".to_owned()))?;
     let accounts = Arc::new(read(file)?);
-    let ledger = args.ledger.as_deref().context("which ledger? Say it with --ledger URL")?;
-    let ledger = crate::ledger::open(ledger).await.context("--ledger")?;
+    let ledger =
+        args.ledger.as_deref().ok_or_else(|| Misuse("which ledger? Say it with --ledger URL".to_owned()))?;
+    let ledger = crate::ledger::open_kept(ledger).await.context("--ledger")?;
     let book = CreditBook::new(accounts, ledger, Arc::new(SystemClock));
     let output = Output::new(args.json);
     match args.command {
@@ -165,7 +171,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output.result(&json!({ "account": account, "suspended": suspended }), &text);
             Ok(if suspended.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        Command::Settle { account, desk } => settle(&book, account.as_deref(), desk.as_deref(), output).await,
+        Command::Settle { account, desk } => {
+            settle(&book, account.as_deref(), desk.as_ref().map(Url::as_str), output).await
+        }
         Command::Paid(asked) => paid(&book, &asked, output).await,
     }
 }
@@ -191,6 +199,9 @@ async fn statement(book: &CreditBook, asked: &StatementArgs, is_json: bool) -> a
     let now = SystemClock.now();
     let from = asked.from.unwrap_or(UnixTime(now.0.saturating_sub(30 * DAY_SECONDS)));
     let to = asked.to.unwrap_or(now.plus_seconds(DAY_SECONDS));
+    if to <= from {
+        return Err(Misuse("--to: must be after --from".to_owned()).into());
+    }
     let stated = book.statement(&asked.account, from, to).await?;
     match asked.format {
         _ if is_json => Output::new(true).machine(&stated.to_json()),

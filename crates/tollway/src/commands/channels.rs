@@ -1,6 +1,7 @@
 //! `tollway channels`: what a seller has on its channels and how it becomes money, by the seller's ledger; what a payer has in
 //! its own, and how that comes back.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,11 @@ use tollway_evm::batch_settlement::{
 use tollway_seller::{ChannelView, ClaimEnd, ClaimOutcome, ClaimStep, ClaimWorker, HttpFacilitator};
 use url::Url;
 
+use crate::arguments::{amount, narrow_amount, seconds, web_url};
 use crate::commands::hold::{PENDING, REFUSED};
 use crate::commands::purse::PurseArgs;
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
-use crate::output::{Output, start_logging};
+use crate::output::{Output, complain, start_logging};
 use crate::signing::{SourceText, Unlock};
 
 /// How many channels are listed at once.
@@ -72,8 +74,8 @@ struct Refund {
     /// A channel such as eip155:8453/0x6f0e….
     channel: String,
     /// How much, in atomic units; all that is left, if not given.
-    #[arg(long, value_name = "ATOMIC")]
-    amount: Option<u64>,
+    #[arg(long, value_name = "ATOMIC", value_parser = amount)]
+    amount: Option<Amount>,
     #[command(flatten)]
     asking: Asking,
 }
@@ -90,12 +92,12 @@ struct Withdraw {
     #[arg(long, requires = "channel")]
     finalize: bool,
     /// How much, in atomic units; all that is left, if not given.
-    #[arg(long, value_name = "ATOMIC", conflicts_with = "finalize")]
-    amount: Option<u64>,
+    #[arg(long, value_name = "ATOMIC", conflicts_with = "finalize", value_parser = narrow_amount)]
+    amount: Option<u128>,
     #[command(flatten)]
     purse: PurseArgs,
     /// Seconds to wait until it is in a block.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds)]
     timeout: u64,
     /// Print one JSON object a line.
     #[arg(long)]
@@ -117,7 +119,7 @@ struct Asking {
     #[command(flatten)]
     at: LedgerAt,
     /// The facilitator that claims.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = web_url)]
     facilitator: Url,
     /// Where the key is of the account that the channels name as receiverAuthorizer, if the facilitator has not that key:
     /// env:NAME, file:PATH, keystore:NAME, web3signer:URL/ADDRESS, aws-kms:KEY or gcp-kms:RESOURCE.
@@ -133,6 +135,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Claim(args) => {
             let channels: Vec<ChannelKey> = args.channel.iter().map(ChannelKey::new).collect();
             let (output, worker) = args.asking.open().await?;
+            ensure_known(&worker, &channels).await?;
             Ok(tell_all(output, &worker.claim(&channels).await?))
         }
         Command::Settle(args) => {
@@ -141,13 +144,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Refund(args) => {
             let (output, worker) = args.asking.open().await?;
-            let told = worker.refund(&ChannelKey::new(&args.channel), args.amount.map(Amount::from)).await?;
+            let told = worker.refund(&ChannelKey::new(&args.channel), args.amount).await?;
             let Some(step) = told else {
                 bail!("{}: there is no such channel, or nothing to give back", args.channel)
             };
             Ok(tell(output, &step))
         }
         Command::Withdraw(args) => withdraw(*args).await,
+    }
+}
+
+/// A name that is mistyped must not look as if there were nothing to claim.
+async fn ensure_known(worker: &ClaimWorker, channels: &[ChannelKey]) -> anyhow::Result<()> {
+    let mut unknown: BTreeSet<&ChannelKey> = channels.iter().collect();
+    let mut after: Option<ChannelKey> = None;
+    while !unknown.is_empty() {
+        let page = worker.list(after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.channel.clone());
+        for view in &page {
+            unknown.remove(&view.channel);
+        }
+    }
+    match unknown.first() {
+        Some(channel) => bail!("{channel}: there is no such channel in the ledger"),
+        None => Ok(()),
     }
 }
 
@@ -219,7 +240,7 @@ impl LedgerAt {
         key: Option<Arc<dyn Signer>>,
     ) -> anyhow::Result<ClaimWorker> {
         ensure!(self.ledger != "memory:", "--ledger: memory: is this process's own, and has no channels");
-        let ledger = crate::ledger::open(&self.ledger).await.context("--ledger")?;
+        let ledger = crate::ledger::open_kept(&self.ledger).await.context("--ledger")?;
         let scheme = BatchSettlement::new(with_dev_assets(DEV_CHAIN_ID));
         let scheme = match key {
             Some(key) => scheme.with_key(key),
@@ -242,11 +263,14 @@ impl Asking {
 }
 
 fn tell_all(output: Output, outcome: &ClaimOutcome) -> ExitCode {
-    if outcome.steps.is_empty() {
+    if outcome.troubled > 0 {
+        // Others are at them, or their rows cannot be read, which the log says.
+        complain(&format!("{} channels could not be worked on now: ask again", outcome.troubled));
+    } else if outcome.steps.is_empty() {
         output.result(&json!({ "outcome": "done", "operation": null }), "there is nothing to do");
     }
     // Pending is more urgent to know than refused: it is to be asked again.
-    let mut code = ExitCode::SUCCESS;
+    let mut code = if outcome.troubled > 0 { ExitCode::from(PENDING) } else { ExitCode::SUCCESS };
     for step in &outcome.steps {
         let told = tell(output, step);
         code = if matches!(step.end, ClaimEnd::Done(_)) { code } else { told };
@@ -304,7 +328,7 @@ async fn withdraw(args: Withdraw) -> anyhow::Result<ExitCode> {
         true => end_withdrawal(&chain, &*key, &config, patience)
             .await
             .map(|back| (back.amount, back.transaction, None)),
-        false => begin_withdrawal(&chain, &*key, &config, args.amount.map(u128::from), patience)
+        false => begin_withdrawal(&chain, &*key, &config, args.amount, patience)
             .await
             .map(|begun| (begun.amount, begun.transaction, Some(begun.from.0))),
     };

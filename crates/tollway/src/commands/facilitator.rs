@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::json;
 use tollway_core::wire::encode_supported;
 use tollway_core::{Facilitator, SystemClock};
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!(name, networks = networks.len(), webhooks = outcomes.webhooks.len(), "starting");
     // Whoever waits for a settlement gets an answer before the end.
     let grace = limits.settle_deadline + Duration::from_secs(15);
-    let ledger = ledger::open(&config.ledger).await?;
+    let ledger = ledger::open(&config.ledger).await.context("ledger")?;
     let mut builder = Engine::builder()
         .limits(limits)
         .ledger(Arc::clone(&ledger))

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
-use tollway_core::Facilitator;
 use tollway_core::model::{FacilitatorRequest, Outcome, SettleResponse};
 use tollway_core::wire::{decode_facilitator_request, encode_facilitator_request, parse_object};
+use tollway_core::{Amount, Facilitator};
 use tollway_evm::auth_capture::{HeldPayment, Operation, PaymentState, check_at_any_time};
 use tollway_evm::{Bytes, Chain, U256};
 use tollway_seller::HttpFacilitator;
 use url::Url;
 
+use crate::arguments::{amount, seconds, web_url};
 use crate::config::read_bounded;
-use crate::output::{Output, start_logging};
+use crate::output::{Output, complain, start_logging};
 use crate::signing::{SourceText, Unlock};
 
 /// The longest file that is read.
@@ -37,8 +38,8 @@ pub(super) const PENDING: u8 = 4;
 #[command(verbatim_doc_comment)]
 pub(crate) struct Capture {
     /// How much, in atomic units; all that is held, if not given.
-    #[arg(long, value_name = "ATOMIC")]
-    amount: Option<u64>,
+    #[arg(long, value_name = "ATOMIC", value_parser = amount)]
+    amount: Option<Amount>,
     /// Give the rest back at once.
     #[arg(long, requires = "amount")]
     void_rest: bool,
@@ -64,8 +65,8 @@ pub(crate) struct Void {
 #[command(verbatim_doc_comment)]
 pub(crate) struct Refund {
     /// How much, in atomic units; all that can be given back, if not given.
-    #[arg(long, value_name = "ATOMIC")]
-    amount: Option<u64>,
+    #[arg(long, value_name = "ATOMIC", value_parser = amount)]
+    amount: Option<Amount>,
     #[command(flatten)]
     asking: Asking,
 }
@@ -85,7 +86,7 @@ struct Looking {
     #[arg(long, value_name = "URL")]
     rpc_url: Url,
     /// Seconds to wait for the node.
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = seconds)]
     timeout: u64,
     /// Print one JSON object.
     #[arg(long)]
@@ -97,7 +98,7 @@ struct Asking {
     #[command(flatten)]
     looking: Looking,
     /// The facilitator that collected it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = web_url)]
     facilitator: Url,
     /// Where the key is of the account that the offer names as receiverAuthorizer: env:NAME, file:PATH, keystore:NAME,
     /// web3signer:URL/ADDRESS, aws-kms:KEY or gcp-kms:RESOURCE.
@@ -144,17 +145,17 @@ pub(crate) async fn status(args: Status) -> anyhow::Result<ExitCode> {
 /// What the seller wants, before the chain has said what there is.
 #[derive(Clone, Copy, Debug)]
 enum Wish {
-    Capture { amount: Option<u64>, voids_rest: bool },
+    Capture { amount: Option<Amount>, voids_rest: bool },
     Void,
-    Refund { amount: Option<u64> },
+    Refund { amount: Option<Amount> },
 }
 
 impl Wish {
     fn operation(self, held: &HeldPayment, state: PaymentState) -> anyhow::Result<Operation> {
         ensure!(state.is_collected, "nothing was ever held or charged for this payment");
         let expected = state.balances;
-        let within = |amount: Option<u64>, most: U256, what: &str| {
-            let amount = amount.map_or(most, U256::from);
+        let within = |amount: Option<Amount>, most: U256, what: &str| {
+            let amount = amount.map_or(most, Amount::atomic);
             ensure!(!amount.is_zero() && amount <= most, "there is {most} to {what}, not {amount}");
             Ok(amount)
         };
@@ -206,6 +207,8 @@ impl Asking {
         let pending = pending_file(&self.looking.file);
         // What was asked before and not answered comes first: it may have happened.
         let request = if pending.exists() {
+            let file = pending.display();
+            complain(&format!("{file}: what was asked before comes first, and nothing else is asked now"));
             read_request(&pending)?
         } else {
             let request = self.request(wish).await?;

@@ -11,15 +11,18 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest_middleware::RequestBuilder;
 use serde_json::{Value, json};
 use tollway_buyer::{JudgedOffer, Paid, Patience, PayingOn, PaymentError, Wallet, paid, payment_error};
 use tollway_core::Amount;
+use tollway_core::wire::{PAYMENT_REQUIRED, decode_header, decode_payment_required};
 use tollway_evm::Chain;
 use tollway_ledger::IntentId;
 use url::Url;
 
+use crate::arguments::{Misuse, amount, seconds, web_url};
+use crate::books::text::visible;
 use crate::commands::approval::{self, Terms};
 use crate::commands::purse::PurseArgs;
 use crate::commands::receipt::evidence;
@@ -31,6 +34,10 @@ use crate::serving::stop_signal;
 const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
 /// The longest answer, and the longest request body, that is held in memory.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The exit code where money may have moved for an answer that is not here.
+const UNRESOLVED: u8 = 4;
+/// So many characters are shown of what a seller says.
+const MAX_WORDS: usize = 300;
 
 /// Request a URL, and pay for it if it asks (402), at most once and at most the cap.
 ///
@@ -38,12 +45,13 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// machine, and no payment follows a redirect.
 ///
 /// Exit codes: 0 the request succeeded; 1 it could not be made; 2 wrong usage; 3 payment was refused by the
-/// policy, nothing was signed; 4 a payment was sent and its fate is unknown, do not buy anew; 5 the receipt does
-/// not fit the payment; 22 the final answer has status 400 or above.
+/// policy, nothing was signed; 4 a payment was sent, and its fate is unknown or its answer was lost: the same
+/// request presents the same payment again; 5 the receipt does not fit the payment; 22 the final answer has status 400 or above.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// What to request.
+    #[arg(value_parser = web_url)]
     url: Url,
     /// HTTP method; GET, or POST when there is data.
     #[arg(short = 'X', long, value_name = "METHOD")]
@@ -88,10 +96,10 @@ pub(crate) struct Args {
     #[arg(long, requires = "rpc_url")]
     approve: bool,
     /// Approve it for this much instead, in atomic units.
-    #[arg(long, value_name = "ATOMIC", requires = "approve")]
+    #[arg(long, value_name = "ATOMIC", requires = "approve", value_parser = amount)]
     approve_amount: Option<Amount>,
     /// Seconds to wait for the paid answer, with the same payment presented again where the seller asks for it.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds)]
     timeout: u64,
     /// Show what it would cost and what the policy says; sign nothing.
     #[arg(long)]
@@ -271,14 +279,18 @@ fn headers(args: &Args) -> anyhow::Result<HeaderMap> {
             let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
             Some((name, HeaderValue::from_str(value.trim()).ok()?))
         };
-        let Some((name, value)) = parse() else { bail!("-H {line:?}: must be \"Name: value\"") };
+        let Some((name, value)) = parse() else {
+            return Err(Misuse(format!("-H {line:?}: must be \"Name: value\"")).into());
+        };
         headers.append(name, value);
     }
     if !args.data.is_empty() && !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     }
     if let Some(user) = &args.user {
-        let Some((_, _)) = user.split_once(':') else { bail!("-u: must be USER:PASSWORD") };
+        if !user.contains(':') {
+            return Err(Misuse("-u: must be USER:PASSWORD".to_owned()).into());
+        }
         let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(user)))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -347,6 +359,9 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
     if let Some(file) = &args.receipt {
         object["receipt"] = keep_receipt(file, payment.as_ref());
     }
+    if status == StatusCode::PAYMENT_REQUIRED {
+        crate::output::complain(&why_unpaid(&response, payment.is_some()));
+    }
     let head = if args.include || args.head { head(&response) } else { Vec::new() };
     let reading = tokio::time::timeout(Duration::from_secs(args.timeout), read_body(response)).await;
     let body = match reading.unwrap_or_else(|_| Err(anyhow::anyhow!("the answer did not end in time"))) {
@@ -357,7 +372,11 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
             object["message"] = format!("{error:#}").into();
             output.machine(&object);
             crate::output::complain(&format!("error: the answer broke off: {error:#}"));
-            return Ok(ExitCode::FAILURE);
+            if payment.is_none() {
+                return Ok(ExitCode::FAILURE);
+            }
+            crate::output::complain("Ask again: the same request presents the same payment.");
+            return Ok(ExitCode::from(UNRESOLVED));
         }
     };
     let body = if args.fail && status.as_u16() >= 400 { Vec::new() } else { [head, body].concat() };
@@ -381,6 +400,18 @@ async fn tell_answer(output: Output, args: &Args, response: reqwest::Response) -
         None if status.as_u16() >= 400 => ExitCode::from(22),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// What the seller says to a payment, or why there was none. Its words are shown as they are, on one line.
+fn why_unpaid(response: &reqwest::Response, is_presented: bool) -> String {
+    let header = response.headers().get(PAYMENT_REQUIRED);
+    let required = header.and_then(|value| decode_header(PAYMENT_REQUIRED, value.as_bytes()).ok());
+    let error = required.and_then(|json| decode_payment_required(&json).ok()).and_then(|told| told.error);
+    match (is_presented, error) {
+        (true, Some(error)) => format!("the seller refused the payment: {}", visible(&error, MAX_WORDS)),
+        (true, None) => "the seller refused the payment, and does not say why".to_owned(),
+        (false, _) => "not paid: the answer is 402, without offers of x402 that can be read".to_owned(),
+    }
 }
 
 /// Writes the receipt before the body is read: what was paid is spent, whatever becomes of the answer.
@@ -432,10 +463,11 @@ fn output_paid(is_silent: bool, paid: &Paid) {
         None => format!("{cost} atomic units of {}", paid.offer.asset),
     };
     let transaction = paid.settlement.as_ref().map_or("not told", |settled| settled.transaction.as_str());
-    let fate = match &paid.settlement {
-        Some(settled) if settled.success => "paid",
-        Some(_) => "not settled:",
-        None => "presented, no settlement told:",
+    let fate = match paid.settlement.as_ref().map(|settled| (settled.success, &settled.error_reason)) {
+        Some((true, _)) => "paid".to_owned(),
+        Some((false, Some(reason))) => format!("not settled ({}):", visible(reason.as_str(), MAX_WORDS)),
+        Some((false, None)) => "not settled:".to_owned(),
+        None => "presented, no settlement told:".to_owned(),
     };
     let way = match note {
         Some(note) => format!("channel {}", note.key.id()),
@@ -472,7 +504,7 @@ fn body_value(body: &[u8]) -> Value {
 
 fn tell_refusal(output: Output, url: &Url, error: &PaymentError) -> ExitCode {
     let (word, code) = match error {
-        PaymentError::Unresolved { .. } | PaymentError::Busy => ("unresolved", 4),
+        PaymentError::Unresolved { .. } | PaymentError::Busy => ("unresolved", UNRESOLVED),
         PaymentError::Http(_) | PaymentError::NotSent(_) | PaymentError::Ledger(_) => ("failed", 1),
         _ => ("refused", 3),
     };

@@ -4,13 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tollway_buyer::{Policy, PolicyFile, Tool, Wallet, WalletBuilder};
 use tollway_core::{Amount, BoxFuture, Money, Network};
 use tollway_evm::offer_receipt::Keys;
 use tollway_evm::{Address, Chain, Signature, Signer, SignerError};
 use url::Url;
 
+use crate::arguments::{Misuse, dollars, name};
 use crate::commands::approval;
 use crate::commands::receipt::read_keys;
 use crate::commands::reclaim::Kept;
@@ -35,13 +36,13 @@ pub(crate) struct PurseArgs {
     #[arg(long, value_name = "FILE", env = "TOLLWAY_POLICY")]
     policy: Option<PathBuf>,
     /// Who pays: an agent that the policy names.
-    #[arg(long, value_name = "NAME", env = "TOLLWAY_AGENT")]
+    #[arg(long, value_name = "NAME", env = "TOLLWAY_AGENT", value_parser = name)]
     agent: Option<String>,
     /// Which of its tools asks for it, as the policy names tools.
-    #[arg(long, value_name = "NAME", env = "TOLLWAY_TOOL")]
+    #[arg(long, value_name = "NAME", env = "TOLLWAY_TOOL", value_parser = name)]
     tool: Option<String>,
     /// The most one payment may cost, in dollars; $1 unless there is a policy.
-    #[arg(long, value_name = "MONEY")]
+    #[arg(long, value_name = "MONEY", value_parser = dollars)]
     max_amount: Option<Money>,
     /// Also pay in another asset, up to an atomic amount: NETWORK/ADDRESS=ATOMIC, such as
     /// eip155:8453/0x60a3…=50000.
@@ -180,10 +181,15 @@ impl PurseArgs {
             let parse = || {
                 let (asset, amount) = allowed.split_once('=')?;
                 let (network, address) = asset.split_once('/')?;
-                Some((network.parse::<Network>().ok()?, address, amount.parse::<Amount>().ok()?))
+                let network = network.parse::<Network>().ok()?;
+                // The assets of EVM networks are contracts.
+                let is_asset = network.evm_chain_id().is_none() || address.parse::<Address>().is_ok();
+                is_asset.then_some((network, address, amount.parse::<Amount>().ok()?))
             };
             let Some((network, address, amount)) = parse() else {
-                bail!("--allow-asset {allowed:?}: must be NETWORK/ADDRESS=ATOMIC");
+                return Err(
+                    Misuse(format!("--allow-asset {allowed:?}: must be NETWORK/ADDRESS=ATOMIC")).into()
+                );
             };
             policy = policy.allow_asset(network, address, amount);
         }

@@ -15,6 +15,7 @@ use tollway_evm::offer_receipt::{Facts, Keys, SignedOffer, SignedReceipt, Standi
 use tollway_evm::{Address, Chain};
 use url::Url;
 
+use crate::arguments::seconds;
 use crate::config::read_bounded;
 use crate::output::{Output, start_logging};
 
@@ -59,7 +60,7 @@ struct Verify {
     #[arg(long, value_name = "URL")]
     rpc_url: Option<Url>,
     /// Seconds to wait for the node.
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = seconds)]
     timeout: u64,
     /// Print one JSON object: verdict (valid, wrong, unproven), signature, offer, chain, faults, receipt.
     #[arg(long)]

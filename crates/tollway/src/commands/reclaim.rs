@@ -17,6 +17,7 @@ use tollway_evm::auth_capture::{AuthCaptureBuyer, ReclaimError, check_at_any_tim
 use tollway_evm::{AssetTable, Chain, Signer};
 use url::Url;
 
+use crate::arguments::seconds;
 use crate::commands::hold::{PENDING, REFUSED, read_request};
 use crate::output::{Output, start_logging};
 use crate::signing::{SourceText, Unlock};
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     unlock: Unlock,
     /// Seconds to wait until it is in a block.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds)]
     timeout: u64,
     /// Print one JSON object.
     #[arg(long)]

@@ -7,6 +7,7 @@ use anyhow::Context;
 use tollway_evm::Address;
 use tollway_ledger::Ledger;
 
+use crate::arguments::name;
 use crate::signing::{SourceText, Unlock};
 
 /// The key of a wallet that is not named otherwise.
@@ -20,7 +21,7 @@ pub(crate) struct LedgerArgs {
     #[arg(long, value_name = "URL", env = "TOLLWAY_WALLET_LEDGER", hide_env_values = true)]
     ledger: Option<String>,
     /// The wallet's name in the ledger; by default the account that pays.
-    #[arg(long, value_name = "NAME", env = "TOLLWAY_WALLET")]
+    #[arg(long, value_name = "NAME", env = "TOLLWAY_WALLET", value_parser = name)]
     wallet: Option<String>,
 }
 
@@ -74,6 +75,15 @@ impl LedgerArgs {
         crate::ledger::open_to_read(&source).await.context("--ledger")
     }
 
+    /// Opens the ledger that wallets pay from. One that was named must be there: what an owner looks up, freezes or answers
+    /// in a file that nobody pays from would change nothing.
+    async fn open_kept(&self) -> anyhow::Result<Arc<dyn Ledger>> {
+        match &self.ledger {
+            Some(source) => crate::ledger::open_kept(source).await.context("--ledger"),
+            None => self.open().await,
+        }
+    }
+
     /// The name that the user gave. Accounts have one spelling as names, however they are written.
     pub(crate) fn name(&self) -> Option<String> {
         let name = self.wallet.as_ref()?;
@@ -87,7 +97,7 @@ impl OwnerArgs {
         let named = self.named().await?;
         let (wallet, account) =
             named.context("which wallet? Say it with --wallet NAME, or give its key with --key")?;
-        Ok(Owned { ledger: self.at.open().await?, wallet, account })
+        Ok(Owned { ledger: self.at.open_kept().await?, wallet, account })
     }
 
     /// The wallet's name, and its account where that is known; none if nobody says which wallet is meant.

@@ -46,7 +46,17 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let address = args.account.address(false).await?;
     let (mut rows, mut lines, mut is_whole) = (Vec::new(), vec![address.to_string()], true);
     for url in &args.rpc_urls {
-        let chain = connect(url).await?;
+        let chain = match connect(url).await {
+            Ok(chain) => chain,
+            Err(error) => {
+                is_whole = false;
+                // The URL may hold a key: only the host is told.
+                let host = url.host_str().unwrap_or_default();
+                lines.push(format!("{:<16} unknown: {host} does not say which network it is of", "?"));
+                complain(&format!("{host}: {error:#}"));
+                continue;
+            }
+        };
         let network = chain.network().as_str().to_owned();
         for balance in balances(&chain, address).await {
             lines.push(format!("{network:<16} {}", balance.text()));

@@ -11,6 +11,7 @@ use tollway_buyer::FactName;
 use tollway_core::UnixTime;
 use tollway_ledger::Fact;
 
+use crate::arguments::name;
 use crate::books::text::visible;
 use crate::commands::wallet_ledger::{Owned, OwnerArgs};
 use crate::output::Output;
@@ -55,10 +56,10 @@ pub(crate) struct Unfreeze {
 #[group(multiple = false)]
 struct LevelArgs {
     /// Only the team of this name in the policy.
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", value_parser = name)]
     team: Option<String>,
     /// Only the agent of this name.
-    #[arg(long, value_name = "AGENT")]
+    #[arg(long, value_name = "AGENT", value_parser = name)]
     agent: Option<String>,
 }
 

@@ -107,6 +107,8 @@ async fn what_was_charged_is_claimed_and_paid_out_and_the_rest_is_withdrawn_by_t
     assert_eq!(code, Some(0), "{told:?}");
     let channel = told[0]["channel"].as_str().unwrap().to_owned();
     assert_eq!((&told[0]["charged"], &told[0]["atRisk"]), (&json!("30000"), &json!("30000")));
+    let (code, told) = shop.seller(&["claim", &channel, "eip155:31337/0x00"], true).await;
+    assert_eq!((code, told.len()), (Some(1), 0), "a name that is mistyped is not nothing to do: {told:?}");
     let (code, told) = shop.seller(&["claim"], true).await;
     assert_eq!((code, &told[0]["outcome"]), (Some(0), &json!("done")), "{told:?}");
     let (code, told) = shop.seller(&["settle"], true).await;

@@ -62,6 +62,7 @@ mod red_team_proxy;
 mod scale_out;
 mod seller_promises;
 mod simulation;
+mod slips;
 mod sponsored;
 mod stablecoins;
 mod telemetry;
