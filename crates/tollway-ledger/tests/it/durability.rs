@@ -256,7 +256,7 @@ async fn a_database_is_opened_by_many_at_once_and_never_by_an_older_program() {
 /// What is true of a ledger that was opened to be read, beside `written`, which `url` names and an older program can write.
 async fn only_reads(written: &dyn Ledger, url: &str, older: impl AsyncFnOnce()) {
     write(written).await;
-    let read = open_to_read(url).await.unwrap().expect("there is one");
+    let read = open_to_read(url).await.unwrap().unwrap();
     assert_eq!(read.reservation_count().await.unwrap(), written.reservation_count().await.unwrap());
     assert!(read.fact_put(fact("s", "of a reader", 0, "v")).await.is_err(), "it writes nothing");
     assert!(written.fact_put(fact("s", "late", 0, "v")).await.unwrap(), "and stands in nobody's way");
