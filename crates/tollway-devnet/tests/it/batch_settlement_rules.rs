@@ -198,15 +198,23 @@ async fn a_batch_claims_from_many_channels_for_each_receiver_and_token() {
         assert_eq!(credit(&rpc, RECEIVER.address, USDC).await, (400, 0));
         assert_eq!(credit(&rpc, STRANGER.address, EURC).await, (200, 0));
         assert_eq!(credit(&rpc, STRANGER.address, USDC).await, (400, 0));
+        // Those of one receiver in a row: each of its tokens has a sum of its own.
+        let mut rows: Vec<_> = channels.iter().map(|config| row(config, &VOUCHER_KEY, 900, 200)).collect();
+        rows.sort_by_key(|row| row.voucher.channel.receiver);
+        done(&rpc, &SENDER, batch(&rows, &AUTHORIZER)).await;
+        for receiver in [RECEIVER.address, STRANGER.address] {
+            assert_eq!(credit(&rpc, receiver, EURC).await, (400, 0));
+            assert_eq!(credit(&rpc, receiver, USDC).await, (800, 0));
+        }
         for token in [USDC, EURC] {
             assert_conserved(&rpc, token, &channels, &[RECEIVER.address, STRANGER.address]).await;
         }
         // All rows are of one authorizer, and one bad row spoils all.
         let other = ChannelConfig { receiverAuthorizer: STRANGER.address, ..channel(99) };
-        let mixed = [row(&channels[1], &VOUCHER_KEY, 900, 200), row(&other, &VOUCHER_KEY, 900, 1)];
+        let mixed = [row(&channels[1], &VOUCHER_KEY, 900, 300), row(&other, &VOUCHER_KEY, 900, 1)];
         let refused = refusal(&rpc, SENDER.address, batch(&mixed, &AUTHORIZER)).await;
         assert_eq!(refused, Channels::NotReceiverAuthorizer::SELECTOR);
-        let spoiled = [row(&channels[1], &VOUCHER_KEY, 900, 200), row(&channels[2], &STRANGER, 900, 200)];
+        let spoiled = [row(&channels[1], &VOUCHER_KEY, 900, 300), row(&channels[2], &STRANGER, 900, 300)];
         let refused = refusal(&rpc, SENDER.address, batch(&spoiled, &AUTHORIZER)).await;
         assert_eq!(refused, Channels::InvalidSignature::SELECTOR);
         let direct = Channels::claimCall { voucherClaims: mixed.to_vec() };
@@ -319,6 +327,30 @@ async fn the_receivers_authorizer_may_be_a_contract() {
         }
         rpc.ok("anvil_setCode", json!([wallet, yes])).await;
         done(&rpc, &SENDER, signed_refund(&config, 50, 1, &AUTHORIZER)).await;
+    }
+}
+
+#[tokio::test]
+async fn only_a_whole_yes_of_an_account_is_its_signature() {
+    for rpc in nodes().await.rpcs {
+        // The word for yes: no more than its first four bytes; as the reason of a revert; as it should be.
+        for (salt, (ending, is_yes)) in
+            (1..).zip([("60046000f3", false), ("60206000fd", false), ("60206000f3", true)])
+        {
+            let account = Address::repeat_byte(0x77);
+            let code = format!("0x631626ba7e60e01b600052{ending}");
+            rpc.ok("anvil_setCode", json!([account, code])).await;
+            let config = ChannelConfig { receiverAuthorizer: account, ..channel(salt) };
+            done(&rpc, &SENDER, deposit(&config, 1_000)).await;
+            let call = batch(&[row(&config, &VOUCHER_KEY, 500, 300)], &STRANGER);
+            if is_yes {
+                done(&rpc, &SENDER, call).await;
+            } else {
+                let refused = refusal(&rpc, SENDER.address, call).await;
+                assert_eq!(refused, Channels::InvalidSignature::SELECTOR, "{ending}");
+            }
+            assert_eq!(state(&rpc, &config).await.1, if is_yes { 300 } else { 0 });
+        }
     }
 }
 
@@ -495,7 +527,12 @@ async fn the_payers_side_withdraws_after_the_delay_what_was_not_claimed() {
         let head = rpc.ok("eth_getBlockByNumber", json!(["latest", false])).await;
         wait(&rpc, since + DELAY_SECONDS - 60 - quantity(&head["timestamp"])).await;
         assert_eq!(refusal(&rpc, from, finalize(&config)).await, early);
-        wait(&rpc, 61).await;
+        // To the second.
+        let at = async |second: u64| rpc.ok("evm_setNextBlockTimestamp", json!([second])).await;
+        at(since + DELAY_SECONDS - 1).await;
+        let receipt = rpc.send_from(&VOUCHER_KEY, BATCH_SETTLEMENT, finalize(&config)).await;
+        assert_eq!(receipt["status"], "0x0", "a second too early");
+        at(since + DELAY_SECONDS).await;
         let before = rpc.balance_of(PAYER.address).await;
         let logs = done(&rpc, &VOUCHER_KEY, finalize(&config)).await;
         let [ended] = <[Channels::WithdrawFinalized; 1]>::try_from(events(&logs)).unwrap();
