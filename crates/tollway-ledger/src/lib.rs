@@ -34,6 +34,7 @@ mod memory;
 mod open;
 mod purchase;
 mod reservation;
+mod room;
 mod settlement;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;

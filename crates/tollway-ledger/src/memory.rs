@@ -1,6 +1,7 @@
 //! The ledger that lives as long as the process: the reference model, what the simulation runs on, and what libraries
 //! begin with. Nothing here is durable, and there is only so much room: the oldest payments that have ended, and
-//! the answers and closed intents that end first, are forgotten for newer ones.
+//! the answers and closed intents that end first, are forgotten for newer ones. Facts, budgets and channels are never
+//! forgotten: a full ledger takes no new ones (`room.rs`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tollway_core::{Amount, AuthorizationKey, ChannelKey, Network, UnixTime};
 
+use crate::room::Room;
 use crate::tables::Tables;
 use crate::{
     Advance, Budget, Changed, Channel, ChannelCharge, Claim, Delivery, DeliveryId, DeliveryResult, Fact,
@@ -28,6 +30,7 @@ const MOST_RESPONSE_BYTES: usize = 256 << 20;
 #[derive(Clone, Default)]
 pub struct MemoryLedger {
     tables: Arc<Mutex<Tables>>,
+    room: Room,
 }
 
 impl MemoryLedger {
@@ -50,12 +53,27 @@ impl MemoryLedger {
         Self::default()
     }
 
+    #[cfg(test)]
+    pub(crate) fn within(room: Room) -> Self {
+        Self { room, ..Self::default() }
+    }
+
     fn run<'a, T: Send + 'a>(
         &'a self,
         call: impl FnOnce(&mut Tables) -> T + Send + 'a,
     ) -> LedgerFuture<'a, T> {
+        self.run_if(|_, _| Ok(()), call)
+    }
+
+    /// Does what there is room for.
+    fn run_if<'a, T: Send + 'a>(
+        &'a self,
+        fits: impl FnOnce(Room, &mut Tables) -> Result<(), LedgerError> + Send + 'a,
+        call: impl FnOnce(&mut Tables) -> T + Send + 'a,
+    ) -> LedgerFuture<'a, T> {
         Box::pin(async move {
             let mut tables = self.tables.lock();
+            fits(self.room, &mut tables)?;
             let answer = call(&mut tables);
             tables.make_room(MOST_SETTLEMENTS, MOST_INTENTS, MOST_RESPONSE_BYTES);
             Ok::<T, LedgerError>(answer)
@@ -264,7 +282,11 @@ impl Ledger for MemoryLedger {
         member: Option<&'a Member>,
         now: UnixTime,
     ) -> LedgerFuture<'a, bool> {
-        self.run(move |tables| tables.channel_put(channel, member, now))
+        let key = (channel.scope.clone(), channel.id.clone());
+        self.run_if(
+            move |room, tables| room.channel(tables, &key),
+            move |tables| tables.channel_put(channel, member, now),
+        )
     }
 
     fn channel_charge(&self, charge: ChannelCharge) -> LedgerFuture<'_, bool> {
@@ -325,7 +347,11 @@ impl Ledger for MemoryLedger {
     }
 
     fn intent_open(&self, new: NewIntent) -> LedgerFuture<'_, Opened> {
-        self.run(move |tables| tables.intent_open(new))
+        let (conditions, holds, now) = (new.conditions.clone(), new.holds.clone(), new.now);
+        self.run_if(
+            move |room, tables| room.intent(tables, &conditions, &holds, now),
+            move |tables| tables.intent_open(new),
+        )
     }
 
     fn intent_take<'a>(
@@ -338,7 +364,11 @@ impl Ledger for MemoryLedger {
     }
 
     fn intent_put(&self, change: IntentChange) -> LedgerFuture<'_, Changed> {
-        self.run(move |tables| tables.intent_put(change))
+        let (conditions, holds, now) = (change.conditions.clone(), change.add.clone(), change.now);
+        self.run_if(
+            move |room, tables| room.intent(tables, &conditions, &holds, now),
+            move |tables| tables.intent_put(change),
+        )
     }
 
     fn intent_get(&self, id: IntentId) -> LedgerFuture<'_, Option<Intent>> {
@@ -390,7 +420,8 @@ impl Ledger for MemoryLedger {
     }
 
     fn fact_put(&self, fact: Fact) -> LedgerFuture<'_, bool> {
-        self.run(move |tables| tables.fact_put(fact))
+        let key = (fact.scope.clone(), fact.name.clone());
+        self.run_if(move |room, tables| room.fact(tables, &key), move |tables| tables.fact_put(fact))
     }
 
     fn fact_get<'a>(&'a self, scope: &'a str, name: &'a str) -> LedgerFuture<'a, Option<Fact>> {

@@ -49,7 +49,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.rows.range(keys)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
