@@ -1,24 +1,20 @@
-//! `tollway channels`: what a seller has on its channels and how it becomes money, by the seller's ledger; what a payer has in
-//! its own, and how that comes back.
+//! `tollway channels`: what a seller has on its channels and how it becomes money, by the seller's ledger. A payer's own are in
+//! `tollway wallet channels`.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tollway_core::{Amount, ChannelKey, Facilitator};
 use tollway_evm::Signer;
-use tollway_evm::batch_settlement::{
-    BatchSettlement, ChannelConfig, WithdrawError, begin_withdrawal, end_withdrawal,
-};
+use tollway_evm::batch_settlement::BatchSettlement;
 use tollway_seller::{ChannelView, ClaimEnd, ClaimOutcome, ClaimStep, ClaimWorker, HttpFacilitator};
 use url::Url;
 
-use crate::arguments::{amount, narrow_amount, seconds, web_url};
+use crate::arguments::{amount, web_url};
 use crate::commands::hold::{PENDING, REFUSED};
-use crate::commands::purse::PurseArgs;
 use crate::dev_assets::{DEV_CHAIN_ID, with_dev_assets};
 use crate::output::{Output, complain, start_logging};
 use crate::signing::{SourceText, Unlock};
@@ -26,7 +22,7 @@ use crate::signing::{SourceText, Unlock};
 /// How many channels are listed at once.
 const PAGE: u32 = 250;
 
-/// What is on payment channels: a seller's, by its ledger, and a payer's own.
+/// A seller's payment channels, by its ledger. A payer's own: `tollway wallet channels`.
 ///
 /// Exit codes: 0 done; 1 it could not be asked; 2 wrong usage; 3 refused, nothing moved; 4 not known yet: ask again.
 #[derive(Debug, clap::Args)]
@@ -42,17 +38,16 @@ enum Command {
     Claim(Claim),
     Settle(Settle),
     Refund(Refund),
-    Withdraw(Box<Withdraw>),
 }
 
-/// Seller: tell of every channel what was charged, claimed and is at risk, and the sums.
+/// Tell of every channel what was charged, claimed and is at risk, and the sums.
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
     at: LedgerAt,
 }
 
-/// Seller: claim what was charged, whatever the policy says: on all channels, or on those that are named.
+/// Claim what was charged, whatever the policy says: on all channels, or on those that are named.
 #[derive(Debug, clap::Args)]
 struct Claim {
     /// Channels such as eip155:8453/0x6f0e…; all, if none is named.
@@ -61,14 +56,14 @@ struct Claim {
     asking: Asking,
 }
 
-/// Seller: have what was claimed paid out, to every receiver that the ledger knows of.
+/// Have what was claimed paid out, to every receiver that the ledger knows of.
 #[derive(Debug, clap::Args)]
 struct Settle {
     #[command(flatten)]
     asking: Asking,
 }
 
-/// Seller: give back what is left in a channel. What was charged is claimed in the same step.
+/// Give back what is left in a channel. What was charged is claimed in the same step.
 #[derive(Debug, clap::Args)]
 struct Refund {
     /// A channel such as eip155:8453/0x6f0e….
@@ -78,30 +73,6 @@ struct Refund {
     amount: Option<Amount>,
     #[command(flatten)]
     asking: Asking,
-}
-
-/// Payer: take back what is left in a channel of the wallet's, without the seller.
-///
-/// It takes two transactions of the payer's own account, which pays the gas: one begins it, and after the channel's delay
-/// `--finalize` ends it. What the seller claims in between is the seller's. Without a channel it lists the wallet's.
-#[derive(Debug, clap::Args)]
-struct Withdraw {
-    /// A channel such as eip155:8453/0x6f0e….
-    channel: Option<String>,
-    /// End a withdrawal that was begun.
-    #[arg(long, requires = "channel")]
-    finalize: bool,
-    /// How much, in atomic units; all that is left, if not given.
-    #[arg(long, value_name = "ATOMIC", conflicts_with = "finalize", value_parser = narrow_amount)]
-    amount: Option<u128>,
-    #[command(flatten)]
-    purse: PurseArgs,
-    /// Seconds to wait until it is in a block.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds)]
-    timeout: u64,
-    /// Print one JSON object a line.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -150,7 +121,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             Ok(tell(output, &step))
         }
-        Command::Withdraw(args) => withdraw(*args).await,
     }
 }
 
@@ -295,64 +265,4 @@ fn tell(output: Output, step: &ClaimStep) -> ExitCode {
     let text = format!("{} {} ({} channels): {outcome} {end}", step.operation, step.amount, channels.len());
     output.result(&object, text.trim_end());
     code
-}
-
-async fn withdraw(args: Withdraw) -> anyhow::Result<ExitCode> {
-    start_logging(args.json, "warn");
-    let output = Output::new(args.json);
-    let chain = args.purse.connect().await.context("--rpc-url")?;
-    let wallet = args.purse.wallet(chain.as_ref()).await?.build()?;
-    let channels = wallet.channels().await?;
-    let Some(name) = &args.channel else {
-        for channel in &channels {
-            let object = json!({
-                "channel": channel.key.as_str(), "url": channel.url, "balance": channel.balance.to_string(),
-                "charged": channel.charged.to_string(), "signed": channel.signed.to_string(),
-                "claimed": channel.claimed.to_string(), "broken": channel.broken,
-                "withdrawRequestedAt": channel.withdraw_requested_at.map(|at| at.0),
-            });
-            let text = format!(
-                "{}: {} of {} spent at {}",
-                channel.key, channel.charged, channel.balance, channel.url
-            );
-            output.result(&object, &text);
-        }
-        return Ok(ExitCode::SUCCESS);
-    };
-    let found = channels.iter().find(|channel| channel.key.as_str() == name);
-    let found = found.with_context(|| format!("{name}: the wallet has no such channel"))?;
-    let chain = chain.context("--rpc-url: is required: the transaction is sent there")?;
-    let config = ChannelConfig::read(&found.terms).map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
-    let (key, patience) = (args.purse.key().await?, Duration::from_secs(args.timeout));
-    let done = match args.finalize {
-        true => end_withdrawal(&chain, &*key, &config, patience)
-            .await
-            .map(|back| (back.amount, back.transaction, None)),
-        false => begin_withdrawal(&chain, &*key, &config, args.amount, patience)
-            .await
-            .map(|begun| (begun.amount, begun.transaction, Some(begun.from.0))),
-    };
-    let operation = if args.finalize { "finalizeWithdraw" } else { "initiateWithdraw" };
-    let (outcome, code, amount, transaction, from, message) = match done {
-        Ok((amount, transaction, from)) => {
-            ("done", ExitCode::SUCCESS, Some(amount), Some(transaction), from, None)
-        }
-        Err(error @ (WithdrawError::Chain(_) | WithdrawError::Signer(_))) => return Err(error.into()),
-        Err(error @ WithdrawError::Pending { transaction, .. }) => {
-            ("pending", ExitCode::from(PENDING), None, Some(transaction), None, Some(error.to_string()))
-        }
-        Err(error) => ("refused", ExitCode::from(REFUSED), None, None, None, Some(error.to_string())),
-    };
-    let object = json!({
-        "outcome": outcome, "operation": operation, "channel": name,
-        "amount": amount.map(|amount| amount.to_string()), "transaction": transaction, "from": from,
-        "message": message,
-    });
-    let text = match (&message, from) {
-        (Some(message), _) => format!("{operation}: {message}"),
-        (None, Some(from)) => format!("{} can be had from {from} on", amount.unwrap_or_default()),
-        (None, None) => format!("{} came back", amount.unwrap_or_default()),
-    };
-    output.result(&object, &text);
-    Ok(code)
 }

@@ -23,9 +23,9 @@ use crate::signing::{SourceText, Unlock};
 /// The longest file that is read.
 const MAX_BYTES: usize = 64 * 1024;
 /// Something was refused: nothing moved.
-pub(super) const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 /// It is not known yet what became of it.
-pub(super) const PENDING: u8 = 4;
+pub(crate) const PENDING: u8 = 4;
 
 /// Take some or all of a payment that is held.
 ///

@@ -7,6 +7,7 @@ mod alarms;
 mod approvals;
 mod balance;
 mod budget;
+mod channels;
 mod explain;
 mod export;
 mod freeze;
@@ -49,6 +50,7 @@ enum Command {
     Pins(pins::Args),
     Alarms(alarms::Args),
     Budget(budget::Args),
+    Channels(channels::Args),
     Intents(intents::Args),
     History(history::Args),
     Report(report::Args),
@@ -70,6 +72,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pins(args) => pins::run(args).await,
         Command::Alarms(args) => alarms::run(args).await,
         Command::Budget(args) => budget::run(args).await,
+        Command::Channels(args) => channels::run(args).await,
         Command::Intents(args) => intents::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Report(args) => report::run(args).await,

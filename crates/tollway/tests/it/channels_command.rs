@@ -121,11 +121,14 @@ async fn what_was_charged_is_claimed_and_paid_out_and_the_rest_is_withdrawn_by_t
 
     // The payer takes back what is left, without the seller.
     let rpc = shop.market.node.rpc_url.clone();
-    let (code, told) = shop.payer(&["channels", "withdraw"]).await;
+    let (code, told) = shop.payer(&["wallet", "channels", "list"]).await;
     assert_eq!((code, &told[0]["channel"], &told[0]["charged"]), (Some(0), &json!(channel), &json!("30000")));
-    let withdraw = ["channels", "withdraw", &channel, "--rpc-url", &rpc];
+    let withdraw = ["wallet", "channels", "withdraw", &channel, "--rpc-url", &rpc];
     let (code, told) = shop.payer(&withdraw).await;
     assert_eq!((code, &told[0]["outcome"]), (Some(0), &json!("done")), "{told:?}");
+    let (code, told) = shop.payer(&["pay", &shop.url]).await;
+    let why = told[0]["message"].as_str().unwrap_or_default();
+    assert!(code == Some(3) && why.contains("being withdrawn"), "nothing more is bought on it: {told:?}");
     let finalize = [&withdraw[..], &["--finalize"]].concat();
     let (code, told) = shop.payer(&finalize).await;
     assert_eq!((code, &told[0]["outcome"]), (Some(3), &json!("refused")), "too early: {told:?}");
@@ -133,6 +136,8 @@ async fn what_was_charged_is_claimed_and_paid_out_and_the_rest_is_withdrawn_by_t
     let (code, told) = shop.payer(&finalize).await;
     assert_eq!((code, &told[0]["outcome"]), (Some(0), &json!("done")), "{told:?}");
     assert_eq!(shop.has(payer).await, before - 3 * PRICE, "what was bought is what it cost");
+    let (_, told) = shop.payer(&["wallet", "channels", "list"]).await;
+    assert_eq!((&told[0]["balance"], &told[0]["exposed"]), (&json!("30000"), &json!("0")), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,4 +153,33 @@ async fn a_seller_gives_back_what_is_left_by_the_program_and_the_channel_is_empt
     assert_eq!(shop.has(payer).await, before - PRICE);
     let (code, _) = shop.seller(&["refund", "eip155:31337/0x00"], true).await;
     assert_eq!(code, Some(1), "there is no such channel");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_gets_back_what_is_left_by_the_program_with_the_seller_and_without_gas() {
+    let shop = Shop::open().await;
+    let (payer, rpc) = (account(PAYER).address(), shop.market.node.rpc_url.clone());
+    let (before, nonce) = (shop.has(payer).await, shop.market.chain.nonce(payer).await.unwrap());
+    let (code, told) = shop.payer(&["wallet", "channels", "list"]).await;
+    assert_eq!((code, told.len()), (Some(0), 0), "there is none yet: {told:?}");
+    assert_eq!(shop.payer(&["pay", &shop.url]).await.0, Some(0));
+    let (code, told) = shop.payer(&["wallet", "channels", "list"]).await;
+    let channel = told[0]["channel"].as_str().unwrap().to_owned();
+    assert_eq!((code, &told[0]["charged"], &told[0]["url"]), (Some(0), &json!("10000"), &json!(shop.url)));
+    let refund = ["wallet", "channels", "refund", &channel, "--rpc-url", &rpc];
+    let (code, told) = shop.payer(&[&refund[..], &["--amount", "20000"]].concat()).await;
+    assert_eq!((code, &told[0]["outcome"], &told[0]["amount"]), (Some(0), &json!("done"), &json!("20000")));
+    let (code, told) = shop.payer(&refund).await;
+    assert_eq!((code, &told[0]["outcome"]), (Some(0), &json!("done")), "{told:?}");
+    assert_eq!(shop.has(payer).await, before - PRICE, "what was bought is what it cost");
+    assert_eq!(shop.market.chain.nonce(payer).await.unwrap(), nonce, "the payer sent nothing");
+    let (_, told) = shop.payer(&["wallet", "channels", "list"]).await;
+    assert_eq!((&told[0]["balance"], &told[0]["exposed"]), (&json!("10000"), &json!("0")), "{told:?}");
+    let (code, told) = shop.payer(&refund).await;
+    assert_eq!((code, &told[0]["outcome"]), (Some(3), &json!("refused")), "nothing is left: {told:?}");
+    let nobodys = ["wallet", "channels", "refund", "eip155:31337/0x00"];
+    assert_eq!(shop.payer(&nobodys).await.0, Some(1), "there is no such channel");
+    // It goes on with another deposit.
+    let (code, told) = shop.payer(&["pay", &shop.url]).await;
+    assert_eq!((code, &told[0]["body"]), (Some(0), &json!("data")), "{told:?}");
 }

@@ -45,7 +45,7 @@ async fn wrong_usage_is_code_two_and_named_by_its_option() {
         ([&["capture", "x.json", "--amount", "0"][..], &asking].concat(), "--amount"),
         ([&["refund", "x.json", "--amount", "1.5"][..], &asking].concat(), "--amount"),
         ([&["channels", "refund", SOME_CHANNEL, "--amount", "0"][..], &selling].concat(), "--amount"),
-        (vec!["channels", "withdraw", SOME_CHANNEL, "--amount", "0"], "--amount"),
+        (vec!["wallet", "channels", "withdraw", SOME_CHANNEL, "--amount", "0"], "--amount"),
         (vec!["accounts", "list"], "--accounts"),
         ([&["accounts", "settle", "--desk", "nope"][..], &bill].concat(), "--desk"),
         (
