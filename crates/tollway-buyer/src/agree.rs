@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tollway_core::Amount;
 use tollway_ledger::{Condition, Fact, LedgerError, NewHold, OverBudget};
 
 use crate::approve::{Approvers, Inquiry, Subject};
@@ -27,8 +28,8 @@ const ALARM_SECONDS: u64 = 90 * 24 * 3600;
 pub(crate) struct Agreed {
     pub(crate) holds: Vec<NewHold>,
     pub(crate) conditions: Vec<Condition>,
-    /// What the price is remembered by, where the policy compares prices.
-    pub(crate) price: Option<FactName>,
+    /// A price below all that are known, and by what it is remembered: once it is signed for.
+    pub(crate) price: Option<(FactName, Amount)>,
 }
 
 /// Agreeing on one offer.
@@ -36,6 +37,8 @@ pub(crate) struct Agreement<'a> {
     wallet: &'a Wallet,
     asked: &'a Asked,
     offer: &'a JudgedOffer,
+    /// What would be put into a channel with it.
+    deposit: Option<Amount>,
     standing: Standing,
     /// What the owner has said yes to.
     approved: Vec<Question>,
@@ -43,8 +46,13 @@ pub(crate) struct Agreement<'a> {
 }
 
 impl<'a> Agreement<'a> {
-    pub(crate) fn on(wallet: &'a Wallet, asked: &'a Asked, offer: &'a JudgedOffer) -> Self {
-        Self { wallet, asked, offer, standing: Standing::default(), approved: Vec::new(), tries: 0 }
+    pub(crate) fn on(
+        wallet: &'a Wallet,
+        asked: &'a Asked,
+        offer: &'a JudgedOffer,
+        deposit: Option<Amount>,
+    ) -> Self {
+        Self { wallet, asked, offer, deposit, standing: Standing::default(), approved: Vec::new(), tries: 0 }
     }
 
     /// The policy's verdict, with what is known now. Asks the owner what was not asked yet.
@@ -75,7 +83,9 @@ impl<'a> Agreement<'a> {
             Err(reason) => return Ok(Err(self.deny(reason))),
         };
         let conditions = wallet.policy().conditions(&purchase, &self.standing);
-        let price = wallet.policy().looks_back(&purchase).1.then(|| purchase.price_fact());
+        let lowest = self.standing.price.map(|known| known.lowest);
+        let price = lowest.filter(|lowest| purchase.amount() < *lowest);
+        let price = price.map(|_| (purchase.price_fact(), purchase.amount()));
         Ok(Ok(Agreed { holds, conditions, price }))
     }
 
@@ -92,8 +102,11 @@ impl<'a> Agreement<'a> {
 
     /// Something turned out to be otherwise.
     pub(crate) fn unmet(&mut self, fact: Fact) -> Result<(), PaymentError> {
-        let pin = self.purchase().pin_fact();
-        if (&fact.scope, &fact.name) == (&pin.scope, &pin.name) {
+        let (pin, price) = (self.purchase().pin_fact(), self.purchase().price_fact());
+        if (&fact.scope, &fact.name) == (&price.scope, &price.name) {
+            // Somebody else bought the same meanwhile, or is about to.
+            self.standing.price = Some(look_back::price(&fact).map_err(PaymentError::Ledger)?);
+        } else if (&fact.scope, &fact.name) == (&pin.scope, &pin.name) {
             self.standing.payees = Some(look_back::payees(&fact).map_err(PaymentError::Ledger)?);
         } else {
             let own = self.wallet.book().wallet.clone();
@@ -122,6 +135,7 @@ impl<'a> Agreement<'a> {
             tool: self.asked.tool.as_deref(),
             offer: &self.offer.offer,
             value: self.offer.value.as_ref(),
+            deposit: self.deposit,
             now: self.wallet.clock().now(),
         }
     }
@@ -153,6 +167,7 @@ impl<'a> Agreement<'a> {
             url: purchase.url,
             offer: purchase.offer,
             value: purchase.value,
+            deposit: purchase.deposit,
         };
         let why: Vec<String> = question.why.iter().map(|breach| breach.reason.to_string()).collect();
         let why: Vec<&str> = why.iter().map(String::as_str).collect();
@@ -213,20 +228,21 @@ impl<'a> Agreement<'a> {
     }
 }
 
-/// Remembers a price that was signed for.
-pub(crate) async fn note_price(
-    book: &Book,
-    name: &FactName,
-    paid: tollway_core::Amount,
-) -> Result<(), LedgerError> {
+/// Remembers a price that was signed for, and is lower than all before. Whoever bought at another price before that was written
+/// might as well have bought before: what is dearer comes first then, and was held against what was known.
+pub(crate) async fn note_price(book: &Book, name: &FactName, paid: Amount) -> Result<(), LedgerError> {
     for _ in 0..MOST_TRIES {
         let there = bounded(book.ledger.fact_get(&name.scope, &name.name)).await?;
         let before = there.as_ref().and_then(|fact| PriceHistory::read(&fact.value));
+        let after = PriceHistory::after(before, paid);
+        if before == Some(after) {
+            return Ok(());
+        }
         let fact = Fact {
             scope: name.scope.clone(),
             name: name.name.clone(),
             version: there.map_or(0, |there| there.version),
-            value: PriceHistory::after(before, paid).value(),
+            value: after.value(),
             until: tollway_core::UnixTime(u64::MAX),
         };
         if bounded(book.ledger.fact_put(fact)).await? {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tollway_core::model::PaymentRequired;
-use tollway_core::{BuyerScheme, SignError};
+use tollway_core::{Amount, BuyerScheme, SignError};
 use tollway_ledger::{Intent, IntentId, LedgerError};
 use url::Url;
 
@@ -75,7 +75,7 @@ pub(crate) enum Purchased {
 pub(crate) async fn resume(wallet: &Wallet, asked: &Asked) -> Result<Earlier, PaymentError> {
     let book = wallet.book();
     let Some(key) = asked.key.text.as_deref() else { return Ok(Earlier::Nothing) };
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut has_looked) = (FIRST_PAUSE, false);
     loop {
         if alive(book, key).await.is_none() {
             return Ok(Earlier::Nothing);
@@ -84,7 +84,7 @@ pub(crate) async fn resume(wallet: &Wallet, asked: &Asked) -> Result<Earlier, Pa
         let Some((turn, _)) = turn else { return Err(PaymentError::Busy) };
         // Who had the turn before may have ended it.
         let Some(intent) = alive(book, key).await else { return Ok(Earlier::Nothing) };
-        match take(wallet, asked, intent, turn).await? {
+        match take(wallet, asked, intent, turn, &mut has_looked).await? {
             Taken::Nothing => return Ok(Earlier::Nothing),
             Taken::Payment(bought) => return Ok(Earlier::Payment(bought)),
             Taken::Changed => {}
@@ -115,7 +115,14 @@ enum Taken {
     Held,
 }
 
-async fn take(wallet: &Wallet, asked: &Asked, intent: Intent, turn: Turn) -> Result<Taken, PaymentError> {
+/// What is there to be presented. `has_looked`: whether the chain was asked already, and could not say.
+async fn take(
+    wallet: &Wallet,
+    asked: &Asked,
+    intent: Intent,
+    turn: Turn,
+    has_looked: &mut bool,
+) -> Result<Taken, PaymentError> {
     let book = wallet.book();
     let Some(record) = IntentRecord::read(&intent) else {
         let what = format!("{}: not a purchase of this program's", intent.id);
@@ -147,8 +154,10 @@ async fn take(wallet: &Wallet, asked: &Asked, intent: Intent, turn: Turn) -> Res
         work.leave().await;
         return Ok(Taken::Changed);
     }
-    if !is_known_paid && can_ask && now > work.record.expires_at() && work.record.chain.is_none() {
-        // It may be dead: then it is bought anew, and nothing is held for it.
+    let is_over = now > work.record.expires_at();
+    if !is_known_paid && can_ask && is_over && work.record.chain.is_none() && !*has_looked {
+        // It may be dead: then it is bought anew, and nothing is held for it. Where nobody can say, it is presented again.
+        *has_looked = true;
         let (verdict, _) = reconcile(book, work).await.map_err(PaymentError::Ledger)?;
         tracing::debug!(?verdict, "an authorization that is over was looked for on chain");
         return Ok(Taken::Changed);
@@ -300,7 +309,8 @@ async fn attempt(
             Err(refused) => return Ok(Attempt::Refused(refused)),
         },
     };
-    let mut work = match open(wallet, asked, required, best, &mut turn).await? {
+    let deposit = ready.as_ref().and_then(Ready::deposit);
+    let mut work = match open(wallet, asked, required, best, deposit, &mut turn).await? {
         Ok(work) => work,
         Err(other) => return Ok(other),
     };
@@ -356,10 +366,11 @@ async fn open(
     asked: &Asked,
     required: &PaymentRequired,
     best: &JudgedOffer,
+    deposit: Option<Amount>,
     turn: &mut Option<Turn>,
 ) -> Result<Result<Box<Work>, Attempt>, PaymentError> {
     let book = wallet.book();
-    let mut agreement = Agreement::on(wallet, asked, best);
+    let mut agreement = Agreement::on(wallet, asked, best, deposit);
     loop {
         let Agreed { holds, conditions, price } = match agreement.reach().await? {
             Ok(agreed) => agreed,

@@ -35,7 +35,8 @@ impl Policy {
     ) -> Result<Standing, LedgerError> {
         let mut standing = Standing::default();
         // What cannot be counted is denied without asking what is counted.
-        let holds = self.holds(purchase).unwrap_or_default();
+        let mut holds = self.holds(purchase).unwrap_or_default();
+        holds.extend(self.exposures(purchase));
         let windows: Vec<(String, UnixTime)> =
             holds.into_iter().map(|new| (new.hold.budget, new.hold.window)).collect();
         if !windows.is_empty() {

@@ -153,6 +153,7 @@ mod tests {
             url: &url,
             offer: &offer,
             value: Some(&value),
+            deposit: None,
         };
         Inquiry::about(&subject, "org", &["above $0.01: needs approval"], UnixTime(1_790_000_000), 60)
             .unwrap()

@@ -62,6 +62,7 @@ fn decide(policy: &Policy, budgets: usize) -> Result<(f64, f64)> {
         tool: None,
         offer: &offer,
         value: Some(&value),
+        deposit: None,
         now: SystemClock.now(),
     };
     let holds = policy.holds(&purchase)?;

@@ -91,6 +91,8 @@ pub struct Inquiry {
     pub pay_to: String,
     /// What that is worth; none for an asset that the wallet does not know.
     pub value: Option<OfferedValue>,
+    /// What would be put into a channel with it, in atomic units; none if nothing is.
+    pub deposit: Option<Amount>,
     /// When it is asked.
     pub asked: UnixTime,
     /// Until when an answer counts.
@@ -114,6 +116,8 @@ pub struct Subject<'a> {
     pub offer: &'a PaymentRequirements,
     /// What the wallet knows it to cost.
     pub value: Option<&'a OfferedValue>,
+    /// What would be put into a channel with it, atomic units; none if nothing is.
+    pub deposit: Option<Amount>,
 }
 
 impl Inquiry {
@@ -131,6 +135,7 @@ impl Inquiry {
     /// # let url = url();
     /// let subject = Subject {
     ///     wallet: "0xabc", agent: Some("scout"), tool: None, method: "GET", url: &url, offer: &offer, value: Some(&value),
+    ///     deposit: None,
     /// };
     /// let inquiry = Inquiry::about(&subject, "org", &["above $0.01: needs approval"], UnixTime(1_790_000_000), 60)?;
     /// assert_eq!(inquiry.money(), "0.05 USDC");
@@ -146,7 +151,7 @@ impl Inquiry {
     ) -> Result<Self, NotApproved> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|_| NotApproved::Unavailable("no randomness".to_owned()))?;
-        let Subject { wallet, agent, tool, method, url, offer, value } = *subject;
+        let Subject { wallet, agent, tool, method, url, offer, value, deposit } = *subject;
         Ok(Self {
             id: hex::encode(id),
             wallet: wallet.to_owned(),
@@ -163,6 +168,7 @@ impl Inquiry {
             amount: offer.amount,
             pay_to: clip(&offer.pay_to),
             value: value.cloned(),
+            deposit,
             asked: now,
             until: now.plus_seconds(timeout_seconds),
         })
@@ -176,12 +182,27 @@ impl Inquiry {
     /// }
     /// ```
     pub fn money(&self) -> String {
+        self.shown(self.amount)
+    }
+
+    /// What would be put into a channel with it, as people read it; none if nothing is.
+    ///
+    /// ```
+    /// fn exposure(inquiry: &tollway_buyer::Inquiry) -> String {
+    ///     inquiry.deposited().unwrap_or_else(|| "nothing beyond its price".to_owned())
+    /// }
+    /// ```
+    pub fn deposited(&self) -> Option<String> {
+        self.deposit.map(|deposit| self.shown(deposit))
+    }
+
+    fn shown(&self, amount: Amount) -> String {
         match &self.value {
             // Told apart only if it is: the symbol is of the wallet's own table.
             Some(value) if value.amount == self.amount => {
-                format!("{} {}", value.amount.to_decimal(value.decimals), clip(&value.symbol))
+                format!("{} {}", amount.to_decimal(value.decimals), clip(&value.symbol))
             }
-            _ => format!("{} atomic units of an asset that is not known, {}", self.amount, self.asset),
+            _ => format!("{amount} atomic units of an asset that is not known, {}", self.asset),
         }
     }
 
@@ -204,6 +225,9 @@ impl Inquiry {
         put("level", self.level.as_str().into());
         put("why", json!(self.why));
         put("money", self.money().into());
+        let deposit = self.deposit.zip(self.deposited());
+        let deposit = deposit.map(|(amount, money)| json!({ "amount": amount.to_string(), "money": money }));
+        put("deposit", json!(deposit));
         put("request", json!({ "method": self.method, "url": self.url, "host": self.host }));
         let amount = self.amount.to_string();
         put(
@@ -237,6 +261,10 @@ impl Inquiry {
                 is_usd: value["isUsd"].as_bool()?,
             }),
         };
+        let deposit = match &object["deposit"] {
+            Value::Null => None,
+            deposit => Some(deposit["amount"].as_str()?.parse().ok()?),
+        };
         Some(Self {
             id: text(&object["id"])?,
             wallet: text(&object["wallet"])?,
@@ -253,6 +281,7 @@ impl Inquiry {
             amount: offer["amount"].as_str()?.parse().ok()?,
             pay_to: text(&offer["payTo"])?,
             value,
+            deposit,
             asked: UnixTime(object["askedAt"].as_u64()?),
             until: UnixTime(object["until"].as_u64()?),
         })
@@ -269,6 +298,9 @@ impl fmt::Display for Inquiry {
             (None, None) => format!("wallet {}", self.wallet),
         };
         writeln!(f, "  pay      {}", self.money())?;
+        if let Some(deposited) = self.deposited() {
+            writeln!(f, "  deposit  {deposited}, into a channel with the seller")?;
+        }
         writeln!(f, "  for      {} {}", self.method, self.url)?;
         writeln!(f, "  at       {}", self.host)?;
         writeln!(f, "  payTo    {}", self.pay_to)?;

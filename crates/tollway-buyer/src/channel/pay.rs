@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollway_core::model::PaymentRequired;
-use tollway_core::{BuyerScheme, SignError};
+use tollway_core::{Amount, BuyerScheme, SignError};
 use tollway_ledger::{IntentId, LedgerError};
 
 use crate::buy::Asked;
@@ -84,6 +84,7 @@ pub(crate) async fn ready(
                 tool: asked.tool.as_deref(),
                 offer: &best.offer,
                 value: best.value.as_ref(),
+                deposit: None,
                 now,
             };
             let announced = lane.channels().map_err(PaymentError::Sign)?.min_deposit(&best.offer);
@@ -97,6 +98,11 @@ pub(crate) async fn ready(
 }
 
 impl Ready {
+    /// What is put into the channel with the purchase, if something is.
+    pub(crate) fn deposit(&self) -> Option<Amount> {
+        self.deposit.as_ref().map(|deposit| deposit.amount)
+    }
+
     /// Writes the promise down for the purchase `intent`, and signs it. Nothing is signed if it could not be written.
     pub(crate) async fn promise(
         self,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tollway_core::{Clock, Network, UnixTime};
+use tollway_core::{Amount, Clock, Network, UnixTime};
 use tollway_ledger::{
     Condition, Fact, Intent, IntentId, Ledger, LedgerError, MemoryLedger, NewHold, NewIntent, Opened,
     OverBudget,
@@ -80,7 +80,7 @@ pub(crate) struct Opening {
     pub(crate) record: IntentRecord,
     pub(crate) holds: Vec<NewHold>,
     pub(crate) conditions: Vec<Condition>,
-    pub(crate) price: Option<FactName>,
+    pub(crate) price: Option<(FactName, Amount)>,
 }
 
 /// What opening a purchase came to.

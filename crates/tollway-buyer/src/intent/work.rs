@@ -56,8 +56,8 @@ pub(crate) struct Work {
     is_callers: bool,
     /// Whether no request is part of it any more, whatever became of it.
     is_lapsed: bool,
-    /// What its price is remembered by, once it is signed for.
-    price: Option<FactName>,
+    /// A price below all that are known, and by what it is remembered: once it is signed for.
+    price: Option<(FactName, Amount)>,
     /// What of its price is free, once that is written.
     free: Vec<Hold>,
     turn: Option<Turn>,
@@ -89,7 +89,7 @@ impl Work {
     }
 
     /// Remembers its price under this name, once it is signed for.
-    pub(crate) fn pricing(mut self, price: Option<FactName>) -> Self {
+    pub(crate) fn pricing(mut self, price: Option<(FactName, Amount)>) -> Self {
         self.price = price;
         self
     }
@@ -271,8 +271,8 @@ impl Work {
     /// Remembers what was signed for, where the policy compares prices. Not only what is said to be paid: whoever has a
     /// payment may take the money and say nothing, and raise the price each time.
     async fn note_price(&mut self) {
-        let Some(name) = self.price.take() else { return };
-        if let Err(error) = agree::note_price(&self.book, &name, self.record.offer.amount).await {
+        let Some((name, price)) = self.price.take() else { return };
+        if let Err(error) = agree::note_price(&self.book, &name, price).await {
             tracing::warn!(%error, "a price is not remembered");
         }
     }

@@ -14,7 +14,7 @@ use crate::policy::budget::Unit;
 use crate::policy::decision::Reason;
 use crate::policy::explain::{Outcome, Sink};
 use crate::policy::level::{AssetRule, DollarCap, Level};
-use crate::policy::standing::Purchase;
+use crate::policy::standing::{Purchase, Standing};
 use crate::policy::window::Window;
 use crate::policy::{Policy, asset_key, dollars, names};
 
@@ -22,6 +22,8 @@ use crate::policy::{Policy, asset_key, dollars, names};
 pub(crate) const EXPOSURE: &str = "exposure";
 /// How many payments of the offer's price a deposit is made for, unless the seller or the policy says otherwise.
 const PAYMENTS: u32 = 5;
+/// How many payments of its most a level lets into one deposit, unless it says otherwise.
+pub(crate) const DEPOSIT_OF_PAYMENTS: u32 = 5;
 /// The fewest: with less, channels cost more than they save.
 pub(crate) const LEAST_PAYMENTS: u32 = 3;
 /// The most channels with one seller.
@@ -119,6 +121,52 @@ impl Policy {
         Ok(AgreedDeposit { amount, exposure: exposure.collect::<Result<_, _>>()? })
     }
 
+    /// What `purchase` puts into a channel, if it does, held against what each level says to that.
+    pub(super) fn judge_deposit(&self, purchase: &Purchase<'_>, standing: &Standing, sink: &mut impl Sink) {
+        let Some(deposit) = purchase.deposit else { return };
+        for level in self.all() {
+            let key = "channels.max_deposit";
+            match cap(level, purchase) {
+                Ok(None) => {}
+                Ok(Some(cap)) => {
+                    let outcome = Outcome::failed_if(deposit > cap, || Reason::DepositAboveCap {
+                        needed: deposit.to_string(),
+                        cap: cap.to_string(),
+                    });
+                    let says = || format!("at most {cap} atomic units a deposit, this one is {deposit}");
+                    sink.rule(&level.name, key, says, outcome);
+                }
+                Err(reason) => {
+                    sink.rule(
+                        &level.name,
+                        key,
+                        || "a deposit is counted".to_owned(),
+                        Outcome::Failed(reason),
+                    );
+                }
+            }
+            let key = "channels.max_exposure";
+            match exposure(level, purchase, deposit) {
+                Ok(None) => {}
+                Ok(Some(new)) => judge_exposure(level, &new, standing, sink),
+                Err(reason) => {
+                    sink.rule(
+                        &level.name,
+                        key,
+                        || "a deposit is counted".to_owned(),
+                        Outcome::Failed(reason),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The counters of exposure that a deposit of the purchase's is counted in.
+    pub(crate) fn exposures(&self, purchase: &Purchase<'_>) -> Vec<NewHold> {
+        let Some(deposit) = purchase.deposit else { return Vec::new() };
+        self.all().filter_map(|level| exposure(level, purchase, deposit).ok().flatten()).collect()
+    }
+
     fn payments_per_deposit(&self) -> u32 {
         let told = self.all().filter_map(|level| level.channels.payments_per_deposit).min();
         told.unwrap_or(PAYMENTS).max(LEAST_PAYMENTS)
@@ -133,14 +181,14 @@ pub(crate) fn is_channel(offer: &PaymentRequirements) -> bool {
 /// The most that one deposit of a level may be, in atomic units of the asset.
 fn cap(level: &Level, purchase: &Purchase<'_>) -> Result<Option<Amount>, Reason> {
     if let Some(rule) = asset_rule(level, purchase) {
-        let own = rule.max_deposit_atomic.or(rule.max_atomic.map(|most| times(most, PAYMENTS)));
+        let own = rule.max_deposit_atomic.or(rule.max_atomic.map(|most| times(most, DEPOSIT_OF_PAYMENTS)));
         if own.is_some() {
             return Ok(own);
         }
     }
     let (cap, factor) = match (&level.channels.max_deposit, &level.max_payment) {
         (Some(cap), _) => (cap, 1),
-        (None, DollarCap::Dollars(cap)) => (cap, PAYMENTS),
+        (None, DollarCap::Dollars(cap)) => (cap, DEPOSIT_OF_PAYMENTS),
         (None, DollarCap::Nothing) => return Ok(Some(Amount::ZERO)),
         (None, DollarCap::Unset) => return Ok(None),
     };
@@ -166,6 +214,18 @@ fn exposure(level: &Level, purchase: &Purchase<'_>, amount: Amount) -> Result<Op
     let value = purchase.value.filter(|value| value.is_usd).ok_or(Reason::Uncountable)?;
     let counted = dollars::from_atomic(amount, value.decimals).ok_or(Reason::TooLarge)?;
     Ok(hold(EXPOSURE, counted, limit))
+}
+
+fn judge_exposure(level: &Level, new: &NewHold, standing: &Standing, sink: &mut impl Sink) {
+    let NewHold { hold, limit } = new;
+    let held = standing.budgets.get(&(hold.budget.clone(), hold.window)).copied().unwrap_or_default();
+    let is_within = held.checked_add(hold.amount).is_some_and(|sum| sum <= *limit);
+    let over = || OverBudget { budget: hold.budget.clone(), window: hold.window, held, limit: *limit };
+    let outcome = Outcome::failed_if(!is_within, || over_exposed(&over()));
+    let rule = hold.budget.rsplit('|').nth(1).unwrap_or_default();
+    let unit = exposure_unit(rule).unwrap_or(Unit::Dollars);
+    let says = || format!("at most {} out in channels, {} is", unit.show(*limit), unit.show(held));
+    sink.rule(&level.name, "channels.max_exposure", says, outcome);
 }
 
 /// In what a counter of exposure counts, if `rule` is one's.

@@ -143,6 +143,14 @@ pub enum Reason {
         /// What may be paid without asking.
         above: String,
     },
+    /// More would be put into a channel than may be without asking.
+    #[error("puts {deposit} into a channel, above {above}: needs approval")]
+    DepositNeedsApproval {
+        /// What would be put there.
+        deposit: String,
+        /// What may be paid without asking.
+        above: String,
+    },
     /// Somebody would have to be asked, and nobody is named.
     #[error("needs approval, and the policy names nobody to ask")]
     NobodyToAsk,

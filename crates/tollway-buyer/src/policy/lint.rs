@@ -12,6 +12,7 @@ use crate::policy::file::PolicyFile;
 use crate::policy::host::HostPattern;
 use crate::policy::keys::PolicyNote;
 use crate::policy::level::{DollarCap, Level};
+use crate::policy::lint_channels;
 
 /// All warnings, each once.
 pub(crate) fn warnings(file: &PolicyFile) -> Vec<PolicyNote> {
@@ -26,6 +27,9 @@ pub(crate) fn warnings(file: &PolicyFile) -> Vec<PolicyNote> {
         lint.scopes(level, file);
         for (_, parent) in outer {
             lint.dead(level, parent);
+        }
+        for (key, message) in lint_channels::warnings(level, outer) {
+            lint.warn(key, message);
         }
     }
     for (name, agent) in &file.agents {
@@ -175,10 +179,15 @@ impl Lint<'_> {
         let Some(above) = approval.above.as_ref().and_then(dollars::from_money) else { return };
         let caps = outer.iter().map(|(_, outer)| *outer).chain([level]).filter_map(dollar_cap);
         let lowest = caps.filter_map(|cap| dollars::from_money(&cap)).min();
-        if let Some(lowest) = lowest.filter(|lowest| above >= *lowest) {
-            let message = format!("never asks: nothing above {} is paid at all", dollars::show(lowest));
-            self.warn("approval.above", message);
-        }
+        let Some(lowest) = lowest.filter(|lowest| above >= *lowest).map(dollars::show) else { return };
+        let all = outer.iter().map(|(_, outer)| *outer).chain([level]);
+        let deposit = all.filter_map(lint_channels::deposit_cap).min();
+        let is_asked = lint_channels::may_use(level, outer) && deposit.is_none_or(|most| most > above);
+        let message = match is_asked {
+            true => format!("asks for deposits into channels only: nothing above {lowest} is paid at once"),
+            false => format!("never asks: nothing above {lowest} is paid at all"),
+        };
+        self.warn("approval.above", message);
     }
 
     /// Budgets that never count anything, or count by what a caller may choose.
@@ -301,7 +310,7 @@ impl Lint<'_> {
     }
 }
 
-fn whose(level: &Level) -> String {
+pub(super) fn whose(level: &Level) -> String {
     match level.name.split_once(':') {
         Some((kind, name)) => format!("{kind} {name}"),
         None => "the organisation".to_owned(),

@@ -18,6 +18,7 @@ pub(crate) mod keys;
 pub(crate) mod level;
 pub(crate) mod limits;
 mod lint;
+mod lint_channels;
 pub(crate) mod names;
 #[cfg(test)]
 mod properties;
@@ -43,7 +44,7 @@ use crate::policy::host::HostPattern;
 use crate::policy::level::{DollarCap, Level};
 use crate::policy::names::FactName;
 use crate::policy::rules::{judge_always, judge_approval, judge_count, judge_drift, judge_payee};
-use crate::policy::standing::{Purchase, Standing};
+use crate::policy::standing::{PriceHistory, Purchase, Standing};
 use crate::policy::window::Window;
 
 /// The name of the outermost level.
@@ -346,7 +347,16 @@ impl Policy {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decide(&self, offer: &PaymentRequirements, value: Option<&OfferedValue>, url: &Url) -> Decision {
-        let purchase = Purchase { wallet: "", url, method: "", tool: None, offer, value, now: UnixTime(0) };
+        let purchase = Purchase {
+            wallet: "",
+            url,
+            method: "",
+            tool: None,
+            offer,
+            value,
+            deposit: None,
+            now: UnixTime(0),
+        };
         let mut breaches = Breaches::default();
         self.walk_offer(&purchase, &mut breaches);
         match breaches.failed.into_iter().next() {
@@ -435,7 +445,7 @@ impl Policy {
     }
 
     /// What must be so when the ledger takes the holds, and is made so for the first payment to a host: no kill switch is on,
-    /// and who is paid is who was paid before. After a change of payee was agreed to, the fact must be written
+    /// who is paid is who was paid before, and prices are held against those that are known. After a change of payee was agreed to, the fact must be written
     /// ([`KnownPayees::with`](crate::KnownPayees::with)) before this is met.
     ///
     /// ```
@@ -457,6 +467,17 @@ impl Policy {
             let value = standing.payees.clone().unwrap_or_default().with(purchase.offer).value();
             // A pin is for good: whoever wants another says so.
             conditions.push(Condition::EqualOrSet { scope, name, value, until: UnixTime(u64::MAX) });
+        }
+        if self.all().any(|level| level.drift.is_some()) {
+            let FactName { scope, name } = purchase.price_fact();
+            // The first price is known from here on: whoever buys the same at once is held against it.
+            let known = standing.price.unwrap_or_else(|| PriceHistory::after(None, purchase.amount()));
+            conditions.push(Condition::EqualOrSet {
+                scope,
+                name,
+                value: known.value(),
+                until: UnixTime(u64::MAX),
+            });
         }
         conditions
     }
@@ -553,6 +574,7 @@ impl Policy {
             judge_drift(level, purchase, standing, sink);
             judge_approval(level, purchase, sink);
         }
+        self.judge_deposit(purchase, standing, sink);
         for level in self.pinning(purchase) {
             judge_payee(level, purchase, standing, sink);
         }

@@ -101,6 +101,7 @@ impl Case {
             tool: self.tool.as_deref(),
             offer: &self.offer,
             value: self.value.as_ref(),
+            deposit: None,
             now: self.now,
         }
     }

@@ -91,15 +91,20 @@ pub(crate) fn judge_drift(level: &Level, purchase: &Purchase<'_>, standing: &Sta
 
 pub(crate) fn judge_approval(level: &Level, purchase: &Purchase<'_>, sink: &mut impl Sink) {
     let Some(above) = level.approval.as_ref().and_then(|approval| approval.above.as_ref()) else { return };
-    let counted = purchase
-        .value
-        .filter(|value| value.is_usd)
-        .and_then(|value| dollars::from_atomic(purchase.amount(), value.decimals));
+    let value = purchase.value.filter(|value| value.is_usd);
+    let counted = |amount| value.and_then(|value| dollars::from_atomic(amount, value.decimals));
     // What is worth nobody knows how much is asked for.
-    let is_small = counted.zip(dollars::from_money(above)).is_some_and(|(cost, above)| cost <= above);
-    let outcome = match is_small {
-        true => Outcome::Passed,
-        false => Outcome::Asks(Reason::NeedsApproval { above: above.to_string() }),
+    let is_small =
+        |amount| counted(amount).zip(dollars::from_money(above)).is_some_and(|(cost, above)| cost <= above);
+    let above_text = above.to_string();
+    let outcome = match purchase.deposit {
+        // What is put into a channel is out of hand, whatever the purchase costs.
+        Some(deposit) if !is_small(deposit) => Outcome::Asks(Reason::DepositNeedsApproval {
+            deposit: counted(deposit).map_or_else(|| format!("{deposit} atomic units"), dollars::show),
+            above: above_text,
+        }),
+        _ if !is_small(purchase.amount()) => Outcome::Asks(Reason::NeedsApproval { above: above_text }),
+        _ => Outcome::Passed,
     };
     sink.rule(&level.name, "approval.above", || format!("asked for above {above}"), outcome);
 }

@@ -26,6 +26,8 @@ pub struct Purchase<'a> {
     pub offer: &'a PaymentRequirements,
     /// What the wallet itself knows the offer to cost; `None` if it does not know the asset.
     pub value: Option<&'a OfferedValue>,
+    /// What would be put into a channel with it, in atomic units of the offer's asset; none if nothing is.
+    pub deposit: Option<Amount>,
     /// When.
     pub now: UnixTime,
 }
@@ -152,17 +154,13 @@ impl KnownPayees {
     }
 }
 
-/// What an offer has cost before, in atomic units of its asset.
+/// What an offer has cost before, in atomic units of its asset. It changes only when a price is lower than all before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceHistory {
     /// The first time.
     pub first: Amount,
     /// At least.
     pub lowest: Amount,
-    /// The last time.
-    pub last: Amount,
-    /// How often it was signed for.
-    pub count: u64,
 }
 
 impl PriceHistory {
@@ -173,18 +171,14 @@ impl PriceHistory {
     /// use tollway_core::Amount;
     /// let once = PriceHistory::after(None, Amount::from(10));
     /// let twice = PriceHistory::after(Some(once), Amount::from(8));
-    /// assert_eq!((twice.first, twice.lowest, twice.count), (Amount::from(10), Amount::from(8), 2));
+    /// assert_eq!((twice.first, twice.lowest), (Amount::from(10), Amount::from(8)));
+    /// assert_eq!(PriceHistory::after(Some(twice), Amount::from(9)), twice);
     /// ```
     #[must_use]
     pub fn after(history: Option<Self>, paid: Amount) -> Self {
         match history {
-            None => Self { first: paid, lowest: paid, last: paid, count: 1 },
-            Some(history) => Self {
-                lowest: history.lowest.min(paid),
-                last: paid,
-                count: history.count.saturating_add(1),
-                ..history
-            },
+            None => Self { first: paid, lowest: paid },
+            Some(history) => Self { lowest: history.lowest.min(paid), ..history },
         }
     }
 
@@ -200,27 +194,18 @@ impl PriceHistory {
     pub fn read(value: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(value).ok()?;
         let amount = |name: &str| value.get(name)?.as_str()?.parse().ok();
-        Some(Self {
-            first: amount("first")?,
-            lowest: amount("lowest")?,
-            last: amount("last")?,
-            count: value.get("count")?.as_u64()?,
-        })
+        Some(Self { first: amount("first")?, lowest: amount("lowest")? })
     }
 
-    /// The value of the fact.
+    /// The value of the fact, in one spelling.
     ///
     /// ```
     /// use tollway_buyer::PriceHistory;
     /// let value = PriceHistory::after(None, tollway_core::Amount::from(10)).value();
-    /// assert_eq!(value, r#"{"first":"10","lowest":"10","last":"10","count":1}"#);
+    /// assert_eq!(value, r#"{"first":"10","lowest":"10"}"#);
     /// ```
     pub fn value(&self) -> String {
-        let text = |amount: Amount| amount.to_string();
-        json!({
-            "first": text(self.first), "lowest": text(self.lowest), "last": text(self.last), "count": self.count,
-        })
-        .to_string()
+        json!({ "first": self.first.to_string(), "lowest": self.lowest.to_string() }).to_string()
     }
 }
 

@@ -43,7 +43,7 @@ mod offer {
         value: &'a OfferedValue,
     ) -> Purchase<'a> {
         let (wallet, now) = ("0xabc", UnixTime(1_795_205_730));
-        Purchase { wallet, url, method: "GET", tool: None, offer, value: Some(value), now }
+        Purchase { wallet, url, method: "GET", tool: None, offer, value: Some(value), deposit: None, now }
     }
 }
 use offer::*;

@@ -51,6 +51,7 @@ fn inquiry_for(url: &str, pay_to: Option<&str>, now: UnixTime, seconds: u64) -> 
         url: &url,
         offer: &offer,
         value: Some(&value),
+        deposit: None,
     };
     Inquiry::about(&subject, "org", &["above $0.01: needs approval"], now, seconds).unwrap()
 }
@@ -262,6 +263,7 @@ fn a_question_shows_the_sellers_words_short_and_on_one_line() {
         url: &url,
         offer: &offer,
         value: Some(&value),
+        deposit: None,
     };
     let question = Inquiry::about(&subject, "org", &[], UnixTime(0), 60).unwrap();
     assert!(question.money().starts_with("50000000 atomic units"), "a value of another amount is not shown");

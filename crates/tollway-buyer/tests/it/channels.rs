@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::response::Response;
 use tollway_buyer::{
-    AlarmCode, ChannelError, ChannelRecord, IntentRecord, IntentState, Patience, PaymentError, Policy,
-    PolicyFile, Wallet, Window, paid,
+    AlarmCode, Approver, ChannelError, ChannelRecord, Inquiry, IntentRecord, IntentState, NotApproved,
+    Patience, PaymentError, Policy, PolicyFile, Wallet, Window, paid,
 };
 use tollway_core::{Amount, Backing, BoxFuture, ChannelKey, ChannelWitness, FacilitatorError, Network};
 use tollway_evm::LocalSigner;
@@ -531,4 +531,56 @@ async fn whatever_is_lost_both_sides_say_in_the_end_that_the_same_was_charged() 
     let [channel] = &channels(&purse).await[..] else { panic!("one channel") };
     assert_eq!((number(channel.charged), number(channel.signed)), (10 * PRICE, 10 * PRICE));
     assert!(channel.broken.is_none());
+}
+
+/// An owner who says what he is told to, and keeps the questions.
+#[derive(Debug, Default)]
+struct Owner {
+    questions: std::sync::Mutex<Vec<Inquiry>>,
+    says_no: std::sync::atomic::AtomicBool,
+}
+
+impl Approver for Owner {
+    fn ask<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<(), NotApproved>> {
+        self.questions.lock().unwrap().push(inquiry.clone());
+        let is_no = self.says_no.load(Ordering::SeqCst);
+        Box::pin(async move { if is_no { Err(NotApproved::Denied) } else { Ok(()) } })
+    }
+}
+
+#[tokio::test]
+async fn an_owner_is_asked_for_a_deposit_that_is_above_what_may_be_paid_and_not_for_its_vouchers() {
+    let (till, ledger, owner) = (Till::new(), Arc::new(MemoryLedger::new()), Arc::new(Owner::default()));
+    let shop = shop(&till).await;
+    // A purchase costs a tenth of a cent, its deposit a cent.
+    let rules = PolicyFile::parse("[approval]\nabove = \"$0.005\"\nby = \"terminal\"\n").unwrap();
+    let signer = Arc::new(LocalSigner::from_hex(KEY).unwrap());
+    let purse = Purse::of(|wallet| {
+        let wallet = wallet.scheme(Arc::new(ChannelBuyer::new(signer, assets()))).ledger(ledger.clone());
+        wallet.policy(rules.policy(None).unwrap()).terminal(owner.clone())
+    });
+    owner.says_no.store(true, Ordering::SeqCst);
+    let refused = purse.get(&shop.url("/a")).await;
+    let told = error_of(&refused).to_string();
+    assert!(told.contains("puts $0.01 into a channel, above $0.005"), "{told}");
+    assert!(kinds(&shop).is_empty(), "nothing was signed");
+    let exposed: u64 = channels(&purse).await.iter().map(|channel| number(channel.exposed)).sum();
+    assert_eq!((exposed, spent(&purse.wallet).await), (0, 0), "nothing is out");
+    owner.says_no.store(false, Ordering::SeqCst);
+    for path in ["/a", "/b", "/c"] {
+        get(&purse, &shop, path).await;
+    }
+    assert_eq!(kinds(&shop), ["deposit", "voucher", "voucher"]);
+    let questions = std::mem::take(&mut *owner.questions.lock().unwrap());
+    assert_eq!(questions.len(), 2, "asked twice for the one deposit, and for no voucher");
+    for question in &questions {
+        assert_eq!((question.money(), question.deposited()), ("0.001 USDC".into(), Some("0.01 USDC".into())));
+        assert_eq!(question.to_json()["deposit"]["amount"], "10000");
+        assert!(question.to_string().contains("deposit  0.01 USDC, into a channel"), "{question}");
+    }
+    // The channel is used up with the tenth purchase: the next deposit is a question again.
+    for more in 3..=10 {
+        get(&purse, &shop, &format!("/{more}")).await;
+    }
+    assert_eq!((till.deposits(), owner.questions.lock().unwrap().len()), (2, 1));
 }

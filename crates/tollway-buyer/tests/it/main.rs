@@ -5,6 +5,7 @@
 mod answers;
 mod approve;
 mod channels;
+mod drift;
 mod fate;
 mod identity;
 mod key;

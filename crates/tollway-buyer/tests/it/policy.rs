@@ -56,6 +56,7 @@ impl Buy {
             tool: self.tool,
             offer: &self.offer,
             value: self.value.as_ref(),
+            deposit: None,
             now: NOW,
         }
     }
@@ -393,4 +394,88 @@ fn what_is_dead_or_open_is_warned_of_and_a_plain_policy_is_not() {
         let keys: Vec<_> = warnings.iter().map(|warning| &*warning.key).collect();
         assert_eq!(keys, expected, "{text}: {warnings:?}");
     }
+}
+
+#[test]
+fn what_channels_are_told_in_vain_is_warned_of() {
+    let asset = "network = \"eip155:8453\"\naddress = \"0x60a3E35Cc302bFA44Cb288Bc5a4F316Fdb1adb42\"\n";
+    for (text, expected) in [
+        ("[channels]\nmax_deposit = \"$2\"\nmax_exposure = \"$2\"", &[][..]),
+        ("[channels]\nmax_deposit = \"$0\"", &["channels.max_deposit"]),
+        ("[channels]\nmax_exposure = \"$0\"", &["channels.max_exposure"]),
+        ("[channels]\nmax_deposit = \"$3\"\nmax_exposure = \"$2\"", &["channels.max_deposit"]),
+        // The organisation's default is $20 for all channels together.
+        ("[channels]\nmax_deposit = \"$21\"", &["channels.max_deposit"]),
+        ("max_payment = \"$3\"\n[channels]\nmax_deposit = \"$2\"", &["channels.max_deposit"]),
+        ("max_payment = \"$3\"\n[channels]\nmax_exposure = \"$2\"", &["channels.max_exposure"]),
+        ("[channels]\nmax_withdraw_delay_seconds = 0", &["channels.max_withdraw_delay_seconds"]),
+        ("[channels]\nreceiver_authorizers = []", &["channels.receiver_authorizers"]),
+        ("[channels]\nallow = false\nparallel = 2", &["channels.parallel"]),
+        ("[channels]\nallow = false", &[]),
+        ("allow_schemes = [\"exact\"]\n[channels]\nmax_deposit = \"$2\"", &["channels.max_deposit"]),
+        ("deny_schemes = [\"batch-settlement\"]\n[channels]\nparallel = 2", &["channels.parallel"]),
+        ("[agent.a.channels]\nmax_deposit = \"$6\"", &["agent.a.channels.max_deposit"]),
+        ("[agent.a.channels]\nmax_exposure = \"$21\"", &["agent.a.channels.max_exposure"]),
+        ("[channels]\nparallel = 2\n[agent.a.channels]\nparallel = 3", &["agent.a.channels.parallel"]),
+        (
+            "[channels]\npayments_per_deposit = 5\n[agent.a.channels]\npayments_per_deposit = 6",
+            &["agent.a.channels.payments_per_deposit"],
+        ),
+        (
+            "[agent.a.channels]\nmax_withdraw_delay_seconds = 86401",
+            &["agent.a.channels.max_withdraw_delay_seconds"],
+        ),
+        (&format!("[[asset]]\n{asset}max_deposit_atomic = \"0\""), &["asset.max_deposit_atomic"]),
+        (
+            &format!("[[asset]]\n{asset}max_deposit_atomic = \"3\"\nmax_exposure_atomic = \"2\""),
+            &["asset.max_deposit_atomic"],
+        ),
+        (
+            &format!("[[asset]]\n{asset}max_atomic = \"3\"\nmax_deposit_atomic = \"2\""),
+            &["asset.max_deposit_atomic"],
+        ),
+    ] {
+        let warnings = file(text).warnings();
+        let keys: Vec<_> = warnings.iter().map(|warning| &*warning.key).collect();
+        assert_eq!(keys, expected, "{text}: {warnings:?}");
+    }
+    let fault = PolicyFile::parse("[channels]\npayments_per_deposit = 0").unwrap_err();
+    assert_eq!(fault.0[0].key, "channels.payments_per_deposit", "a deposit for no payment is none");
+    // Deposits are asked for where payments are too small to be.
+    for (text, told) in [
+        ("[approval]\nabove = \"$2\"\nby = \"queue\"", "asks for deposits into channels only"),
+        ("[approval]\nabove = \"$5\"\nby = \"queue\"", "never asks"),
+        ("deny_schemes = [\"batch-settlement\"]\n[approval]\nabove = \"$2\"\nby = \"queue\"", "never asks"),
+    ] {
+        let warnings = file(text).warnings();
+        assert!(warnings[0].message.starts_with(told), "{text}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_deposit_is_asked_for_and_capped_for_what_it_is_and_not_for_the_price_that_it_goes_with() {
+    let policy = policy(
+        "[approval]\nabove = \"$0.05\"\nby = \"queue\"\n[channels]\nmax_deposit = \"$0.2\"\nmax_exposure = \"$0.3\"",
+    );
+    let buy = Buy::at("https://api.example.com/data", 10_000);
+    let judge = |deposit: Option<u64>, standing: &Standing| {
+        let purchase = Purchase { deposit: deposit.map(Amount::from), ..buy.purchase() };
+        policy.judge(&purchase, standing).to_string()
+    };
+    let nothing = Standing::default();
+    assert_eq!(judge(None, &nothing), "allowed");
+    assert_eq!(judge(Some(50_000), &nothing), "allowed");
+    let asked = "to be asked: puts $0.050001 into a channel, above $0.05: needs approval (org)";
+    assert_eq!(judge(Some(50_001), &nothing), asked);
+    let capped = "denied: a deposit of 200001 atomic units is needed, and the limit is 200000 (org)";
+    assert_eq!(judge(Some(200_001), &nothing), capped);
+    // What is out already counts.
+    let exposure = (format!("{}|org|exposure|lifetime", buy.purchase().wallet), tollway_core::UnixTime(0));
+    let out = |amount: &str| Standing {
+        budgets: [(exposure.clone(), amount.parse().unwrap())].into(),
+        ..Standing::default()
+    };
+    assert_eq!(judge(Some(50_000), &out("250000000000000000")), "allowed");
+    let told = judge(Some(50_000), &out("250000000000000001"));
+    assert!(told.starts_with("denied: at most $0.3 may be out in channels"), "{told}");
 }

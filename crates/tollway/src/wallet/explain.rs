@@ -65,6 +65,9 @@ pub(super) struct Explain {
     /// By which scheme.
     #[arg(long, default_value = "exact")]
     scheme: String,
+    /// What would be put into a channel with it, in atomic units: scheme batch-settlement.
+    #[arg(long, value_name = "ATOMIC")]
+    deposit: Option<Amount>,
     /// How long the payment would stay good, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout_seconds: u64,
@@ -99,6 +102,7 @@ pub(super) async fn run(args: &Explain) -> anyhow::Result<ExitCode> {
             tool: None,
             offer: &offer,
             value: value.as_ref(),
+            deposit: args.deposit,
             now: SystemClock.now(),
         };
         let standing = match &known.ledger {

@@ -118,6 +118,7 @@ fn inquiry(pay_to: &str, seconds: u64) -> Inquiry {
         url: &url,
         offer: &offer,
         value: Some(&value),
+        deposit: None,
     };
     Inquiry::about(&subject, "org", &["above $0.01: needs approval"], SystemClock.now(), seconds).unwrap()
 }
