@@ -417,9 +417,9 @@ impl Wallet {
         self.inner.book.flush().await;
     }
 
-    /// Asks the wallet's nodes what became of every purchase that is open, the oldest `limit` of them, now. What is provably
-    /// dead counts in no budget any more; what nobody can tell of stays counted. A wallet with nodes does so by itself, when
-    /// a purchase is due.
+    /// Asks the wallet's nodes what became of every purchase that is open, the oldest `limit` of them, and of every deposit into
+    /// a channel that is under way, now. What is provably dead counts in no budget any more, and as no exposure; what nobody
+    /// can tell of stays counted. A wallet with nodes does so by itself, when a purchase is due.
     ///
     /// # Errors
     /// [`PaymentError::Ledger`].
@@ -435,6 +435,7 @@ impl Wallet {
     /// # Ok(()) }
     /// ```
     pub async fn reconcile(&self, limit: u32) -> Result<Reconciled, PaymentError> {
+        refund::look_at_deposits(self).await.map_err(PaymentError::Ledger)?;
         reconcile_all(self.book(), limit).await.map_err(PaymentError::Ledger)
     }
 
@@ -560,6 +561,24 @@ impl Wallet {
         amount: Option<Amount>,
     ) -> Result<SettleResponse, ChannelError> {
         refund::refund(self, channel, amount).await
+    }
+
+    /// Takes in what the wallet's nodes say of a channel now, and what is known of it then: after something was done to it on
+    /// chain, such as a withdrawal. Without a node it stays as it is.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    ///
+    /// ```no_run
+    /// # async fn look(wallet: tollway_buyer::Wallet) -> Result<(), Box<dyn std::error::Error>> {
+    /// for channel in wallet.channels().await? {
+    ///     let seen = wallet.look_at_channel(&channel.key).await?;
+    ///     println!("{}: {} is in it", seen.key, seen.balance);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn look_at_channel(&self, channel: &ChannelKey) -> Result<ChannelRecord, ChannelError> {
+        refund::look_at(self, channel).await
     }
 
     /// Has `request` redeem `credit`, instead of being paid for: signs for this very request, within the next minute. It

@@ -8,6 +8,7 @@ use alloy_rpc_types_eth::TransactionReceipt;
 use alloy_sol_types::{SolCall, SolEvent, sol};
 use tollway_core::UnixTime;
 
+use crate::auth_capture;
 use crate::chain::{Chain, ChainError};
 use crate::exact::{Transfer, TransferProof};
 use crate::multicall::{self, Call, MULTICALL3};
@@ -134,6 +135,7 @@ async fn has_ended(
 /// The transactions that may have settled it lately.
 async fn candidates(chain: &Chain, payment: &Payment) -> Result<Vec<B256>, ChainError> {
     match payment {
+        Payment::AuthCapture(held) => auth_capture::find_uses(chain, held).await,
         Payment::Permit2(permit) if payment.is_metered() => permit2::find_metered(chain, permit).await,
         _ => find_uses(chain, payment).await,
     }

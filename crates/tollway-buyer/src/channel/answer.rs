@@ -114,6 +114,14 @@ impl Lane {
 
     async fn refused(&mut self, intent: IntentId, required: &PaymentRequired, is_first: bool) -> Told {
         let Some(error) = required.error.as_deref() else { return Told::Nothing(None) };
+        // Only the chain tells that nothing was put there: what was may have been charged.
+        if self.record.is_late(intent, self.now())
+            && self.look().await
+            && self.record.is_late(intent, self.now())
+        {
+            self.record.uncharged(intent);
+            return Told::Again;
+        }
         let Ok(channels) = self.channels() else { return Told::Nothing(None) };
         let codes = channels.codes();
         let is_unfunded = [

@@ -242,6 +242,10 @@ impl Lane {
         });
     }
 
+    pub(crate) fn now(&self) -> UnixTime {
+        self.book.clock.now()
+    }
+
     /// What the chain says now is taken in. Whether it says anything.
     pub(crate) async fn look(&mut self) -> bool {
         let Ok(channels) = channels_of(&self.scheme) else { return false };

@@ -399,6 +399,27 @@ impl ChannelRecord {
         })
     }
 
+    /// Whether a purchase went with a deposit that is not there and can no longer come, as far as is known: presented again it
+    /// never helps, whatever it is refused for.
+    pub(crate) fn is_late(&self, intent: IntentId, now: UnixTime) -> bool {
+        let promise = self.promise_of(intent).filter(|promise| promise.has_deposit);
+        let is_over = match &self.deposit {
+            None => true,
+            Some(pending) => pending
+                .signed
+                .as_ref()
+                .is_some_and(|signed| now > signed.expires_at.plus_seconds(MARGIN_SECONDS)),
+        };
+        is_over && promise.is_some_and(|own| own.charged.is_none() && own.ceiling > self.balance)
+    }
+
+    /// A purchase was not charged, and may be made anew upon the same sum.
+    pub(crate) fn uncharged(&mut self, intent: IntentId) {
+        for own in self.promises.iter_mut().filter(|own| own.intent == intent) {
+            own.charged = Some(Amount::ZERO);
+        }
+    }
+
     /// Takes in what the chain says. What it says of deposits is final only when nothing can come any more.
     pub(crate) fn see(&mut self, backing: &Backing, now: UnixTime) {
         self.claimed = self.claimed.max(backing.claimed);

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use reqwest::header::HeaderName;
 use reqwest::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tollway_core::model::{PaymentRequired, ResourceInfo, SettleResponse, X402Version};
 use tollway_core::{Amount, BuyerScheme, ChannelKey, JsonObject, wire};
-use tollway_ledger::IntentId;
+use tollway_ledger::{IntentId, LedgerError};
 use url::Url;
 
 use crate::channel::answer::{self, Told};
-use crate::channel::lane::{Lane, Wanted, find};
+use crate::channel::lane::{self, Lane, Wanted, find};
 use crate::channel::record::{ChannelRecord, Needs, Plan};
 use crate::error::PaymentError;
 use crate::identify;
@@ -68,6 +69,19 @@ pub(crate) async fn refund(
     asked
 }
 
+/// Takes in what the wallet's nodes say of a channel. What is back is exposure no longer.
+pub(crate) async fn look_at(wallet: &Wallet, key: &ChannelKey) -> Result<ChannelRecord, ChannelError> {
+    let mut lane = lane(wallet, key).await?;
+    let before = lane.record.balance;
+    if lane.look().await && lane.record.balance < before {
+        let back = before.checked_sub(lane.record.balance).unwrap_or(Amount::ZERO);
+        lane.record.returned(back);
+    }
+    let record = lane.record.clone();
+    lane.leave().await;
+    Ok(record)
+}
+
 /// The right to use a channel of the wallet's.
 pub(crate) async fn lane(wallet: &Wallet, key: &ChannelKey) -> Result<Box<Lane>, ChannelError> {
     let unknown = || ChannelError::Unknown(key.clone());
@@ -78,6 +92,21 @@ pub(crate) async fn lane(wallet: &Wallet, key: &ChannelKey) -> Result<Box<Lane>,
     let (book, give_up) = (wallet.book(), wallet.give_up());
     let wanted = Wanted { book, scheme, offer: &record.offer, intent: None, give_up };
     wanted.named(key).await?.ok_or_else(unknown)
+}
+
+/// Looks at the channels with a deposit that is under way and that nobody is at, by the wallet's nodes: what has arrived is in
+/// them, and what no block can take any more is exposure no longer.
+pub(crate) async fn look_at_deposits(wallet: &Wallet) -> Result<(), LedgerError> {
+    for record in lane::list(wallet.book()).await?.into_iter().filter(|record| record.deposit.is_some()) {
+        let Some(scheme) = selection::scheme_for(&record.offer, wallet.schemes()) else { continue };
+        let (book, give_up) = (wallet.book(), Instant::now());
+        let wanted = Wanted { book, scheme, offer: &record.offer, intent: None, give_up };
+        // Who is at it looks for itself.
+        let Ok(Some(mut lane)) = wanted.named(&record.key).await else { continue };
+        lane.look().await;
+        lane.leave().await;
+    }
+    Ok(())
 }
 
 async fn ask(

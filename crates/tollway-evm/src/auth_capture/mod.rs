@@ -38,6 +38,8 @@ mod reclaim;
 mod settleable;
 mod sign;
 mod terms;
+#[cfg(feature = "rpc")]
+mod uses;
 mod verify;
 
 pub use authorizer::{Balances, Consent};
@@ -55,6 +57,8 @@ pub use reclaim::{ReclaimError, Reclaimed, reclaim};
 pub use settleable::AuthCapture;
 pub use sign::AuthCaptureBuyer;
 pub use terms::{CaptureMode, CaptureTerms, Fee, FeeTerms, Flow, OperatorType};
+#[cfg(feature = "rpc")]
+pub(crate) use uses::find_uses;
 pub use verify::{Collection, check, check_at_any_time};
 
 use alloy_primitives::{Address, B256};

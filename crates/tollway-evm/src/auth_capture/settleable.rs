@@ -167,7 +167,7 @@ impl AuthCapture {
         }
     }
 
-    fn hash(&self) -> B256 {
+    pub(super) fn hash(&self) -> B256 {
         match &self.part {
             Part::Collect(collection) => collection.hash,
             Part::Operate(operate) => operate.hash,

@@ -12,6 +12,7 @@
 )]
 
 mod bad_input;
+mod between;
 #[cfg(feature = "failpoints")]
 mod buyers_killed;
 mod callers;
@@ -20,11 +21,13 @@ mod channels;
 mod channels_command;
 mod cli;
 mod credit;
+mod delegating;
 mod demo;
 mod escrow;
 mod escrow_confirmed;
 mod facilitator_api;
 mod facilitator_rules;
+mod fates;
 mod faults;
 #[cfg(feature = "failpoints")]
 mod fleet;

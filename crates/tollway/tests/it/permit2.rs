@@ -121,22 +121,7 @@ impl Shop {
     }
 
     async fn approve(&self) {
-        let call = approve_call(self.token, U256::MAX);
-        let transaction = Transaction {
-            chain_id: self.node.chain_id,
-            nonce: self.chain.nonce(self.payer.address()).await.unwrap(),
-            to: call.to,
-            value: U256::ZERO,
-            data: call.data,
-            gas_limit: 100_000,
-            max_fee_per_gas: 10_000_000_000,
-            max_priority_fee_per_gas: 1_000_000_000,
-        };
-        let signed = transaction.sign(&self.payer).await.unwrap();
-        self.chain.send_raw(&signed.raw).await.unwrap();
-        while self.chain.receipt(signed.hash).await.unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        approve(&self.node, &self.payer, self.token).await;
     }
 
     pub(crate) async fn received(&self) -> u64 {
@@ -144,6 +129,26 @@ impl Shop {
         let call = json!([{ "to": self.token, "data": data }, "latest"]);
         let word: U256 = serde_json::from_value(self.chain.raw("eth_call", call).await.unwrap()).unwrap();
         word.to()
+    }
+}
+
+/// Lets Permit2 take what it will of the payer's token.
+pub(crate) async fn approve(node: &Node, payer: &LocalSigner, token: Address) {
+    let (chain, call) = (node.chain(), approve_call(token, U256::MAX));
+    let transaction = Transaction {
+        chain_id: node.chain_id,
+        nonce: chain.nonce(payer.address()).await.unwrap(),
+        to: call.to,
+        value: U256::ZERO,
+        data: call.data,
+        gas_limit: 100_000,
+        max_fee_per_gas: 10_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+    };
+    let signed = transaction.sign(payer).await.unwrap();
+    chain.send_raw(&signed.raw).await.unwrap();
+    while chain.receipt(signed.hash).await.unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

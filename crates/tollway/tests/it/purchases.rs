@@ -4,129 +4,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
-use axum::response::Response;
-use parking_lot::Mutex;
+use axum::http::StatusCode;
 use serde_json::json;
-use tokio::task::JoinHandle;
 use tollway_buyer::{
     AlarmCode, ChainVerdict, IntentKey, IntentRecord, IntentState, Patience, PaymentError, Policy, Wallet,
     Window, payment_error,
 };
+use tollway_core::Network;
 use tollway_core::model::SettleResponse;
-use tollway_core::{Network, X402Version, wire};
-use tollway_evm::{LocalSigner, Signer};
+use tollway_evm::{Chain, LocalSigner, Signer};
 use tollway_ledger::{IntentQuery, MemoryLedger};
 use tollway_seller::HttpFacilitator;
 
-use crate::market::{Market, assets, paywall, serve};
+use crate::between::{Between, Paid};
+use crate::market::{Market, assets, paywall};
 
 const PRICE_ATOMIC: u64 = 10_000;
 
-/// What a go-between does with a request that carries a payment.
-#[derive(Clone, Debug)]
-enum Paid {
-    /// Nobody hears of it.
-    Swallow,
-    /// It arrives, and the answer does not.
-    Silence,
-    /// It arrives, and so does the answer.
-    Pass,
-    /// Nobody hears of it, and it is answered with this word on the settlement.
-    Claim(Box<SettleResponse>),
-}
-
-/// Stands between buyers and a market's seller.
-struct Between {
-    url: String,
-    paid: Arc<Mutex<Paid>>,
-    payments: Arc<Mutex<Vec<String>>>,
-    server: JoinHandle<()>,
-}
-
-impl Between {
-    async fn open(market: &Market, paid: Paid) -> Self {
-        let (paid, payments) = (Arc::new(Mutex::new(paid)), Arc::<Mutex<Vec<String>>>::default());
-        let state = (market.seller_url.clone(), Arc::clone(&paid), Arc::clone(&payments));
-        let handler = move |request: Request<Body>| {
-            let (seller, paid, payments) = state.clone();
-            async move { pass(request, &seller, paid, payments).await }
-        };
-        let (url, server) = serve(Router::new().fallback(handler)).await;
-        Self { url, paid, payments, server }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    fn now(&self, paid: Paid) {
-        *self.paid.lock() = paid;
-    }
-
-    /// How many different payments were seen.
-    fn distinct(&self) -> usize {
-        let mut payments = self.payments.lock().clone();
-        payments.sort();
-        payments.dedup();
-        payments.len()
-    }
-}
-
-impl Drop for Between {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn pass(
-    request: Request<Body>,
-    seller: &str,
-    paid: Arc<Mutex<Paid>>,
-    payments: Arc<Mutex<Vec<String>>>,
-) -> Response {
-    let url = format!("{seller}{}", request.uri());
-    let mut headers = HeaderMap::new();
-    let payment = request.headers().get(wire::PAYMENT_SIGNATURE).cloned();
-    if let Some(payment) = &payment {
-        payments.lock().push(payment.to_str().unwrap().to_owned());
-        headers.insert(HeaderName::from_static(wire::PAYMENT_SIGNATURE), payment.clone());
-    }
-    let mode = paid.lock().clone();
-    match (&payment, mode) {
-        (Some(_), Paid::Swallow) => std::future::pending().await,
-        (Some(_), Paid::Claim(told)) => {
-            let (name, value) = wire::encode_settlement_header(&told, X402Version::V2);
-            return Response::builder().header(name, value).body("goods".into()).unwrap();
-        }
-        _ => {}
-    }
-    let answer = reqwest::Client::new().get(url).headers(headers).send().await.unwrap();
-    let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers() {
-        if name.as_str().starts_with("payment-") {
-            response = response.header(name, value);
-        }
-    }
-    let body = answer.bytes().await.unwrap();
-    if payment.is_some() && matches!(*paid.lock(), Paid::Silence) {
-        std::future::pending::<()>().await;
-    }
-    response.body(Body::from(body)).unwrap()
-}
-
 /// A wallet of the market's buyer, with a budget for one purchase and a node.
 fn wallet(market: &Market) -> Wallet {
-    let patience =
-        Patience { presentations: 1, answer: Duration::from_millis(1_500), total: Duration::from_secs(3) };
     Wallet::builder()
         .key(&market.buyer_key())
         .unwrap()
         .assets(assets(market.node.chain_id))
         .ledger(Arc::new(MemoryLedger::new()))
         .chain(market.chain.clone())
-        .patience(patience)
+        .patience(patience())
         .policy(
             Policy::default()
                 .trust_resource_host("127.0.0.1")
@@ -136,7 +39,12 @@ fn wallet(market: &Market) -> Wallet {
         .unwrap()
 }
 
-async fn get(wallet: &Wallet, url: &str) -> Result<String, String> {
+/// Once, and not for long.
+pub(crate) fn patience() -> Patience {
+    Patience { presentations: 1, answer: Duration::from_millis(1_500), total: Duration::from_secs(3) }
+}
+
+pub(crate) async fn get(wallet: &Wallet, url: &str) -> Result<String, String> {
     match wallet.client().unwrap().get(url).send().await {
         Ok(answer) if answer.status() == StatusCode::OK => Ok(answer.text().await.unwrap()),
         Ok(answer) => Err(format!("{}", answer.status())),
@@ -148,7 +56,7 @@ async fn get(wallet: &Wallet, url: &str) -> Result<String, String> {
     }
 }
 
-async fn records(wallet: &Wallet) -> Vec<IntentRecord> {
+pub(crate) async fn records(wallet: &Wallet) -> Vec<IntentRecord> {
     wallet.flush().await;
     let query = IntentQuery { wallet: wallet.name().to_owned(), limit: 100, ..IntentQuery::default() };
     let intents = wallet.ledger().intent_list(query).await.unwrap();
@@ -156,15 +64,15 @@ async fn records(wallet: &Wallet) -> Vec<IntentRecord> {
 }
 
 /// Lets the chain's time pass, by one block.
-async fn later(market: &Market, seconds: u64) {
-    market.chain.raw("evm_increaseTime", json!([seconds])).await.unwrap();
-    market.chain.raw("evm_mine", json!([])).await.unwrap();
+pub(crate) async fn later(chain: &Chain, seconds: u64) {
+    chain.raw("evm_increaseTime", json!([seconds])).await.unwrap();
+    chain.raw("evm_mine", json!([])).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_budget_is_released_only_when_the_payment_is_dead_on_a_final_block() {
     let market = Market::open().await;
-    let between = Between::open(&market, Paid::Swallow).await;
+    let between = Between::open(&market.seller_url, Paid::Swallow).await;
     let wallet = wallet(&market);
     assert_eq!(get(&wallet, &between.url("/data")).await, Err("unresolved".to_owned()));
     assert_eq!(records(&wallet).await[0].state, IntentState::Unresolved);
@@ -173,7 +81,7 @@ async fn a_budget_is_released_only_when_the_payment_is_dead_on_a_final_block() {
     assert!(is_denied().await, "it is held");
     let seen = wallet.reconcile(10).await.unwrap();
     assert_eq!((seen.looked_at, seen.open, seen.dead), (1, 1, 0), "it may still be charged");
-    later(&market, 1_000).await;
+    later(&market.chain, 1_000).await;
     let seen = wallet.reconcile(10).await.unwrap();
     assert_eq!((seen.open, seen.dead), (1, 0), "its end is in a block that can be taken back");
     assert!(is_denied().await);
@@ -196,7 +104,7 @@ async fn a_budget_is_released_only_when_the_payment_is_dead_on_a_final_block() {
 #[tokio::test]
 async fn what_was_charged_in_silence_is_found_on_chain_and_fetched_with_the_same_payment() {
     let market = Market::open().await;
-    let between = Between::open(&market, Paid::Silence).await;
+    let between = Between::open(&market.seller_url, Paid::Silence).await;
     let wallet = wallet(&market);
     assert_eq!(get(&wallet, &between.url("/data")).await, Err("unresolved".to_owned()));
     let seen = wallet.reconcile(10).await.unwrap();
@@ -217,7 +125,7 @@ async fn what_was_charged_in_silence_is_found_on_chain_and_fetched_with_the_same
 #[tokio::test]
 async fn a_payment_that_was_refused_and_charged_all_the_same_is_an_alarm() {
     let market = Market::open().await;
-    let between = Between::open(&market, Paid::Silence).await;
+    let between = Between::open(&market.seller_url, Paid::Silence).await;
     let failed = SettleResponse::failed(Network::evm(31_337), None, "no money");
     let wallet = wallet(&market);
     assert_eq!(get(&wallet, &between.url("/data")).await, Err("unresolved".to_owned()));
@@ -236,7 +144,7 @@ async fn a_receipt_that_the_chain_does_not_confirm_is_an_alarm() {
     let answer = honest.client().unwrap().get(market.url("/other")).send().await.unwrap();
     let of_another = tollway_buyer::paid(&answer).unwrap().settlement.clone().unwrap();
     answer.text().await.unwrap();
-    let between = Between::open(&market, Paid::Claim(Box::new(of_another))).await;
+    let between = Between::open(&market.seller_url, Paid::Claim(Box::new(of_another))).await;
     let cheated = wallet(&market);
     let client = cheated.client().unwrap();
     let answer = client.get(between.url("/data")).with_extension(IntentKey::fresh()).send().await.unwrap();
@@ -246,7 +154,7 @@ async fn a_receipt_that_the_chain_does_not_confirm_is_an_alarm() {
     assert_eq!(known.chain.as_ref().unwrap().verdict, ChainVerdict::Contradicted);
     assert_eq!(known.alarms[0].code, AlarmCode::UnconfirmedReceipt);
     // It stays counted until it is dead; then it was never paid.
-    later(&market, 1_000).await;
+    later(&market.chain, 1_000).await;
     for _ in 0..6 {
         market.chain.raw("evm_mine", json!([])).await.unwrap();
     }
