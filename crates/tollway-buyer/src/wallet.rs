@@ -298,7 +298,7 @@ impl Wallet {
         };
         work.told(payment, told);
         if let Some(mut lane) = buy::lane_of(self, payment, self.give_up()).await? {
-            match lane.settled(work.id(), told) {
+            match lane.settled(work.id(), told).await {
                 Told::Charged(charged) if told.success => work.charged(charged),
                 Told::Broken(why) => {
                     work.alarm(&why);

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 use tollway_core::model::{PaymentRequired, SettleResponse};
-use tollway_core::{Amount, ErrorCode, wire};
+use tollway_core::{Amount, ErrorCode, ToldChannel, wire};
 use tollway_ledger::IntentId;
 
 use crate::channel::lane::Lane;
@@ -44,7 +44,7 @@ impl Lane {
             return if is_gone { Told::Lost(charged) } else { Told::Charged(charged) };
         }
         let told = match settlement.filter(|told| told.success) {
-            Some(settlement) => self.settled(intent, settlement),
+            Some(settlement) => self.settled(intent, settlement).await,
             None => self.refused_by(intent, status, headers, is_first).await,
         };
         match &told {
@@ -57,8 +57,10 @@ impl Lane {
         told
     }
 
-    /// Takes in what the seller told of `intent` when it settled.
-    pub(crate) fn settled(&mut self, intent: IntentId, settlement: &SettleResponse) -> Told {
+    /// Takes in what the seller told of `intent` when it settled. Where that does not fit what is known the chain is asked, if
+    /// it can be: what is in the channel is the chain's word then. A seller gives money back unasked, and whoever has just seen
+    /// blocks taken back sees another sum than the next.
+    pub(crate) async fn settled(&mut self, intent: IntentId, settlement: &SettleResponse) -> Told {
         if self.record.promise_of(intent).is_none() {
             return Told::Nothing(None);
         }
@@ -68,8 +70,16 @@ impl Lane {
             Ok(Err(refusal)) => return Told::Broken(refusal.to_string()),
             Err(error) => return Told::Nothing(Some(error.to_string())),
         };
+        match self.held_against(intent, &told, false) {
+            Told::Broken(_) if self.look().await => self.held_against(intent, &told, true),
+            told => told,
+        }
+    }
+
+    /// What was told, held against the book. `is_seen`: whether that has what is in the channel from the chain, just now.
+    fn held_against(&mut self, intent: IntentId, told: &ToldChannel, is_seen: bool) -> Told {
         let before = self.record.clone();
-        match self.record.settle(intent, &told) {
+        match self.record.settle(intent, told, is_seen) {
             Ok(charged) if self.record.is_overclaimed() => {
                 self.record = before;
                 Told::Broken(format!("more was claimed than was charged, {charged} by this purchase"))

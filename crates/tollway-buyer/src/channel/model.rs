@@ -166,7 +166,8 @@ impl Buyer {
         let is_over = match said {
             Said::Answer(cost, total) => {
                 if before.is_none() {
-                    let settled = self.record.settle(purchase.intent, &seller.told(Some(*cost), *total));
+                    let settled =
+                        self.record.settle(purchase.intent, &seller.told(Some(*cost), *total), false);
                     assert_eq!(settled, Ok(Amount::from(*cost)), "{:?}", self.record);
                 }
                 self.served += 1;

@@ -223,11 +223,16 @@ impl ChannelRecord {
     }
 
     /// Holds what the seller says with the answer to a purchase against what was promised for it, and takes it in. What it
-    /// cost comes back.
+    /// cost comes back. `is_seen`: whether what is in the channel was just seen on chain, which knows better.
     ///
     /// # Errors
     /// What is wrong with it: then nothing more may be signed.
-    pub(crate) fn settle(&mut self, intent: IntentId, told: &ToldChannel) -> Result<Amount, String> {
+    pub(crate) fn settle(
+        &mut self,
+        intent: IntentId,
+        told: &ToldChannel,
+        is_seen: bool,
+    ) -> Result<Amount, String> {
         let Some(promise) = self.promise_of(intent).cloned() else {
             return Err("it answers what was never promised".to_owned());
         };
@@ -249,10 +254,14 @@ impl ChannelRecord {
         }
         let arrived = self.deposit.as_ref().filter(|_| promise.has_deposit).map(|pending| pending.amount);
         let expected = self.balance.checked_add(arrived.unwrap_or(Amount::ZERO)).unwrap_or(Amount::MAX);
-        if backing.balance < expected {
-            return Err(format!("it says that {} is in the channel, and {expected} is", backing.balance));
+        match is_seen {
+            // A deposit that the chain does not have yet is still to come.
+            true => {}
+            false if backing.balance < expected => {
+                return Err(format!("it says that {} is in the channel, and {expected} is", backing.balance));
+            }
+            false => self.note_balance(backing.balance, promise.has_deposit),
         }
-        self.note_balance(backing.balance, promise.has_deposit);
         self.claimed = self.claimed.max(backing.claimed);
         if promise.base == self.charged {
             self.charged = total;
