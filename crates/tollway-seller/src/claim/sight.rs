@@ -28,7 +28,8 @@ impl ClaimWorker {
                 || row.record.claim.note.is_some()
                 || row.record.refund.is_some()
                 || self.is_idle(row, now);
-            is_asked && now.0 >= row.row.seen.at.saturating_add(fresh)
+            // What became of a refund is seen before it is asked for again: one that is done would be refused.
+            is_asked && (row.record.refund.is_some() || now.0 >= row.row.seen.at.saturating_add(fresh))
         };
         let (mut old, mut rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_old);
         old.sort_by(|a, b| a.key.cmp(&b.key));

@@ -338,6 +338,26 @@ async fn every_receiver_is_paid_out_however_many_there_are() {
 }
 
 #[tokio::test]
+async fn a_refund_that_landed_right_after_a_look_is_seen_and_not_asked_for_again() {
+    let books = Books::with(1).await;
+    let worker = books.seeing(eager());
+    let before = books.all().await.remove(0);
+    books.vault.then(Mishap::Lost);
+    let told = worker.refund(&before.id, Some(30_000u64.into())).await.unwrap().unwrap();
+    assert!(matches!(told.end, ClaimEnd::Pending(_)), "{told:?}");
+    // A request has looked in between, and saw the channel as it was.
+    books.clock.set(LATER);
+    let row = books.channel(&before.id).await;
+    let [mut body, old] = [&row.body, &before.body].map(|body| serde_json::from_str::<Value>(body).unwrap());
+    body["seen"] = old["seen"].clone();
+    body["seen"]["at"] = LATER.0.into();
+    assert!(books.ledger.channel_put(Channel { body: body.to_string(), ..row }, None, LATER).await.unwrap());
+    let outcome = worker.run_due().await.unwrap();
+    assert_eq!(ends(&outcome, "refund"), [], "{outcome:?}");
+    assert_eq!(books.vault.paid(), PRICE, "what was charged is claimed with it and paid out");
+}
+
+#[tokio::test]
 async fn what_nobody_uses_is_given_back_once() {
     let books = Books::with(3).await;
     let (week, day) = (7 * 86_400, 86_400);
