@@ -16,6 +16,7 @@ mod between;
 #[cfg(feature = "failpoints")]
 mod buyers_killed;
 mod callers;
+mod channel_storms;
 mod channel_walks;
 mod channels;
 mod channels_command;
