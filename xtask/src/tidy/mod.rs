@@ -4,9 +4,11 @@
 //! - [`arrows`]: which crate may depend on which.
 //! - [`words`]: words that must not stand where they stand.
 //! - [`config`]: documented configuration keys.
+//! - [`codes`]: error codes of channels, each with a test.
 //! - [`examples`]: public functions shown at work.
 
 mod arrows;
+mod codes;
 mod config;
 mod examples;
 mod layout;
@@ -49,6 +51,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         examples::check(file, &mut faults);
     }
     config::check(&files, &mut faults);
+    codes::check(&files, &mut faults);
     arrows::check(&arrows::crates(root)?, &mut faults);
     faults.sort();
     for fault in &faults {

@@ -22,7 +22,7 @@ use crate::asset::TransferMethod;
 use crate::exact::{TokenEvents, TransferProof};
 use crate::multicall::{Call, answers, batch};
 use crate::payment::{Settleable, Trouble};
-use crate::permit2::{Approval, Covered, PERMIT2, SponsoredApproval};
+use crate::permit2::{Approval, Covered, ERC20_APPROVAL_GAS_SPONSORING, PERMIT2, SponsoredApproval};
 use crate::signature::PayerSignature;
 
 /// A deposit by a key takes 180,000 gas with the tokens that are known, by Permit2 less.
@@ -250,6 +250,11 @@ impl ChannelOperation {
             part.sponsored = approval::by_transaction(payment, part.covered(), network)?.map(Box::new);
         }
         Ok(())
+    }
+
+    /// Whether the payer has a transaction beside its payment that approves Permit2.
+    fn is_sponsoring_asked(&self) -> bool {
+        self.request.payment.extensions.contains_key(ERC20_APPROVAL_GAS_SPONSORING)
     }
 
     pub(crate) fn sponsored_approval(&self) -> Option<&SponsoredApproval> {
@@ -545,6 +550,10 @@ impl Settleable for ChannelOperation {
         let by_token = part.deposit.method == TransferMethod::Eip3009;
         let code = match trouble {
             Trouble::Funds => code::INSUFFICIENT_BALANCE,
+            // The payer has signed its approval, and nobody here sends it.
+            Trouble::Allowance if part.sponsored.is_none() && self.is_sponsoring_asked() => {
+                code::ERC20_APPROVAL_UNAVAILABLE
+            }
             Trouble::Allowance => code::PERMIT2_ALLOWANCE_REQUIRED,
             Trouble::ValidBefore if by_token => code::VALID_BEFORE,
             Trouble::ValidBefore => code::PERMIT2_DEADLINE_EXPIRED,

@@ -31,7 +31,12 @@ pub(crate) fn allow(payment: &Payment, limits: &Limits) -> Result<(), Refusal> {
         }
         PayerSignature::Code(code) => match &code.deployment {
             Some(deployment) if !limits.erc6492_factories.contains(&deployment.factory) => refuse(
-                ErrorCode::EIP6492_FACTORY_NOT_ALLOWED,
+                match payment {
+                    Payment::BatchSettlement(_) => {
+                        ErrorCode::INVALID_BATCH_SETTLEMENT_EVM_EIP6492_FACTORY_NOT_ALLOWED
+                    }
+                    _ => ErrorCode::EIP6492_FACTORY_NOT_ALLOWED,
+                },
                 format!("must be by a wallet that exists, or of an allowed factory: {}", deployment.factory),
             ),
             _ => Ok(()),

@@ -38,7 +38,7 @@ fn id(request: &FacilitatorRequest) -> SettlementId {
     SettlementId::of(&Payment::check(request, None).unwrap().key())
 }
 
-async fn until_sent(ledger: &MemoryLedger, request: &FacilitatorRequest) {
+pub(crate) async fn until_sent(ledger: &MemoryLedger, request: &FacilitatorRequest) {
     for _ in 0..1_000 {
         let known = ledger.settlement_find(id(request)).await.unwrap();
         if known.is_some_and(|known| matches!(known.state, SettlementState::Sent { .. })) {

@@ -124,6 +124,10 @@ async fn what_does_not_fit_its_offer_is_refused_by_the_code_of_its_field() {
     let Accepted::Offer(accepted) = &mut astray.payment.accepted else { panic!("version 2") };
     accepted.network = tollway_core::Network::evm(1);
     is_told(&shop, &astray, Code::INVALID_BATCH_SETTLEMENT_EVM_NETWORK_MISMATCH).await;
+    let mut another = voucher.clone();
+    let Accepted::Offer(accepted) = &mut another.payment.accepted else { panic!("version 2") };
+    accepted.scheme = tollway_core::SchemeName::EXACT;
+    is_told(&shop, &another, Code::INVALID_BATCH_SETTLEMENT_EVM_SCHEME).await;
     assert_eq!(shop.world.asked.payments(), asked, "of all this no node is asked");
 }
 

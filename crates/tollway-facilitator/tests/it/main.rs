@@ -5,6 +5,7 @@
 mod attribution;
 mod auth_capture;
 mod channel_calls;
+mod channel_codes;
 mod channel_faults;
 mod channel_rules;
 mod channels;

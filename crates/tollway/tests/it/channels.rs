@@ -32,13 +32,20 @@ struct Shop {
 impl Shop {
     /// With a node of its own, or on the facilitator's word.
     async fn open(has_node: bool) -> Self {
+        Self::with(has_node, |scheme| scheme).await
+    }
+
+    async fn with(has_node: bool, refine: fn(BatchSettlement) -> BatchSettlement) -> Self {
         let market = Market::open().await;
         let (known, network) = (assets(market.node.chain_id), market.node.network());
         let authorizer = Arc::new(LocalSigner::random().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let mut builder = Paywall::builder(&origin)
-            .scheme(BatchSettlement::new(known.clone()).with_key(authorizer).with_withdraw_delay_seconds(900))
+            .scheme(
+                refine(BatchSettlement::new(known.clone()).with_key(authorizer))
+                    .with_withdraw_delay_seconds(900),
+            )
             .accept_by(SchemeName::BATCH_SETTLEMENT, network.as_str(), market.payee.to_string())
             .facilitator(HttpFacilitator::new(&market.facilitator_url).unwrap())
             .pending_wait_ms(50);
@@ -60,6 +67,10 @@ impl Shop {
 
     /// A voucher up to `ceiling`, with a deposit if there is one.
     async fn pay(&self, ceiling: u64, deposit: Option<u64>) -> (u16, Option<SettleResponse>) {
+        self.send(self.signed(ceiling, deposit).await).await
+    }
+
+    async fn signed(&self, ceiling: u64, deposit: Option<u64>) -> PaymentPayload {
         let (offer, now) = (&self.required.accepts[0], SystemClock.now());
         let deposit = match deposit {
             None => None,
@@ -71,7 +82,7 @@ impl Shop {
         let channel = &self.channel;
         let signed =
             self.scheme.sign_voucher(&self.required, offer, channel, ceiling.into(), deposit.as_ref());
-        self.send(signed.await.unwrap()).await
+        signed.await.unwrap()
     }
 
     async fn refund(&self, charged: u64, amount: Option<u64>) -> (u16, Option<SettleResponse>) {
@@ -143,4 +154,18 @@ async fn a_channel_lives_and_ends_on_the_facilitators_word() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_lives_and_ends_before_the_sellers_own_node() {
     lives_and_ends(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_below_what_its_seller_insists_on_is_refused_and_not_made() {
+    let shop = Shop::with(false, BatchSettlement::enforcing_min_deposit).await;
+    let before = shop.payer_has().await;
+    let (name, value) = wire::encode_payment_header(&shop.signed(PRICE, Some(DEPOSIT - 1)).await);
+    let refused = reqwest::Client::new().get(&shop.url).header(name, value).send().await.unwrap();
+    assert_eq!(refused.status(), 402);
+    let told = wire::decode_header(PAYMENT_REQUIRED, refused.headers()[PAYMENT_REQUIRED].as_bytes()).unwrap();
+    let told = wire::decode_payment_required(&told).unwrap().error;
+    assert_eq!(told.as_deref(), Some("invalid_batch_settlement_evm_deposit_below_min_deposit"));
+    assert_eq!(shop.payer_has().await, before);
+    assert_eq!(shop.pay(PRICE, Some(DEPOSIT)).await.0, 200);
 }
