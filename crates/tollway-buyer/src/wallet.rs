@@ -516,7 +516,7 @@ impl Wallet {
         use tollway_core::wire;
         use tollway_evm::auth_capture::{self, ReclaimError};
         let missing = || tollway_evm::SignerError::Remote("the wallet has no signer of its own".to_owned());
-        let signer = self.inner.signer.as_deref().ok_or_else(missing)?;
+        let signer = self.inner.signer.as_deref().ok_or_else(missing).map_err(tollway_evm::OwnError::from)?;
         let json = wire::decode_header(payment.header.name(), payment.header.value().as_bytes());
         let signed = json.and_then(|json| wire::decode_payment(&json)).ok();
         let held = signed.and_then(|signed| auth_capture::check_at_any_time(&signed, &payment.offer).ok());

@@ -68,6 +68,8 @@ pub use fate::{Fate, Movement, Sight, fate};
 #[cfg(feature = "rpc")]
 pub use multicall::{Call, MULTICALL3, batch};
 #[cfg(feature = "rpc")]
+pub use own::OwnError;
+#[cfg(feature = "rpc")]
 pub use payment::{Payment, Settleable, Trouble};
 pub use signer::{LocalSigner, Signer, SignerError};
 #[cfg(feature = "rpc")]

@@ -17,27 +17,48 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Nobody waits for longer.
 const MAX_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// Why there is no transaction, or none that is known of.
-#[derive(Debug)]
-pub(crate) enum OwnError {
-    /// Nothing was sent.
-    Chain(ChainError),
-    /// Nothing was sent.
-    Signer(SignerError),
+/// Why there is no transaction of the user's own account, or none that is known of.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnError {
+    /// The node gave no answer, or says that the contract refuses. Nothing was sent.
+    #[error("nothing was sent: {0}")]
+    Chain(#[from] ChainError),
+    /// The signer failed. Nothing was sent.
+    #[error("nothing was sent: {0}")]
+    Signer(#[from] SignerError),
     /// The account cannot pay the gas. Nothing was sent.
-    Gas { account: Address, has: U256, needs: U256 },
-    /// It wants more gas than it may. Nothing was sent.
-    Greedy { gas: u64 },
-    /// It is in a block, and failed.
-    Reverted { transaction: B256 },
+    #[error("nothing was sent: {account} has {has} wei for gas and may need {needs}")]
+    Gas {
+        /// Whose.
+        account: Address,
+        /// Its balance.
+        has: U256,
+        /// The most that the transaction can cost.
+        needs: U256,
+    },
+    /// It wants more gas than it ever needs. Nothing was sent.
+    #[error("nothing was sent: it wants {gas} gas, more than {most}")]
+    Greedy {
+        /// What it wants.
+        gas: u64,
+        /// What it may have.
+        most: u64,
+    },
+    /// It is in a block, and failed: somebody else was faster.
+    #[error("the transaction {transaction} was included and failed: look again at what is there")]
+    Reverted {
+        /// The transaction.
+        transaction: B256,
+    },
     /// Sent, perhaps, and not seen in a block in time: it may still come.
-    Pending { transaction: B256, cause: String },
-}
-
-impl From<ChainError> for OwnError {
-    fn from(error: ChainError) -> Self {
-        Self::Chain(error)
-    }
+    #[error("the transaction {transaction} is not in a block yet ({cause}): it may still come")]
+    Pending {
+        /// The transaction.
+        transaction: B256,
+        /// What came instead of a receipt.
+        cause: String,
+    },
 }
 
 /// Sends `call` from the signer's account with at most `max_gas`, and waits for `patience` until it is in a block.
@@ -97,7 +118,7 @@ async fn prepare(chain: &Chain, account: Address, call: Call, max_gas: u64) -> R
 async fn build(chain: &Chain, account: Address, call: Call, max_gas: u64) -> Result<Transaction, OwnError> {
     let gas = chain.estimate_gas(account, &call).await?;
     if gas > max_gas {
-        return Err(OwnError::Greedy { gas });
+        return Err(OwnError::Greedy { gas, most: max_gas });
     }
     let gas_limit = (gas + gas / 4).min(max_gas);
     let (max_fee_per_gas, max_priority_fee_per_gas) = chain.suggested_fees().await?;

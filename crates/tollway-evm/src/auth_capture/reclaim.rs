@@ -13,7 +13,7 @@ use super::calls::{PaymentState, reclaim_call};
 use super::verify::Collection;
 use crate::chain::{Chain, ChainError};
 use crate::own::{self, OwnError};
-use crate::{Bytes, Signer, SignerError};
+use crate::{Bytes, Signer};
 
 /// The most gas that it is given. Tokens behind proxies take some 90,000.
 const MAX_GAS: u64 = 400_000;
@@ -50,37 +50,12 @@ pub enum ReclaimError {
         /// Of the newest block.
         now: UnixTime,
     },
-    /// The node gave no answer, or says that the escrow refuses. Nothing was sent.
-    #[error("nothing was sent: {0}")]
-    Chain(#[from] ChainError),
+    /// The transaction is not there, or not known of.
+    #[error(transparent)]
+    Own(#[from] OwnError),
     /// The node's answer is none of an escrow's. Nothing was sent.
     #[error("nothing was sent: there is no escrow of this payment on the node's chain")]
     NoEscrow,
-    /// The signer failed. Nothing was sent.
-    #[error("nothing was sent: {0}")]
-    Signer(#[from] SignerError),
-    /// The account cannot pay the gas. Nothing was sent.
-    #[error("nothing was sent: {account} has {has} wei for gas and may need {needs}")]
-    Gas {
-        /// Whose.
-        account: Address,
-        /// Its balance.
-        has: U256,
-        /// The most that the transaction can cost.
-        needs: U256,
-    },
-    /// It wants more gas than it ever needs. Nothing was sent.
-    #[error("nothing was sent: it wants {gas} gas, more than {MAX_GAS}")]
-    Greedy {
-        /// What it wants.
-        gas: u64,
-    },
-    /// It is in a block, and failed: somebody else was faster.
-    #[error("the transaction {transaction} was included and failed: look again at what is held")]
-    Reverted {
-        /// The transaction.
-        transaction: B256,
-    },
     /// It is in a block, and the escrow says nothing of this payment there.
     #[error(
         "the transaction {transaction} was included, and the escrow does not say that anything came back"
@@ -88,14 +63,6 @@ pub enum ReclaimError {
     Unproved {
         /// The transaction.
         transaction: B256,
-    },
-    /// Sent, perhaps, and not seen in a block in time: it may still come.
-    #[error("the transaction {transaction} is not in a block yet ({cause}): it may still come")]
-    Pending {
-        /// The transaction.
-        transaction: B256,
-        /// What came instead of a receipt.
-        cause: String,
     },
 }
 
@@ -151,15 +118,8 @@ pub async fn reclaim(
     said.map(|amount| Reclaimed { transaction, amount }).ok_or(ReclaimError::Unproved { transaction })
 }
 
-impl From<OwnError> for ReclaimError {
-    fn from(error: OwnError) -> Self {
-        match error {
-            OwnError::Chain(error) => Self::Chain(error),
-            OwnError::Signer(error) => Self::Signer(error),
-            OwnError::Gas { account, has, needs } => Self::Gas { account, has, needs },
-            OwnError::Greedy { gas } => Self::Greedy { gas },
-            OwnError::Reverted { transaction } => Self::Reverted { transaction },
-            OwnError::Pending { transaction, cause } => Self::Pending { transaction, cause },
-        }
+impl From<ChainError> for ReclaimError {
+    fn from(error: ChainError) -> Self {
+        Self::Own(error.into())
     }
 }

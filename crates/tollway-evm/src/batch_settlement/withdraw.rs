@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 use alloy_rpc_types_eth::TransactionReceipt;
 use alloy_sol_types::SolEvent;
 use tollway_core::{Backing, UnixTime};
@@ -13,10 +13,10 @@ use super::abi::Channels;
 use super::calls::{finalize_withdraw_call, initiate_withdraw_call};
 use super::chain::backings;
 use super::channel::ChannelConfig;
+use crate::Signer;
 use crate::chain::{Chain, ChainError};
 use crate::multicall::Call;
 use crate::own::{self, OwnError};
-use crate::{Signer, SignerError};
 
 /// The most gas that either is given.
 const MAX_GAS: u64 = 400_000;
@@ -75,47 +75,14 @@ pub enum WithdrawError {
         /// Of the newest block.
         now: UnixTime,
     },
-    /// The node gave no answer, or says that the contract refuses. Nothing was sent.
-    #[error("nothing was sent: {0}")]
-    Chain(#[from] ChainError),
-    /// The signer failed. Nothing was sent.
-    #[error("nothing was sent: {0}")]
-    Signer(#[from] SignerError),
-    /// The account cannot pay the gas. Nothing was sent.
-    #[error("nothing was sent: {account} has {has} wei for gas and may need {needs}")]
-    Gas {
-        /// Whose.
-        account: Address,
-        /// Its balance.
-        has: U256,
-        /// The most that the transaction can cost.
-        needs: U256,
-    },
-    /// It wants more gas than it ever needs. Nothing was sent.
-    #[error("nothing was sent: it wants {gas} gas, more than {MAX_GAS}")]
-    Greedy {
-        /// What it wants.
-        gas: u64,
-    },
-    /// It is in a block, and failed: somebody else was faster.
-    #[error("the transaction {transaction} was included and failed: look again at the channel")]
-    Reverted {
-        /// The transaction.
-        transaction: B256,
-    },
+    /// The transaction is not there, or not known of.
+    #[error(transparent)]
+    Own(#[from] OwnError),
     /// It is in a block, and the contract says nothing of this channel there.
     #[error("the transaction {transaction} was included, and the contract does not say what it did")]
     Unproved {
         /// The transaction.
         transaction: B256,
-    },
-    /// Sent, perhaps, and not seen in a block in time: it may still come.
-    #[error("the transaction {transaction} is not in a block yet ({cause}): it may still come")]
-    Pending {
-        /// The transaction.
-        transaction: B256,
-        /// What came instead of a receipt.
-        cause: String,
     },
 }
 
@@ -221,7 +188,7 @@ async fn send(
     call: Call,
     patience: Duration,
 ) -> Result<(B256, TransactionReceipt), WithdrawError> {
-    own::send(chain, signer, call, MAX_GAS, patience).await.map_err(WithdrawError::from)
+    Ok(own::send(chain, signer, call, MAX_GAS, patience).await?)
 }
 
 /// What the contract says in an event that `reads`.
@@ -230,15 +197,8 @@ fn said<E: SolEvent, T>(receipt: &TransactionReceipt, reads: impl Fn(E) -> Optio
     of_contract.filter_map(|log| E::decode_log_data(log.data()).ok()).find_map(reads)
 }
 
-impl From<OwnError> for WithdrawError {
-    fn from(error: OwnError) -> Self {
-        match error {
-            OwnError::Chain(error) => Self::Chain(error),
-            OwnError::Signer(error) => Self::Signer(error),
-            OwnError::Gas { account, has, needs } => Self::Gas { account, has, needs },
-            OwnError::Greedy { gas } => Self::Greedy { gas },
-            OwnError::Reverted { transaction } => Self::Reverted { transaction },
-            OwnError::Pending { transaction, cause } => Self::Pending { transaction, cause },
-        }
+impl From<ChainError> for WithdrawError {
+    fn from(error: ChainError) -> Self {
+        Self::Own(error.into())
     }
 }

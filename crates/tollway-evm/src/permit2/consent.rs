@@ -101,7 +101,7 @@ fn told(token: Address, error: OwnError) -> ApproveError {
         OwnError::Chain(error) => ApproveError::Chain(error),
         OwnError::Signer(error) => ApproveError::Signer(error),
         OwnError::Gas { account, has, needs } => ApproveError::Gas { account, has, needs },
-        OwnError::Greedy { gas } => ApproveError::Greedy { token, gas },
+        OwnError::Greedy { gas, .. } => ApproveError::Greedy { token, gas },
         OwnError::Reverted { transaction } => ApproveError::Reverted { transaction },
         OwnError::Pending { transaction, cause } => ApproveError::Pending { transaction, cause },
     }

@@ -14,7 +14,7 @@ use tollway_core::model::{FacilitatorRequest, PaymentPayload, PaymentRequired, P
 use tollway_core::wire::encode_facilitator_request;
 use tollway_core::{BoxFuture, BuyerScheme, Network, OfferedValue, SchemeName, SignError, UnixTime};
 use tollway_evm::auth_capture::{AuthCaptureBuyer, ReclaimError, check_at_any_time, reclaim};
-use tollway_evm::{AssetTable, Chain, Signer};
+use tollway_evm::{AssetTable, Chain, OwnError, Signer};
 use url::Url;
 
 use crate::arguments::seconds;
@@ -67,10 +67,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answer = reclaim(&chain, &*key, &held, Duration::from_secs(args.timeout)).await;
     let (outcome, code, amount, transaction) = match &answer {
         Ok(back) => ("done", ExitCode::SUCCESS, Some(back.amount.to_string()), Some(back.transaction)),
-        Err(ReclaimError::Chain(_) | ReclaimError::NoEscrow | ReclaimError::Signer(_)) => {
+        Err(ReclaimError::NoEscrow | ReclaimError::Own(OwnError::Chain(_) | OwnError::Signer(_))) => {
             return Err(answer.err().map_or_else(|| anyhow::anyhow!("no answer"), Into::into));
         }
-        Err(ReclaimError::Pending { transaction, .. }) => {
+        Err(ReclaimError::Own(OwnError::Pending { transaction, .. })) => {
             ("pending", ExitCode::from(PENDING), None, Some(*transaction))
         }
         Err(_) => ("refused", ExitCode::from(REFUSED), None, None),
