@@ -17,6 +17,7 @@
 //! - **Time is the caller's**, in whole seconds, so that a simulation can own it. Clocks decide only how soon a dead
 //!   member's work is taken over, never who may act.
 
+mod bounded;
 mod budget;
 mod channel;
 mod delivery;
@@ -42,6 +43,7 @@ mod tables;
 #[cfg(feature = "test-server")]
 mod test_server;
 
+pub use bounded::{LEDGER_DEADLINE, bounded};
 pub use budget::{Budget, Hold, NewHold, OverBudget};
 pub use channel::{Channel, ChannelCharge, Holder};
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, NewDelivery};

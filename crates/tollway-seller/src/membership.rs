@@ -9,14 +9,13 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tollway_core::{Clock, UnixTime};
+pub(crate) use tollway_ledger::{LEDGER_DEADLINE, bounded};
 use tollway_ledger::{Ledger, LedgerError, Member, Role};
 
 /// How long a seller counts as alive after it last said so.
 const LEASE_SECONDS: u64 = 10;
 /// How often it says so.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(LEASE_SECONDS * 1_000 / 3);
-/// The longest wait for the ledger. A store that takes longer is as good as down.
-pub(crate) const LEDGER_DEADLINE: Duration = Duration::from_secs(5);
 /// After the ledger failed, nobody waits for it again so soon.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -132,16 +131,6 @@ impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Membership").field(&*self.lease.lock()).finish()
     }
-}
-
-/// Waits for the ledger, but not for ever.
-pub(crate) async fn bounded<T>(
-    asked: impl Future<Output = Result<T, LedgerError>>,
-) -> Result<T, LedgerError> {
-    tokio::time::timeout(LEDGER_DEADLINE, asked).await.unwrap_or_else(|_| {
-        let waited = LEDGER_DEADLINE.as_secs();
-        Err(LedgerError::Unavailable(format!("no answer within {waited} s")))
-    })
 }
 
 fn lease_end() -> Instant {
