@@ -1,7 +1,8 @@
 //! The books in double entry for ledger-cli and hledger: the same accounts and postings as for Beancount.
 
-use crate::books::entry::{Entry, Fate, Kind};
-use crate::books::text::{account, commodity, plain};
+use crate::books::entry::Entry;
+use crate::books::postings::{flag, is_own, moved, notes, postings};
+use crate::books::text::{commodity, plain};
 
 /// What comes before the first transaction.
 pub(super) fn head(wallet: &str) -> String {
@@ -10,10 +11,9 @@ pub(super) fn head(wallet: &str) -> String {
 
 /// One transaction: of one line, or of several that share one on chain.
 pub(super) fn transaction(wallet: &str, entries: &[Entry]) -> String {
-    let moved: Vec<&Entry> = entries.iter().filter(|entry| entry.fate != Fate::Still).collect();
+    let moved = moved(entries);
     let Some(first) = moved.first() else { return String::new() };
-    let flag =
-        if moved.iter().any(|one| one.fate == Fate::Open || !one.alarms.is_empty()) { '!' } else { '*' };
+    let flag = flag(&moved);
     let payee = match moved.as_slice() {
         [one] => plain(one.host.as_deref().unwrap_or(&one.counterparty)),
         many => format!("{} payments", many.len()),
@@ -23,49 +23,24 @@ pub(super) fn transaction(wallet: &str, entries: &[Entry]) -> String {
     note(&mut text, "network", Some(&first.network));
     note(&mut text, "transaction", first.transaction.as_deref());
     for entry in &moved {
-        text.push_str(&postings(wallet, entry));
+        text.push_str(&written(wallet, entry));
     }
     text.push('\n');
     text
 }
 
-fn postings(wallet: &str, entry: &Entry) -> String {
+fn written(wallet: &str, entry: &Entry) -> String {
     let unit = commodity(entry.coin.as_ref().map(|coin| &*coin.symbol), &entry.network, &entry.asset);
     // Names with digits and points in them stand in quotes.
     let amount = format!("{} \"{unit}\"", entry.decimal());
-    let purse = format!("Assets:Tollway:{}", account(wallet));
-    let (price, worth) = match entry.dollars() {
-        Some(dollars) if entry.fate == Fate::Moved => (" @ 1 USD", format!("{dollars} USD")),
-        _ => ("", amount.clone()),
-    };
-    let lines = match (entry.kind, entry.fate) {
-        (Kind::Earned, _) => {
-            let from = format!("Income:Tollway:{}", account(&entry.counterparty.to_lowercase()));
-            [(purse, format!("{amount}{price}")), (from, format!("-{worth}"))]
-        }
-        (Kind::Spent, Fate::Open) => {
-            [(format!("{purse}:Pending"), amount.clone()), (purse, format!("-{amount}"))]
-        }
-        (Kind::Spent, _) => {
-            let agent = entry.agent.as_deref().map_or_else(|| "NoAgent".to_owned(), account);
-            let host = account(entry.host.as_deref().unwrap_or_default());
-            [(format!("Expenses:Tollway:{agent}:{host}"), worth), (purse, format!("-{amount}{price}"))]
-        }
-    };
     let mut text = String::new();
-    for (account, amount) in lines {
+    for (account, amount) in postings(wallet, entry, &amount) {
         text.push_str(&format!("    {account}  {amount}\n"));
-        note(&mut text, "id", Some(&entry.id));
-        if account.starts_with("Assets:") {
-            continue;
+        // Which asset it is, the commodity says.
+        for (name, value) in notes(entry, &account).into_iter().filter(|(name, _)| *name != "asset") {
+            note(&mut text, name, value);
         }
-        note(&mut text, "agent", entry.agent.as_deref());
-        note(&mut text, "tool", entry.tool.as_deref());
-        note(&mut text, "url", entry.url.as_deref());
-        note(&mut text, "counterparty", Some(&entry.counterparty));
-        note(&mut text, "confirmed-by", Some(entry.proof.as_str()).filter(|who| !who.is_empty()));
-        note(&mut text, "state", Some(entry.state));
-        for (code, _) in &entry.alarms {
+        for (code, _) in entry.alarms.iter().filter(|_| !is_own(&account)) {
             note(&mut text, "alarm", Some(code));
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod entry;
 pub(crate) mod formats;
 pub(crate) mod groups;
 pub(crate) mod ledger_cli;
+mod postings;
 pub(crate) mod tally;
 pub(crate) mod text;
 
