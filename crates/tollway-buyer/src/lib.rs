@@ -52,6 +52,7 @@ mod middleware;
 mod offer_receipt;
 mod origin;
 mod pay_on;
+mod peek;
 mod policy;
 mod present;
 mod quote;
@@ -83,6 +84,7 @@ pub use intent::record::{
 pub use middleware::PayingMiddleware;
 pub use offer_receipt::{CheckedOffer, CheckedReceipt};
 pub use pay_on::PayingOn;
+pub use peek::peek;
 pub use policy::Policy;
 pub use policy::approval::{Approval, ApprovalBy};
 pub use policy::decision::{Breach, Decision, Question, Reason, Verdict};

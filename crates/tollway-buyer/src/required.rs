@@ -3,20 +3,16 @@
 //! Only the typed fields of the protocol are read. Prose, in the body or in the fields for people, decides
 //! nothing here or later.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame};
-use reqwest::{Body, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use tollway_core::model::{PaymentRequired, X402Version};
 use tollway_core::wire::{self, WireError};
 use tollway_core::{ErrorCode, JsonObject};
 
 use crate::error::PaymentError;
-use crate::intent::answer::with_body;
+use crate::peek::peek;
 
 /// The most of a 402 body that is read.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -72,54 +68,16 @@ fn from_header(response: &Response) -> Result<Option<PaymentRequired>, WireError
     wire::decode_payment_required(&json).map(Some)
 }
 
-async fn from_body(mut response: Response) -> Result<Answer, PaymentError> {
-    let too_long = |length: u64| usize::try_from(length).map_or(true, |length| length > MAX_BODY_BYTES);
-    if response.content_length().is_some_and(too_long) {
-        return Ok(Answer::Other(response));
-    }
-    let mut read = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        read.extend_from_slice(&chunk);
-        if read.len() > MAX_BODY_BYTES {
-            return Ok(Answer::Other(put_back(response, read.freeze())));
-        }
-    }
+async fn from_body(response: Response) -> Result<Answer, PaymentError> {
+    let (body, response) = peek(response, MAX_BODY_BYTES).await?;
+    let Some(body) = body else { return Ok(Answer::Other(response)) };
     // Only a body that is x402 v1 by its own account is held to the protocol.
-    let body = read.freeze();
     let says_v1 = |object: JsonObject| {
         object.get("x402Version").and_then(|version| version.as_u64()) == Some(X402Version::V1.number())
     };
     if !wire::parse_object(&body, "body").is_ok_and(says_v1) {
-        return Ok(Answer::Other(put_back(response, body)));
+        return Ok(Answer::Other(response));
     }
     let required = wire::decode_payment_required(&body).map_err(PaymentError::Malformed402)?;
     Ok(Answer::Payable(Box::new(required)))
-}
-
-/// The response as it was before `read` was taken from its body.
-fn put_back(response: Response, read: Bytes) -> Response {
-    with_body(response, |rest| {
-        Body::wrap(Rejoined { read: Some(read).filter(|read| !read.is_empty()), rest })
-    })
-}
-
-/// A body of which a part has been read already.
-struct Rejoined {
-    read: Option<Bytes>,
-    rest: Body,
-}
-
-impl HttpBody for Rejoined {
-    type Data = Bytes;
-    type Error = reqwest::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
-        match self.read.take() {
-            Some(read) => Poll::Ready(Some(Ok(Frame::data(read)))),
-            None => Pin::new(&mut self.rest).poll_frame(context),
-        }
-    }
 }

@@ -33,7 +33,7 @@ use tollway_buyer::{Patience, Wallet, WalletBuilder};
 use tollway_core::BoxFuture;
 
 pub(crate) use self::agents::Agents;
-use self::asking::Keeper;
+use self::asking::keeper;
 use self::headers::Via;
 use self::problem::Problem;
 
@@ -145,7 +145,7 @@ impl Proxy {
             |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", format!("the wallet: {error}"));
         Ok(reqwest_middleware::ClientBuilder::new(self.client.clone())
             .with(wallet.middleware().map_err(failed)?)
-            .with(Keeper { patience: self.patience })
+            .with(keeper(self.patience))
             .build())
     }
 
