@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tollway_buyer::{ChannelError, ChannelRecord, Wallet};
 use tollway_core::{Amount, ChannelKey};
+use tollway_evm::OwnError;
 use tollway_evm::batch_settlement::{ChannelConfig, WithdrawError, begin_withdrawal, end_withdrawal};
 
 use crate::arguments::{amount, narrow_amount, seconds};
@@ -189,8 +190,8 @@ async fn withdraw(args: Withdraw) -> anyhow::Result<ExitCode> {
         Ok((amount, transaction, from)) => {
             ("done", ExitCode::SUCCESS, Some(amount), Some(transaction), from, None)
         }
-        Err(error @ (WithdrawError::Chain(_) | WithdrawError::Signer(_))) => return Err(error.into()),
-        Err(error @ WithdrawError::Pending { transaction, .. }) => {
+        Err(error @ WithdrawError::Own(OwnError::Chain(_) | OwnError::Signer(_))) => return Err(error.into()),
+        Err(error @ WithdrawError::Own(OwnError::Pending { transaction, .. })) => {
             ("pending", ExitCode::from(PENDING), None, Some(transaction), None, Some(error.to_string()))
         }
         Err(error) => ("refused", ExitCode::from(REFUSED), None, None, None, Some(error.to_string())),
