@@ -229,7 +229,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Charges a channel, under the conditions of [`Self::channel_put`]. Whether it was written.
     fn channel_charge(&self, charge: ChannelCharge) -> LedgerFuture<'_, bool>;
 
-    /// The answer that was written with the latest charge of a channel, whether it has expired or not.
+    /// The answer that was written with the latest charge of a channel, until it expires; from then on it may be gone.
     fn channel_answer<'a>(
         &'a self,
         scope: &'a str,

@@ -6,7 +6,7 @@ CREATE TABLE channel (
   version BIGINT NOT NULL,
   charged TEXT COLLATE "C" NOT NULL,
   signed TEXT COLLATE "C" NOT NULL,
-  proof TEXT COLLATE "C" NOT NULL,
+  proof BYTEA NOT NULL,
   request BYTEA,
   repeats BIGINT NOT NULL,
   member_role TEXT COLLATE "C",
@@ -29,15 +29,16 @@ CREATE TABLE channel_body (
   PRIMARY KEY (scope, id)
 );
 
--- Answers. One counts only if it is of the version that its channel says it answered last.
+-- Answers, in the order they were given. One counts only while its channel names its number; what none names is swept.
 CREATE TABLE channel_answer (
+  number BIGINT PRIMARY KEY,
   scope TEXT COLLATE "C" NOT NULL,
   id TEXT COLLATE "C" NOT NULL,
-  version BIGINT NOT NULL,
   presented BYTEA NOT NULL,
   status BIGINT NOT NULL,
   headers TEXT COLLATE "C" NOT NULL,
   body BYTEA NOT NULL,
-  expires BIGINT NOT NULL,
-  PRIMARY KEY (scope, id)
-) WITH (fillfactor = 50);
+  expires BIGINT NOT NULL
+);
+-- Each transaction that writes answers takes one, and has 65,536 numbers to itself.
+CREATE SEQUENCE channel_answer_block;

@@ -5,7 +5,7 @@ CREATE TABLE channel (
   version INTEGER NOT NULL,
   charged TEXT NOT NULL,
   signed TEXT NOT NULL,
-  proof TEXT NOT NULL,
+  proof BLOB NOT NULL,
   request BLOB,
   repeats INTEGER NOT NULL,
   member_role TEXT,
@@ -28,15 +28,14 @@ CREATE TABLE channel_body (
   PRIMARY KEY (scope, id)
 );
 
--- Answers. One counts only if it is of the version that its channel says it answered last.
+-- Answers, in the order they were given. One counts only while its channel names its number; what none names is swept.
 CREATE TABLE channel_answer (
+  number INTEGER PRIMARY KEY,
   scope TEXT NOT NULL,
   id TEXT NOT NULL,
-  version INTEGER NOT NULL,
   presented BLOB NOT NULL,
   status INTEGER NOT NULL,
   headers TEXT NOT NULL,
   body BLOB NOT NULL,
-  expires INTEGER NOT NULL,
-  PRIMARY KEY (scope, id)
+  expires INTEGER NOT NULL
 );

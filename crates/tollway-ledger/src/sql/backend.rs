@@ -17,6 +17,9 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug + 'static {
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
 
+    /// The first of as many numbers as the answers of one transaction need, above all that were given before.
+    const ANSWER_NUMBER: &'static str;
+
     fn connect(&self) -> BoxFuture<'_, Result<Self::Connection, Failure>>;
 
     /// Runs a statement with one parameter; the first column of each row.
@@ -31,6 +34,9 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug + 'static {
         connection: &'a mut Self::Connection,
         statements: &'static str,
     ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Whether this transaction alone may sweep until it ends.
+    fn is_alone(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, Failure>>;
 
     /// Runs a statement that only reads, beside the writer.
     fn read(&self, statement: Arc<str>, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>>;

@@ -8,14 +8,15 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use tollway_core::{ChannelKey, Fingerprint, UnixTime};
 
+use super::answers::{AnswerLog, ChannelAnswerSql};
 use super::backend::{Backend, Failure};
 use super::rows::{
-    Int, MaybeBytes, MaybeInt, MaybeText, Text, fixed, headers, headers_text, holder, int, kind, narrow,
-    parsed, read, role_name, table, unsigned,
+    Int, MaybeBytes, MaybeInt, MaybeText, Text, corrupt, fixed, holder, int, kind, narrow, parsed, read,
+    role_name, table, unsigned,
 };
 use super::spec::{Bytes, Spec};
 use crate::tables::{ChannelId, ChannelRow};
-use crate::{ChannelCharge, Holder, LedgerError, StoredResponse};
+use crate::{ChannelCharge, Holder, LedgerError};
 
 table!(CHANNEL, ChannelSql, "channel" by ["scope", "id"] {
     scope: Text,
@@ -23,7 +24,7 @@ table!(CHANNEL, ChannelSql, "channel" by ["scope", "id"] {
     version: Int,
     charged: Text,
     signed: Text,
-    proof: Text,
+    proof: Bytes,
     request: MaybeBytes,
     repeats: Int,
     member_role: MaybeText,
@@ -42,21 +43,10 @@ table!(CHANNEL_BODY, ChannelBodySql, "channel_body" by ["scope", "id"] {
     body: Text,
 });
 
-table!(CHANNEL_ANSWER, ChannelAnswerSql, "channel_answer" by ["scope", "id"] {
-    scope: Text,
-    id: Text,
-    version: Int,
-    presented: Bytes,
-    status: Int,
-    headers: Text,
-    body: Bytes,
-    expires: Int,
-});
-
 /// Of the version that is read, and of nobody who is alive and somebody else. Tells the row's `due`, which is written by
 /// itself if it changes: there is an index on it.
 const CHARGE: &str = "UPDATE channel SET version = channel.version + 1, charged = (v.value->>'charged'), \
-     signed = (v.value->>'signed'), proof = (v.value->>'proof'), request = unhex(v.value->>'request'), \
+     signed = (v.value->>'signed'), proof = unhex(v.value->>'proof'), request = unhex(v.value->>'request'), \
      repeats = CAST(v.value->>'repeats' AS BIGINT), used_at = CAST(v.value->>'used_at' AS BIGINT), \
      answered = CAST(v.value->>'answered' AS BIGINT), \
      held_until = CASE WHEN (v.value->>'releases') = 'yes' THEN NULL ELSE channel.held_until END \
@@ -82,6 +72,8 @@ pub(super) const DUE_CHANNELS: &str = "SELECT t.id FROM channel t WHERE t.scope 
 pub(super) struct Charge {
     pub(super) charge: ChannelCharge,
     pub(super) is_written: bool,
+    /// The number of its answer; 0 if it keeps none.
+    pub(super) answered: i64,
 }
 
 /// What [`CHARGE`] unfolds.
@@ -92,7 +84,7 @@ struct ChargeSql<'a> {
     version: i64,
     charged: String,
     signed: String,
-    proof: &'a str,
+    proof: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<String>,
     repeats: u32,
@@ -112,29 +104,33 @@ struct ChargeSql<'a> {
 pub(super) async fn charge<B: Backend>(
     connection: &mut B::Connection,
     mut charges: Vec<&mut Charge>,
+    log: &mut AnswerLog,
 ) -> Result<(), Failure> {
     charges.sort_by(|one, other| one.key().cmp(&other.key()));
+    let now = charges.iter().map(|charge| charge.charge.used_at).max().unwrap_or_default();
     for charge in &mut charges {
         charge.is_written = false;
     }
+    log.begin::<B>(connection, &mut charges).await?;
     while !charges.is_empty() {
         let (mut round, mut later) = (Vec::<&mut Charge>::with_capacity(charges.len()), Vec::new());
         for charge in charges {
             let is_next = round.last().is_none_or(|last| last.key() < charge.key());
             if is_next { round.push(charge) } else { later.push(charge) }
         }
-        charge_each::<B>(connection, &mut round).await?;
+        charge_each::<B>(connection, &mut round, log).await?;
         charges = later;
     }
-    Ok(())
+    log.sweep::<B>(connection, now).await
 }
 
 /// Writes charges on different channels, which are in order.
 async fn charge_each<B: Backend>(
     connection: &mut B::Connection,
     charges: &mut [&mut Charge],
+    log: &mut AnswerLog,
 ) -> Result<(), Failure> {
-    let rows: Vec<_> = charges.iter().map(|charge| ChargeSql::new(&charge.charge)).collect();
+    let rows: Vec<_> = charges.iter().map(|charge| ChargeSql::new(charge)).collect();
     let parameter = serde_json::to_string(&rows)?;
     let (mut due, mut answers) = (Vec::new(), Vec::new());
     for text in B::run(connection, B::DIALECT.fixed(CHARGE), parameter).await? {
@@ -158,14 +154,17 @@ async fn charge_each<B: Backend>(
         B::run(connection, CHANNEL.update(B::DIALECT, &others), serde_json::to_string(&rows)?).await?;
     }
     if !answers.is_empty() {
-        let rows = answers.into_iter().filter_map(|place| ChannelAnswerSql::new(&charges[place].charge));
-        let rows = rows.collect::<Result<Vec<_>, LedgerError>>()?;
-        B::run(connection, CHANNEL_ANSWER.replace(B::DIALECT), serde_json::to_string(&rows)?).await?;
+        let rows = answers.into_iter().filter_map(|place| ChannelAnswerSql::new(&*charges[place]));
+        log.append::<B>(connection, &rows.collect::<Result<Vec<_>, LedgerError>>()?).await?;
     }
     Ok(())
 }
 
 impl Charge {
+    pub(super) const fn new(charge: ChannelCharge) -> Self {
+        Self { charge, is_written: false, answered: 0 }
+    }
+
     fn key(&self) -> (&str, &str) {
         (&self.charge.scope, self.charge.id.as_str())
     }
@@ -186,7 +185,7 @@ impl<'a> DueSql<'a> {
 }
 
 impl<'a> ChargeSql<'a> {
-    fn new(charge: &'a ChannelCharge) -> Self {
+    fn new(Charge { charge, answered, .. }: &'a Charge) -> Self {
         let member = charge.member.as_ref();
         Self {
             scope: &charge.scope,
@@ -194,11 +193,11 @@ impl<'a> ChargeSql<'a> {
             version: int(charge.version),
             charged: charge.charged.to_string(),
             signed: charge.signed.to_string(),
-            proof: &charge.proof,
+            proof: hex::encode(packed(&charge.proof)),
             request: charge.request.map(|request| hex::encode(request.as_bytes())),
             repeats: charge.repeats,
             used_at: int(charge.used_at.0),
-            answered: charge.answer.as_ref().map_or(0, |_| int(charge.version.saturating_add(1))),
+            answered: *answered,
             role: member.map(|member| role_name(member.role)),
             name: member.map(|member| &*member.name),
             incarnation: member.map(|member| int(member.incarnation)),
@@ -217,7 +216,7 @@ impl ChannelSql {
             version: int(row.version),
             charged: row.charged.to_string(),
             signed: row.signed.to_string(),
-            proof: row.proof.clone(),
+            proof: Bytes(packed(&row.proof)),
             request: row.request.map(|request| Bytes(request.as_bytes().to_vec())),
             repeats: i64::from(row.repeats),
             member_role: member.map(|member| role_name(member.role).to_owned()),
@@ -247,7 +246,7 @@ impl ChannelSql {
             charged: parsed(&self.charged)?,
             signed: parsed(&self.signed)?,
             claimed: parsed(&rest.claimed)?,
-            proof: self.proof,
+            proof: unpacked(&self.proof)?,
             request: request.map(|bytes| fixed(&bytes)).transpose()?.map(Fingerprint::from_bytes),
             repeats: narrow(self.repeats)?,
             body: rest.body,
@@ -267,29 +266,43 @@ impl ChannelBodySql {
     }
 }
 
-impl ChannelAnswerSql {
-    /// The answer that a charge keeps, if it keeps one.
-    fn new(charge: &ChannelCharge) -> Option<Result<Self, LedgerError>> {
-        let answer = charge.answer.as_ref()?;
-        Some(headers_text(&answer.headers).map(|headers| Self {
-            scope: charge.scope.clone(),
-            id: charge.id.as_str().to_owned(),
-            version: int(charge.version.saturating_add(1)),
-            presented: Bytes(answer.presented.to_vec()),
-            status: i64::from(answer.status),
-            headers,
-            body: Bytes(answer.body.clone()),
-            expires: int(answer.expires.0),
-        }))
-    }
+/// What begins a proof that is kept as the bytes that it spells, and one that is kept as it is.
+const SPELT: u8 = 1;
+const PLAIN: u8 = 0;
 
-    pub(super) fn into_answer(self) -> Result<StoredResponse, LedgerError> {
-        Ok(StoredResponse {
-            presented: fixed(&self.presented)?,
-            status: narrow(self.status)?,
-            headers: headers(&self.headers)?,
-            body: self.body.0,
-            expires: UnixTime(unsigned(self.expires)?),
-        })
+/// A proof in as few bytes as it can be read from again. As text, two thirds of the row would be digits.
+fn packed(proof: &str) -> Vec<u8> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let digits = proof.strip_prefix("0x").filter(|digits| digits.bytes().all(is_digit));
+    match digits.and_then(|digits| hex::decode(digits).ok()) {
+        Some(bytes) => [&[SPELT], &*bytes].concat(),
+        None => [&[PLAIN], proof.as_bytes()].concat(),
+    }
+}
+
+fn unpacked(Bytes(proof): &Bytes) -> Result<String, LedgerError> {
+    let text = match proof.split_first() {
+        Some((&SPELT, bytes)) => Some(format!("0x{}", hex::encode(bytes))),
+        Some((&PLAIN, text)) => String::from_utf8(text.to_vec()).ok(),
+        _ => None,
+    };
+    text.ok_or_else(|| corrupt("proof", &hex::encode(proof)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::Bytes;
+    use super::{packed, unpacked};
+
+    #[test]
+    fn a_proof_is_read_as_it_was_written_whatever_it_is() {
+        let signature = format!("0x{}", "5a".repeat(65));
+        assert_eq!(packed(&signature).len(), 66);
+        for proof in ["", "0x", "0x1", "0xAB", "0xé", "proof", "0xproof", "0x00", &signature] {
+            assert_eq!(unpacked(&Bytes(packed(proof))).unwrap(), proof);
+        }
+        for stranger in [&b""[..], b"\x02a", b"\x00\xff"] {
+            assert!(unpacked(&Bytes(stranger.to_vec())).is_err());
+        }
     }
 }

@@ -3,12 +3,13 @@
 //! A writing call goes to the store's one writer, which takes all that have gathered, reads the rows that they are
 //! about ([`load`]), runs the rules of [`crate::tables`] over them, writes down what they touched ([`save`]) and
 //! commits: some statements for hundreds of calls. Charges on channels are written by one statement of their own
-//! ([`channels`]), in the same transaction and before the rest. Reading calls go to other connections ([`reads`]).
+//! ([`channels`]), with the answers that they keep ([`answers`]), in the same transaction and before the rest. Reading calls go to other connections ([`reads`]).
 //! Every call is over after [`DEADLINE`]; a writing call that failed may be written all the same.
 //!
 //! The capacity for reservations is held against their number as it was counted last, ten seconds ago at most, and what
 //! this process has added since: several processes together may go beyond it by what they add in that time.
 
+mod answers;
 mod backend;
 mod channels;
 mod load;

@@ -31,6 +31,9 @@ const STEPS: [&str; 5] = [
 const TABLES: &str = "SELECT CAST(COUNT(to_regclass($1)) AS TEXT)";
 /// One process brings the schema up to date, others wait: until its transaction ends.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8402402)";
+/// One process sweeps, others go on without: until its transaction ends.
+const SWEEPER: &str =
+    "SELECT CAST(pg_try_advisory_xact_lock(8402403) AS TEXT) WHERE CAST($1 AS TEXT) IS NOT NULL";
 const READERS: u32 = 4;
 
 /// A ledger on a PostgreSQL server.
@@ -128,6 +131,9 @@ impl Backend for Postgres {
 
     const DIALECT: Dialect = Dialect::Postgres;
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    // A transaction has at most some thousand charges, and moves at most as many answers again.
+    const ANSWER_NUMBER: &'static str = "SELECT CAST(nextval('channel_answer_block') * 65536 AS TEXT) \
+         WHERE CAST($1 AS TEXT) IS NOT NULL";
 
     fn connect(&self) -> BoxFuture<'_, Result<PgConnection, Failure>> {
         Box::pin(async { self.options.connect().await.map_err(failure) })
@@ -151,6 +157,13 @@ impl Backend for Postgres {
         Box::pin(
             async move { sqlx::raw_sql(statements).execute(connection).await.map(drop).map_err(failure) },
         )
+    }
+
+    fn is_alone(connection: &mut PgConnection) -> BoxFuture<'_, Result<bool, Failure>> {
+        Box::pin(async move {
+            let locked = Self::run(connection, SWEEPER.into(), String::new()).await?;
+            Ok(locked == ["true"])
+        })
     }
 
     fn read(&self, statement: Arc<str>, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

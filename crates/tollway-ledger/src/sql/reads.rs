@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tollway_core::{Amount, AuthorizationKey, ChannelKey, Network, UnixTime};
 
+use super::answers::{CHANNEL_ANSWER, ChannelAnswerSql};
 use super::backend::{Backend, Failure};
-use super::channels::{CHANNEL, CHANNEL_ANSWER, CHANNEL_BODY, ChannelAnswerSql, ChannelBodySql, ChannelSql};
+use super::channels::{CHANNEL, CHANNEL_BODY, ChannelBodySql, ChannelSql};
 use super::rows::{
     BUDGET, BudgetSql, FACT, FactSql, INTENT, IntentSql, MEMBER, MemberSql, PURCHASE, PurchaseSql,
     SETTLEMENT, SettlementSql, read, role_name,
@@ -134,8 +135,8 @@ impl<B: Backend> Reads<'_, B> {
         id: &ChannelKey,
     ) -> Result<Option<StoredResponse>, LedgerError> {
         let template = format!(
-            "SELECT {} FROM channel JOIN channel_answer ON channel_answer.scope = channel.scope \
-             AND channel_answer.id = channel.id AND channel_answer.version = channel.answered \
+            "SELECT {} FROM channel JOIN channel_answer ON channel_answer.number = channel.answered \
+             AND channel_answer.scope = channel.scope AND channel_answer.id = channel.id \
              WHERE channel.scope = {{text scope}} AND channel.id = {{text id}}",
             CHANNEL_ANSWER.row(B::DIALECT, &[])
         );

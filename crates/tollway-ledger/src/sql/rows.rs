@@ -1,5 +1,7 @@
 //! Rows as they are in SQL, to and from the rows that the rules work on.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use tollway_core::{Amount, AuthorizationKey, Network, UnixTime};
 
@@ -714,15 +716,31 @@ pub(super) fn holder(
     }
 }
 
+/// A header's value: most are text, and half as long as that as in digits.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum HeaderSql<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Bytes { hex: Bytes },
+}
+
 pub(super) fn headers_text(headers: &[(String, Vec<u8>)]) -> Result<String, LedgerError> {
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (name, Bytes(value.clone()))).collect();
+    let value = |bytes| match std::str::from_utf8(bytes) {
+        Ok(text) => HeaderSql::Text(text.into()),
+        Err(_) => HeaderSql::Bytes { hex: Bytes(bytes.to_vec()) },
+    };
+    let headers: Vec<_> = headers.iter().map(|(name, bytes)| (name, value(bytes))).collect();
     serde_json::to_string(&headers).map_err(|error| LedgerError::Unavailable(error.to_string()))
 }
 
 /// Those of an answer that was read without its content are none.
 pub(super) fn headers(text: &str) -> Result<Vec<(String, Vec<u8>)>, LedgerError> {
-    let headers: Vec<(String, Bytes)> = if text.is_empty() { Vec::new() } else { read(text)? };
-    Ok(headers.into_iter().map(|(name, Bytes(value))| (name, value)).collect())
+    let headers: Vec<(String, HeaderSql<'_>)> = if text.is_empty() { Vec::new() } else { read(text)? };
+    let bytes = |value| match value {
+        HeaderSql::Text(text) => text.into_owned().into_bytes(),
+        HeaderSql::Bytes { hex: Bytes(bytes) } => bytes,
+    };
+    Ok(headers.into_iter().map(|(name, value)| (name, bytes(value))).collect())
 }
 
 fn network(text: &str) -> Result<Network, LedgerError> {
@@ -755,6 +773,6 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-fn corrupt(what: &str, found: &str) -> LedgerError {
+pub(super) fn corrupt(what: &str, found: &str) -> LedgerError {
     LedgerError::Corrupt(format!("{what}: {found:?}"))
 }

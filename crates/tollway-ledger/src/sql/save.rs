@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tollway_core::{Amount, AuthorizationKey};
 
 use super::backend::{Backend, Failure};
-use super::channels::{CHANNEL, CHANNEL_ANSWER, CHANNEL_BODY, ChannelBodySql, ChannelSql};
+use super::channels::{CHANNEL, CHANNEL_BODY, ChannelBodySql, ChannelSql};
 use super::load::Loaded;
 use super::rows::{
     BUDGET, BudgetSql, DELIVERY, DeliverySql, FACT, FactSql, INTENT, IntentSql, LANE, LaneSql, MARK, MEMBER,
@@ -340,7 +340,7 @@ impl<B: Backend> Saver<'_, B> {
         self.write(&FACT, &[], &[], changes).await
     }
 
-    /// Both parts of each. Only who removes a channel touches its answer here.
+    /// Both parts of each. The answer of one that is removed is named by none any more, and swept.
     async fn channels(&mut self) -> Result<(), Failure> {
         let (mut changes, mut bodies) = (Changes::default(), Changes::default());
         let channels = &self.loaded.tables.channels;
@@ -356,9 +356,7 @@ impl<B: Backend> Saver<'_, B> {
             }
         }
         bodies.deleted.clone_from(&changes.deleted);
-        let answers = changes.deleted.clone();
         self.write(&CHANNEL, &[], &[], changes).await?;
-        self.write(&CHANNEL_BODY, &[], &[], bodies).await?;
-        self.run(|| CHANNEL_ANSWER.delete(B::DIALECT), answers).await.map(drop)
+        self.write(&CHANNEL_BODY, &[], &[], bodies).await
     }
 }

@@ -163,6 +163,8 @@ impl Backend for Sqlite {
 
     const DIALECT: Dialect = Dialect::Sqlite;
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const ANSWER_NUMBER: &'static str = "SELECT CAST(coalesce((SELECT max(number) FROM channel_answer), 0) + 1 \
+         AS TEXT) WHERE CAST($1 AS TEXT) IS NOT NULL";
 
     fn connect(&self) -> BoxFuture<'_, Result<SqliteConnection, Failure>> {
         Box::pin(async { self.options.connect().await.map_err(failure) })
@@ -186,6 +188,11 @@ impl Backend for Sqlite {
         Box::pin(
             async move { sqlx::raw_sql(statements).execute(connection).await.map(drop).map_err(failure) },
         )
+    }
+
+    /// There is one writer at a time.
+    fn is_alone(_: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, Failure>> {
+        Box::pin(std::future::ready(Ok(true)))
     }
 
     fn read(&self, statement: Arc<str>, parameter: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

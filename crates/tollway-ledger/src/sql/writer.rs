@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::answers::AnswerLog;
 use super::backend::{Backend, Failure};
 use super::channels::{Charge, charge};
 use super::load::load;
@@ -97,7 +98,7 @@ pub(super) struct Charging {
 impl Charging {
     pub(super) fn new(charge: ChannelCharge) -> (Self, oneshot::Receiver<Result<bool, LedgerError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { needs: Needs::default(), charge: Charge { charge, is_written: false }, reply }, answer)
+        (Self { needs: Needs::default(), charge: Charge::new(charge), reply }, answer)
     }
 }
 
@@ -138,14 +139,23 @@ pub(super) struct Writer<B: Backend> {
     /// Whether what `left` begins is in the ledger by now.
     is_begun: bool,
     connection: Option<B::Connection>,
+    answers: AnswerLog,
     count: u64,
     counted_at: Option<Instant>,
 }
 
 impl<B: Backend> Writer<B> {
     pub(super) fn new(backend: Arc<B>, calls: mpsc::Receiver<Box<dyn Call>>) -> Self {
-        let left = VecDeque::new();
-        Self { backend, calls, left, is_begun: false, connection: None, count: 0, counted_at: None }
+        Self {
+            backend,
+            calls,
+            left: VecDeque::new(),
+            is_begun: false,
+            connection: None,
+            answers: AnswerLog::default(),
+            count: 0,
+            counted_at: None,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -279,7 +289,8 @@ impl<B: Backend> Writer<B> {
         batch: &mut [Box<dyn Call>],
     ) -> Result<(), Failure> {
         B::execute(connection, B::BEGIN).await?;
-        charge::<B>(connection, batch.iter_mut().filter_map(|call| call.charge()).collect()).await?;
+        let charges = batch.iter_mut().filter_map(|call| call.charge()).collect();
+        charge::<B>(connection, charges, &mut self.answers).await?;
         let mut others: Vec<_> =
             batch.iter_mut().filter_map(|call| call.charge().is_none().then_some(call)).collect();
         let count = match others.is_empty() {

@@ -21,7 +21,7 @@ pub(crate) struct ChannelRow {
     pub(crate) holder: Option<Holder>,
     pub(crate) used_at: UnixTime,
     pub(crate) due: UnixTime,
-    /// The version that the answer was written with; 0 if there is none.
+    /// What an SQL store finds the answer by; 0 if there is none. Here it is found by the channel.
     pub(crate) answered: u64,
 }
 
@@ -79,7 +79,6 @@ impl Tables {
             holder: before.holder.clone().filter(|_| !charge.is_released),
             used_at: storable(charge.used_at),
             due: storable(charge.due),
-            answered: if charge.answer.is_some() { version } else { 0 },
             ..before.clone()
         };
         self.channel_answer_put(&key, charge.answer);

@@ -268,7 +268,7 @@ pub(crate) async fn charges_at_once_have_one_winner_a_channel(ledger: &dyn Ledge
 }
 
 /// Polls all until all are done.
-async fn join_all<F: Future + Unpin>(calls: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn join_all<F: Future + Unpin>(calls: Vec<F>) -> Vec<F::Output> {
     let mut calls: Vec<_> = calls.into_iter().map(|call| (Some(call), None)).collect();
     std::future::poll_fn(|context| {
         let mut is_ready = true;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "the rules are tests too")]
 
+mod answers;
 mod budgets;
 mod channels;
 mod deliveries;
@@ -110,6 +111,7 @@ macro_rules! every_rule {
             channels::channels_are_listed_in_order_and_removed,
             channels::amounts_are_kept_to_the_last_unit,
             channels::charges_at_once_have_one_winner_a_channel,
+            answers::an_answer_outlasts_all_that_is_written_after_it,
         }
     };
 }
