@@ -23,18 +23,22 @@ pub(crate) struct Record {
     /// How long the payer waits between asking to withdraw and withdrawing.
     pub(crate) withdraw_delay_seconds: u64,
     /// The newest deposit that came with a request.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) deposit: Option<DepositNote>,
     /// A refund whose end is not known yet.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) refund: Option<RefundNote>,
     /// How claiming it goes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) claim: Claiming,
 }
 
 /// How claiming goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Claiming {
     /// What was asked for, and has no known end.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) note: Option<ClaimNote>,
     /// Since when something waits to be claimed, by who looked first; 0 if nothing does.
     pub(crate) since: u64,
@@ -67,11 +71,15 @@ pub(crate) struct Essentials {
 
 /// What stands behind a channel, and when that was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Seen {
     balance: Amount,
+    #[serde(skip_serializing_if = "is_default")]
     claimed: Amount,
     /// 0 if the payer did not ask.
+    #[serde(skip_serializing_if = "is_default")]
     withdraw_requested_at: u64,
+    #[serde(skip_serializing_if = "is_default")]
     refund_nonce: Amount,
     /// 0 if it was never seen.
     pub(crate) at: u64,
@@ -170,6 +178,11 @@ impl DepositNote {
     pub(crate) fn is_of(&self, key: &AuthorizationKey) -> bool {
         self.key == key.as_str()
     }
+}
+
+/// Nothing of most channels: what is left out is read as that. There are many records, and most of them rest.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]
