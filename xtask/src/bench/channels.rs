@@ -111,5 +111,5 @@ fn plan(system: System, agents: usize, is_quick: bool) -> Plan {
 /// A run that broke: it does not take the others with it, but it counts as an error.
 fn broken(error: &anyhow::Error) -> Measured {
     eprintln!("the run broke: {error:#}");
-    Measured { broken: Some(format!("the run broke: {error}")), ..Measured::default() }
+    Measured { broken: Some(error.to_string()), ..Measured::default() }
 }

@@ -7,19 +7,20 @@
 //! come, half as often in all as was answered in the closed loop, and latency counts from that time, whatever held them
 //! up. Every answer is checked: its status, its body, its receipt; what one in 64 receipts says, too.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::channels_agents::PRICE_ATOMIC;
 use super::channels_purse::{Purse, purses};
+use super::channels_watch::BROKEN;
 use super::frames::Frames;
 
 /// What to send, where, and for how long.
@@ -62,6 +63,8 @@ pub(super) const END: [&str; 2] = ["closed ends", "open ends"];
 const FIRST_CONNECTIONS: usize = 64;
 /// A request without an answer by then is an error: a server that answers 600 a second needs 17 seconds for 10,000.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// For all agents' first requests: a server that learns of 85 channels a second is through with 10,000.
+const READY_WITHIN: Duration = Duration::from_secs(120);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// So many connections are opened without a pause.
 const AT_ONCE: usize = 128;
@@ -91,8 +94,12 @@ impl Plan {
     /// Pays, says where it is, and prints what came of both loops.
     pub(super) fn run(&self) -> Result<()> {
         super::market::block_on(async {
-            let (loops, answered) = tokio::task::LocalSet::new().run_until(self.pay()).await?;
-            say(&json!([loops[0].to_json(), loops[1].to_json(), answered]).to_string())
+            match tokio::task::LocalSet::new().run_until(self.pay()).await {
+                Ok((loops, answered)) => {
+                    say(&json!([loops[0].to_json(), loops[1].to_json(), answered]).to_string())
+                }
+                Err(error) => say(&format!("{BROKEN}{}", format!("{error:#}").replace('\n', " "))),
+            }
         })?
     }
 
@@ -103,10 +110,11 @@ impl Plan {
             purses.into_iter().map(|purse| Agent::new(purse, self.is_read)).collect();
         let rest = agents.split_off(agents.len().min(FIRST_CONNECTIONS));
         let address: Rc<str> = self.address.as_str().into();
-        let mut agents = first(agents, &address).await?;
+        let ready = Rc::new(Ready::new(self.agents));
+        let mut agents = first(agents, &address, &ready).await?;
         tokio::time::sleep(PAUSE).await;
         say(WARM)?;
-        agents.extend(first(rest, &address).await?);
+        agents.extend(first(rest, &address, &ready).await?);
         tokio::time::sleep(PAUSE).await;
         say(KNOWN)?;
         for (number, agent) in agents.iter_mut().enumerate() {
@@ -172,15 +180,33 @@ fn phase(every: Duration, index: usize) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())
 }
 
+/// How far agents' first requests have come, and how long all of them may take.
+struct Ready {
+    until: Instant,
+    answered: Cell<usize>,
+    agents: usize,
+}
+
+impl Ready {
+    fn new(agents: usize) -> Self {
+        Self { until: Instant::now() + READY_WITHIN, answered: Cell::new(0), agents }
+    }
+
+    fn late(&self) -> anyhow::Error {
+        let (answered, agents) = (self.answered.get(), self.agents);
+        anyhow!("not ready within {} s: {answered} of {agents} agents were answered", READY_WITHIN.as_secs())
+    }
+}
+
 /// Every agent's first request, on connections that are closed again.
-async fn first(agents: Vec<Agent>, address: &Rc<str>) -> Result<Vec<Agent>> {
+async fn first(agents: Vec<Agent>, address: &Rc<str>, ready: &Rc<Ready>) -> Result<Vec<Agent>> {
     let mut lines: Vec<Vec<Agent>> = (0..FIRST_CONNECTIONS).map(|_| Vec::new()).collect();
     for (index, agent) in agents.into_iter().enumerate() {
         lines[index % FIRST_CONNECTIONS].push(agent);
     }
     let mut all = JoinSet::new();
     for mut line in lines {
-        let address = Rc::clone(address);
+        let (address, ready) = (Rc::clone(address), Rc::clone(ready));
         all.spawn_local(async move {
             let mut connection = None;
             for agent in &mut line {
@@ -188,11 +214,13 @@ async fn first(agents: Vec<Agent>, address: &Rc<str>) -> Result<Vec<Agent>> {
                 let paid = agent.exchange(&address).await;
                 paid.map_err(|why| anyhow::anyhow!("an agent's first request: {why}"))?;
                 connection = agent.connection.take();
+                ready.answered.set(ready.answered.get() + 1);
             }
             Ok::<_, anyhow::Error>(line)
         });
     }
-    let lines = all.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    let lines = timeout_at(ready.until.into(), all.join_all()).await.map_err(|_| ready.late())?;
+    let lines = lines.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(lines.into_iter().flatten().collect())
 }
 

@@ -2,9 +2,8 @@
 //! own, before the chain and the facilitator that all of them share.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +14,7 @@ use super::channels_agents::{CHAIN_ID, PRICE_ATOMIC, RECEIVER, WITHDRAW_DELAY_SE
 use super::channels_claim::Claimed;
 use super::channels_load::{BEGIN, CONNECTED, END, KNOWN, Outcome, Plan, WARM};
 use super::channels_store::Filled;
+use super::channels_watch::{CELL_WITHIN, Load};
 use super::child::Child;
 use super::cpu;
 use super::market::PATH;
@@ -131,20 +131,16 @@ impl Stage {
         let seller = Child::start(&mut self.seller(system, scratch)?)?;
         let mut plan = plan.clone();
         plan.address.clone_from(&seller.address);
-        let mut load = role("load-channels")?.arg(plan.to_argument()).stdout(Stdio::piped()).spawn()?;
-        let mut lines = BufReader::new(load.stdout.take().context("a load has an output")?).lines();
-        let sample = || Sample::of(seller.id(), load.id());
-        let mut at = |word: &str| {
-            heard(&mut lines, word)?;
-            sample()
+        let load = Load::start(role("load-channels")?.arg(plan.to_argument()), CELL_WITHIN)?;
+        let at = |word: &str| {
+            load.hear(word)?;
+            Sample::of(seller.id(), load.id())
         };
         let (warm, known) = (at(WARM)?, at(KNOWN)?);
         at(CONNECTED)?;
         let closed = (at(BEGIN[0])?, at(END[0])?);
         let open = (at(BEGIN[1])?, at(END[1])?);
-        let outcomes = lines.next().context("the load ended early")??;
-        ensure!(load.wait()?.success(), "the load failed");
-        let ([closed_outcome, open_outcome], answered) = Outcome::both(&outcomes)?;
+        let ([closed_outcome, open_outcome], answered) = Outcome::both(&load.line()?)?;
         let fresh = plan.agents.saturating_sub(64);
         Ok(Measured {
             idle_bytes: grown(&warm, &known, fresh),
@@ -216,13 +212,6 @@ pub(super) fn target(root: &Path) -> Result<PathBuf> {
     let directory = target.join("bench");
     fs::create_dir_all(&directory)?;
     Ok(directory)
-}
-
-/// Waits until the load says `word`.
-fn heard(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Result<()> {
-    let line = lines.next().context("the load ended early")??;
-    ensure!(line == word, "the load says {line:?} instead of {word:?}");
-    Ok(())
 }
 
 /// This program in a role, with as many open files as it may have.

@@ -14,6 +14,7 @@ mod channels_purse;
 mod channels_seller;
 mod channels_stage;
 mod channels_store;
+mod channels_watch;
 mod chart;
 mod child;
 mod closed_loop;
