@@ -255,16 +255,15 @@ impl Agent {
         loop {
             let mut sent = Instant::now();
             if let Some((due, every)) = &mut pace {
-                if *due > sent {
-                    tokio::time::sleep_until((*due).into()).await;
-                }
                 // Whatever held it up: it counts from when it should have been sent.
                 sent = *due;
                 *due += *every;
             }
+            // A server that answered little is asked so seldom that the next time may be hours away.
             if sent.max(Instant::now()) >= end {
                 return self;
             }
+            tokio::time::sleep_until(sent.into()).await;
             let verdict = self.exchange(&address).await;
             let is_error = verdict.is_err();
             let is_spent = verdict == Err(SPENT.to_owned());

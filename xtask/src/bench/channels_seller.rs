@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tollway_core::{Network, SchemeName};
 use tollway_devnet::genesis;
 use tollway_evm::Signer;
-use tollway_seller::{HttpFacilitator, Paywall, StoredResponses};
+use tollway_seller::{ClaimPolicy, HttpFacilitator, Paywall, StoredResponses};
 
 use super::channels_agents::{CHAIN_ID, PRICE, PRICE_ATOMIC, RECEIVER, WITHDRAW_DELAY_SECONDS, authorizer};
 use super::channels_parts::{assets, scheme};
@@ -45,6 +45,8 @@ async fn priced(address: &str, facilitator: &str, ledger: &str, keeps: &str) -> 
         .scheme(scheme()?)
         .assets(assets())
         .facilitator(HttpFacilitator::new(facilitator)?)
+        // All cells share the chain: where something was claimed, the next seller finds the first vouchers worth nothing.
+        .claims(ClaimPolicy::default().by_hand())
         .ledger(tollway_ledger::open(ledger).await?);
     if keeps == LEAN {
         paywall = paywall.stored_responses(StoredResponses::off());
