@@ -63,7 +63,7 @@ async fn intents(ledger: Arc<dyn Ledger>, caller: String, rounds: u64) -> Result
         };
         let holds = rules.iter().map(|rule| hold(rule)).collect();
         let frozen = Condition::Absent { scope: "0xpayer|switch".to_owned(), name: "org".to_owned() };
-        let new = NewIntent { intent, holds, conditions: vec![frozen], now: NOW };
+        let new = NewIntent { intent, holds, conditions: vec![frozen], is_synced: false, now: NOW };
         let Opened::Fresh(row) = ledger.intent_open(new).await? else { return Err("not fresh".into()) };
         let signed = Intent { body: "x".repeat(1_500), ..row };
         let Changed::Done(row) = ledger.intent_put(IntentChange::new(signed, NOW)).await? else {

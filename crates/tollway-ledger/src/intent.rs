@@ -79,6 +79,10 @@ pub struct NewIntent {
     pub holds: Vec<NewHold>,
     /// What must be true.
     pub conditions: Vec<Condition>,
+    /// Whether it is on the disk before it is answered. If not, it is there for everybody all the same, and stays there if
+    /// this process is killed; but a machine that fails may forget it, unless anything synced was written after it: then
+    /// both are on the disk. For who does nothing that outlives the process before such a write.
+    pub is_synced: bool,
     /// Now.
     pub now: UnixTime,
 }

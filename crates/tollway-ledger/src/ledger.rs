@@ -282,7 +282,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// Opens an intent, or tells of the one that is there: by the same name, or by the same key of the same wallet while
     /// that is open or within [`Intent::repeat_until`]. A closed one past that loses its key to the new one. Then every
-    /// condition is checked, then every hold is counted; if one does not pass, nothing is written.
+    /// condition is checked, then every hold is counted; if one does not pass, nothing is written. It may be answered before
+    /// it is on the disk ([`NewIntent::is_synced`]).
     fn intent_open(&self, new: NewIntent) -> LedgerFuture<'_, Opened>;
 
     /// Makes the member the holder of an intent that is open and that no other living member holds. None: it is not

@@ -571,7 +571,8 @@ mod tests {
             let (window, until, amount) = (NOW, UnixTime(2_000), Amount::from(1_u64));
             let hold = Hold { budget: "day".to_owned(), window, until, amount };
             let holds = vec![NewHold { hold, limit: 10.into() }];
-            tables.intent_open(NewIntent { intent, holds, conditions: Vec::new(), now: NOW });
+            let conditions = Vec::new();
+            tables.intent_open(NewIntent { intent, holds, conditions, is_synced: true, now: NOW });
         }
         let kept = |tables: &Tables| {
             (0..6)

@@ -195,7 +195,7 @@ impl Wanted<'_> {
                 holds: Vec::new(),
                 body: record.to_json(),
             };
-            let new = NewIntent { intent, holds: Vec::new(), conditions: Vec::new(), now };
+            let new = NewIntent { intent, holds: Vec::new(), conditions: Vec::new(), is_synced: true, now };
             match bounded(self.book.ledger.intent_open(new)).await? {
                 Opened::Fresh(row) => Ok(Some(row)),
                 // Somebody was faster: it is looked at again.

@@ -181,7 +181,8 @@ impl Book {
             holds: Vec::new(),
             body: opening.record.to_json(),
         };
-        let new = NewIntent { intent, holds: opening.holds, conditions: opening.conditions, now };
+        let Opening { holds, conditions, .. } = opening;
+        let new = NewIntent { intent, holds, conditions, is_synced: true, now };
         let opened = match bounded(self.ledger.intent_open(new.clone())).await {
             // Maybe it is there: its name tells.
             Err(LedgerError::Unavailable(_)) => bounded(self.ledger.intent_open(new)).await?,

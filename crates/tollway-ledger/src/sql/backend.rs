@@ -14,8 +14,13 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug + 'static {
     type Connection: Send;
 
     const DIALECT: Dialect;
-    /// Begins a transaction that may write.
+    /// Begins a transaction that may write, and that is on the disk when it is committed.
     const BEGIN: &'static str;
+    /// Begins one that is on the disk with the next that is, at the latest.
+    const BEGIN_UNSYNCED: &'static str;
+
+    /// Starts the writer, which lives as long as anybody can call.
+    fn spawn(writer: BoxFuture<'static, ()>) -> std::io::Result<()>;
 
     /// The first of as many numbers as the answers of one transaction need, above all that were given before.
     const ANSWER_NUMBER: &'static str;

@@ -22,7 +22,7 @@ use super::rows::{
 };
 use super::spec::Spec;
 use crate::tables::{BudgetKey, ChannelId, FactKey, LaneKey, MarkKey, MemberKey, Standing, Tables, TallyKey};
-use crate::{IntentId, LedgerError};
+use crate::{Intent, IntentId, LedgerError};
 
 /// Rows in memory, and which of them are in the database.
 #[derive(Debug, Default)]
@@ -39,10 +39,29 @@ pub(super) struct Loaded {
     pub(super) deliveries: BTreeSet<u64>,
     pub(super) marks: BTreeSet<MarkKey>,
     pub(super) purchases: BTreeSet<AuthorizationKey>,
-    pub(super) intents: BTreeSet<IntentId>,
-    pub(super) budgets: BTreeSet<BudgetKey>,
+    pub(super) intents: BTreeMap<IntentId, IntentPlace>,
+    /// With their end.
+    pub(super) budgets: BTreeMap<BudgetKey, UnixTime>,
     pub(super) facts: BTreeSet<FactKey>,
     pub(super) channels: BTreeSet<ChannelId>,
+}
+
+/// What the indexes know of an intent, beside what never changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct IntentPlace {
+    key: Option<String>,
+    is_open: bool,
+    due: UnixTime,
+    until: UnixTime,
+}
+
+impl IntentPlace {
+    /// Its columns.
+    pub(super) const COLUMNS: [&str; 4] = ["key", "is_open", "due", "until"];
+
+    pub(super) fn of(Intent { key, is_open, due, until, .. }: &Intent) -> Self {
+        Self { key: key.clone(), is_open: *is_open, due: *due, until: *until }
+    }
 }
 
 /// Provisional numbers begin here: no row of the database has such a one.
@@ -313,19 +332,29 @@ impl<B: Backend> Loader<'_, B> {
         Ok(())
     }
 
+    /// Those that are only changed come without their body, which is the most of them, and without their holder.
     async fn intents(&mut self, needs: &mut Needs) -> Result<(), Failure> {
-        let mut ids: BTreeSet<_> = needs.intents.iter().map(IntentId::to_string).collect();
+        let mut whole: BTreeSet<_> = needs.intents.iter().copied().collect();
         if !needs.intent_keys.is_empty() {
             let named = needs.intent_keys.iter().map(|(wallet, key)| json!({ "wallet": wallet, "key": key }));
             let template = "SELECT t.id FROM {rows} JOIN intent t \
                  ON t.wallet = (v.value->>'wallet') AND t.key = (v.value->>'key')";
-            ids.extend(self.find(template, named.collect()).await?);
+            whole.extend(ids(self.find(template, named.collect()).await?)?);
         }
-        let keys = ids.into_iter().map(|id| json!({ "id": id })).collect();
-        for text in self.select(&INTENT, &[], keys).await? {
+        let all: BTreeSet<_> = whole.iter().chain(&needs.changed_intents).copied().collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let is_whole = |id: &IntentId| if whole.contains(id) { "yes" } else { "no" };
+        let keys = all.iter().map(|id| json!({ "id": id.to_string(), "whole": is_whole(id) }));
+        let statement = INTENT.select_whole_or_not(B::DIALECT, "body");
+        let keys = Value::Array(keys.collect()).to_string();
+        for text in B::run(self.connection, statement, keys).await? {
             let row = read::<IntentSql>(&text)?.into_row()?;
-            needs.members.extend(row.holder.as_ref().map(member_key));
-            self.loaded.intents.insert(row.id);
+            if whole.contains(&row.id) {
+                needs.members.extend(row.holder.as_ref().map(member_key));
+            }
+            self.loaded.intents.insert(row.id, IntentPlace::of(&row));
             self.loaded.tables.intent_write(row);
         }
         Ok(())
@@ -336,7 +365,7 @@ impl<B: Backend> Loader<'_, B> {
         let keys = keys.into_iter().map(|(name, begins)| json!({ "name": name, "begins": begins.0 }));
         for text in self.select(&BUDGET, &[], keys.collect()).await? {
             let (key, row) = read::<BudgetSql>(&text)?.into_row()?;
-            self.loaded.budgets.insert(key.clone());
+            self.loaded.budgets.insert(key.clone(), row.until);
             self.loaded.tables.budget_write(key, row);
         }
         Ok(())

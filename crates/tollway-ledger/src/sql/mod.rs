@@ -77,11 +77,11 @@ impl<B> fmt::Debug for SqlLedger<B> {
 
 #[expect(private_bounds, reason = "which databases there are is decided here")]
 impl<B: Backend> SqlLedger<B> {
-    fn start(backend: B) -> Self {
+    fn start(backend: B) -> std::io::Result<Self> {
         let (calls, queue) = mpsc::channel(QUEUE);
         let backend = Arc::new(backend);
-        tokio::spawn(Writer::new(Arc::clone(&backend), queue).run());
-        Self { backend, calls }
+        B::spawn(Box::pin(Writer::new(Arc::clone(&backend), queue).run()))?;
+        Ok(Self { backend, calls })
     }
 
     /// Has the writer run `call` over the rows that it `needs`. It may run more than once, on fresh rows, when another
@@ -91,7 +91,7 @@ impl<B: Backend> SqlLedger<B> {
         needs: Needs,
         call: impl Fn(&mut Tables) -> T + Send + 'static,
     ) -> LedgerFuture<'a, T> {
-        let (call, answer) = Typed::new(needs, call);
+        let (call, answer) = Typed::new(needs, call, true);
         Box::pin(self.send(call, answer))
     }
 
@@ -483,7 +483,13 @@ impl<B: Backend> Ledger for SqlLedger<B> {
             intent_keys: key.iter().map(|key| (wallet.clone(), key.clone())).collect(),
             ..Needs::admission(&new.conditions, &[], &new.holds)
         };
-        self.write_if(fits, needs, move |tables| tables.intent_open(new.clone()))
+        let is_synced = new.is_synced;
+        let (call, answer) =
+            Typed::new(needs, move |tables: &mut Tables| tables.intent_open(new.clone()), is_synced);
+        Box::pin(async move {
+            fits?;
+            self.send(call, answer).await
+        })
     }
 
     fn intent_take<'a>(
@@ -501,7 +507,7 @@ impl<B: Backend> Ledger for SqlLedger<B> {
     fn intent_put(&self, change: IntentChange) -> LedgerFuture<'_, Changed> {
         let IntentChange { intent, release, add, conditions, .. } = &change;
         let fits = check([&*intent.body], [intent.version]).and(check_admission(conditions, add));
-        let needs = Needs { intents: vec![intent.id], ..Needs::admission(conditions, release, add) };
+        let needs = Needs { changed_intents: vec![intent.id], ..Needs::admission(conditions, release, add) };
         self.write_if(fits, needs, move |tables| tables.intent_put(change.clone()))
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Needs {
     pub(super) purchases: Vec<AuthorizationKey>,
     /// Intents, with the members who hold them.
     pub(super) intents: Vec<IntentId>,
+    /// Intents to be changed by who has read them: without their body, which is written anew.
+    pub(super) changed_intents: Vec<IntentId>,
     /// Intents by wallet and key.
     pub(super) intent_keys: Vec<(String, String)>,
     pub(super) budgets: Vec<BudgetKey>,
@@ -113,6 +115,7 @@ impl Needs {
         self.marks.extend_from_slice(&other.marks);
         self.purchases.extend_from_slice(&other.purchases);
         self.intents.extend_from_slice(&other.intents);
+        self.changed_intents.extend_from_slice(&other.changed_intents);
         self.intent_keys.extend_from_slice(&other.intent_keys);
         self.budgets.extend_from_slice(&other.budgets);
         self.facts.extend_from_slice(&other.facts);

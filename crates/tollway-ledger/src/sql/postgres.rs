@@ -67,7 +67,11 @@ impl PostgresLedger {
             migrate::<Postgres>(&mut connection, LOCK, &STEPS).await
         });
         opened.await.map_err(|_| OpenError::Unavailable("PostgreSQL: no answer".to_owned()))??;
-        Ok(Self::start(backend))
+        Self::start_with(backend)
+    }
+
+    fn start_with(backend: Postgres) -> Result<Self, OpenError> {
+        Self::start(backend).map_err(|error| OpenError::Unavailable(format!("PostgreSQL: {error}")))
     }
 
     /// Connects to the database of a URL to read it: no call changes anything. None if nothing was ever written to it.
@@ -89,7 +93,8 @@ impl PostgresLedger {
         let options = options(url)?.options([("default_transaction_read_only", "on")]);
         let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
         let backend = Postgres { readers: readers.connect_lazy_with(options.clone()), options };
-        Ok(is_there(&backend, TABLES, &STEPS).await?.then(|| Self::start(backend)))
+        let is_there = is_there(&backend, TABLES, &STEPS).await?;
+        is_there.then(|| Self::start_with(backend)).transpose()
     }
 }
 
@@ -134,6 +139,14 @@ impl Backend for Postgres {
     // A transaction has at most some thousand charges, and moves at most as many answers again.
     const ANSWER_NUMBER: &'static str = "SELECT CAST(nextval('channel_answer_block') * 65536 AS TEXT) \
          WHERE CAST($1 AS TEXT) IS NOT NULL";
+    /// The log is one: who waits for a place in it waits for all that is before.
+    const BEGIN_UNSYNCED: &'static str =
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off";
+
+    fn spawn(writer: BoxFuture<'static, ()>) -> std::io::Result<()> {
+        tokio::spawn(writer);
+        Ok(())
+    }
 
     fn connect(&self) -> BoxFuture<'_, Result<PgConnection, Failure>> {
         Box::pin(async { self.options.connect().await.map_err(failure) })

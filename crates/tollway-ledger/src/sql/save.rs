@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tollway_core::{Amount, AuthorizationKey};
 
 use super::backend::{Backend, Failure};
 use super::channels::{CHANNEL, CHANNEL_BODY, ChannelBodySql, ChannelSql};
-use super::load::Loaded;
+use super::load::{IntentPlace, Loaded};
 use super::rows::{
     BUDGET, BudgetSql, DELIVERY, DeliverySql, FACT, FactSql, INTENT, IntentSql, LANE, LaneSql, MARK, MEMBER,
     MEMBERSHIP, MarkSql, MemberSql, MembershipSql, PURCHASE, PurchaseSql, RESERVATION, RESPONSE,
@@ -40,6 +40,9 @@ const BEGINNING: [&str; 2] = ["caller", "confirmations"];
 const SIGNED: [&str; 9] =
     ["sequence", "id", "digest", "network", "asset", "payer", "pay_to", "amount", "created_at"];
 
+/// What never changes of an intent.
+const INTENT_FIXED: [&str; 3] = ["wallet", "agent", "created"];
+
 /// Writes all that was touched.
 pub(super) async fn save<B: Backend>(connection: &mut B::Connection, loaded: &Loaded) -> Result<(), Failure> {
     let mut saver = Saver::<B> { connection, loaded };
@@ -65,19 +68,37 @@ struct Saver<'a, B: Backend> {
     loaded: &'a Loaded,
 }
 
-/// Rows of one table to be written, in JSON.
+/// Rows of one table to be written.
 #[derive(Default)]
 struct Changes {
-    inserted: Vec<Value>,
-    updated: Vec<Value>,
-    deleted: Vec<Value>,
+    inserted: Rows,
+    updated: Rows,
+    deleted: Rows,
+}
+
+/// Rows as a statement takes them: a JSON array, but for its end.
+#[derive(Clone, Default)]
+struct Rows {
+    text: Vec<u8>,
+    count: usize,
+}
+
+impl Rows {
+    fn push(&mut self, row: impl Serialize) -> Result<(), Failure> {
+        self.text.push(if self.count == 0 { b'[' } else { b',' });
+        self.count += 1;
+        Ok(serde_json::to_writer(&mut self.text, &row)?)
+    }
+
+    fn into_parameter(mut self) -> Result<String, Failure> {
+        self.text.push(b']');
+        String::from_utf8(self.text).map_err(|error| Failure::Refused(error.to_string()))
+    }
 }
 
 impl Changes {
     fn put(&mut self, was_there: bool, row: impl Serialize) -> Result<(), Failure> {
-        let rows = if was_there { &mut self.updated } else { &mut self.inserted };
-        rows.push(serde_json::to_value(row)?);
-        Ok(())
+        if was_there { self.updated.push(row) } else { self.inserted.push(row) }
     }
 }
 
@@ -86,21 +107,16 @@ impl<B: Backend> Saver<'_, B> {
     async fn run(
         &mut self,
         statement: impl FnOnce() -> Arc<str>,
-        rows: Vec<Value>,
+        rows: Rows,
     ) -> Result<Vec<String>, Failure> {
-        if rows.is_empty() {
+        if rows.count == 0 {
             return Ok(Vec::new());
         }
-        B::run(self.connection, statement(), serde_json::to_string(&rows)?).await
+        B::run(self.connection, statement(), rows.into_parameter()?).await
     }
 
-    async fn insert(
-        &mut self,
-        spec: &Spec,
-        without: &[&'static str],
-        rows: Vec<Value>,
-    ) -> Result<(), Failure> {
-        let count = rows.len();
+    async fn insert(&mut self, spec: &Spec, without: &[&'static str], rows: Rows) -> Result<(), Failure> {
+        let count = rows.count;
         let inserted = self.run(|| spec.insert(B::DIALECT, without), rows).await?;
         if inserted.len() == count {
             Ok(())
@@ -167,14 +183,14 @@ impl<B: Backend> Saver<'_, B> {
         let transactions = &self.loaded.tables.transactions;
         let mut rows: Vec<_> = transactions.touched().filter_map(|hash| transactions.get(hash)).collect();
         rows.sort_by_key(|row| row.sequence);
-        let (mut changes, mut memberships) = (Changes::default(), Vec::new());
+        let (mut changes, mut memberships) = (Changes::default(), Rows::default());
         for row in rows {
             let hash = &row.transaction.signed.hash;
             let was_there = self.loaded.transactions.contains(hash);
             changes.put(was_there, TransactionSql::new(row))?;
             for key in &row.settlements {
                 let membership = MembershipSql { key: key.as_str().to_owned(), hash: hash.clone() };
-                memberships.push(serde_json::to_value(membership)?);
+                memberships.push(membership)?;
             }
         }
         let updated = std::mem::take(&mut changes.updated);
@@ -201,7 +217,7 @@ impl<B: Backend> Saver<'_, B> {
             let was_there = self.loaded.reservations.contains(key);
             match reservations.get(key) {
                 Some(row) => changes.put(was_there, ReservationSql::new(key, row))?,
-                None if was_there => changes.deleted.push(json!({ "key": key.as_str() })),
+                None if was_there => changes.deleted.push(json!({ "key": key.as_str() }))?,
                 None => {}
             }
         }
@@ -210,13 +226,13 @@ impl<B: Backend> Saver<'_, B> {
 
     async fn responses(&mut self) -> Result<(), Failure> {
         let responses = &self.loaded.tables.responses;
-        let (mut written, mut deleted) = (Vec::new(), Vec::new());
+        let (mut written, mut deleted) = (Rows::default(), Rows::default());
         for key in responses.touched() {
             match responses.get(key) {
-                Some(row) => written.push(serde_json::to_value(ResponseSql::new(key, row)?)?),
+                Some(row) => written.push(ResponseSql::new(key, row)?)?,
                 // It goes with its reservation.
                 None if self.is_deleted(key) => {}
-                None => deleted.push(json!({ "key": key.as_str() })),
+                None => deleted.push(json!({ "key": key.as_str() }))?,
             }
         }
         self.run(|| RESPONSE.delete(B::DIALECT), deleted).await?;
@@ -235,9 +251,7 @@ impl<B: Backend> Saver<'_, B> {
             let was_there = self.loaded.tallies.contains(key);
             match tallies.get(key) {
                 Some(amount) => changes.put(was_there, TallySql::new(key, *amount))?,
-                None if was_there => {
-                    changes.deleted.push(serde_json::to_value(TallySql::new(key, Amount::ZERO))?);
-                }
+                None if was_there => changes.deleted.push(TallySql::new(key, Amount::ZERO))?,
                 None => {}
             }
         }
@@ -251,7 +265,7 @@ impl<B: Backend> Saver<'_, B> {
             let was_there = self.loaded.deliveries.contains(id);
             match deliveries.get(id) {
                 Some(row) => changes.put(was_there, DeliverySql::new(*id, row))?,
-                None if was_there => changes.deleted.push(json!({ "id": id })),
+                None if was_there => changes.deleted.push(json!({ "id": id }))?,
                 None => {}
             }
         }
@@ -260,11 +274,11 @@ impl<B: Backend> Saver<'_, B> {
 
     async fn secrets(&mut self) -> Result<(), Failure> {
         let secrets = &self.loaded.tables.secrets;
-        let mut rows = Vec::new();
+        let mut rows = Rows::default();
         for name in secrets.touched() {
             if let Some(secret) = secrets.get(name) {
                 let row = SecretSql { name: name.clone(), secret: Bytes(secret.to_vec()) };
-                rows.push(serde_json::to_value(row)?);
+                rows.push(row)?;
             }
         }
         self.insert(&SECRET, &[], rows).await
@@ -277,7 +291,7 @@ impl<B: Backend> Saver<'_, B> {
             let was_there = self.loaded.marks.contains(key);
             match marks.get(key) {
                 Some(until) => changes.put(was_there, MarkSql::new(key, *until))?,
-                None if was_there => changes.deleted.push(json!({ "scope": key.0, "name": key.1 })),
+                None if was_there => changes.deleted.push(json!({ "scope": key.0, "name": key.1 }))?,
                 None => {}
             }
         }
@@ -291,38 +305,49 @@ impl<B: Backend> Saver<'_, B> {
             let was_there = self.loaded.purchases.contains(key);
             match purchases.get(key) {
                 Some(row) => changes.put(was_there, PurchaseSql::new(key, row))?,
-                None if was_there => changes.deleted.push(json!({ "key": key.as_str() })),
+                None if was_there => changes.deleted.push(json!({ "key": key.as_str() }))?,
                 None => {}
             }
         }
         self.write(&PURCHASE, &[], &[], changes).await
     }
 
+    /// Most intents that are written stay where they are in every index: then no index is written.
     async fn intents(&mut self) -> Result<(), Failure> {
-        let mut changes = Changes::default();
+        let (mut changes, mut steady) = (Changes::default(), Rows::default());
         let intents = &self.loaded.tables.intents;
         for id in intents.touched() {
-            let was_there = self.loaded.intents.contains(id);
-            match intents.get(id) {
-                Some(row) => changes.put(was_there, IntentSql::new(row)?)?,
-                None if was_there => changes.deleted.push(json!({ "id": id.to_string() })),
-                None => {}
+            let before = self.loaded.intents.get(id);
+            match (intents.get(id), before) {
+                (Some(row), Some(before)) if *before == IntentPlace::of(row) => {
+                    steady.push(IntentSql::new(row)?)?;
+                }
+                (Some(row), before) => changes.put(before.is_some(), IntentSql::new(row)?)?,
+                (None, Some(_)) => changes.deleted.push(json!({ "id": id.to_string() }))?,
+                (None, None) => {}
             }
         }
-        self.write(&INTENT, &[], &["wallet", "agent", "created"], changes).await
+        let placed = [&INTENT_FIXED[..], &IntentPlace::COLUMNS[..]].concat();
+        self.run(|| INTENT.update(B::DIALECT, &placed), steady).await?;
+        self.write(&INTENT, &[], &INTENT_FIXED, changes).await
     }
 
+    /// Their end is in an index, and seldom changes.
     async fn budgets(&mut self) -> Result<(), Failure> {
-        let mut changes = Changes::default();
+        let (mut changes, mut steady) = (Changes::default(), Rows::default());
         let budgets = &self.loaded.tables.budgets;
         for key in budgets.touched() {
-            let was_there = self.loaded.budgets.contains(key);
+            let until = self.loaded.budgets.get(key);
             match budgets.get(key) {
-                Some(row) => changes.put(was_there, BudgetSql::new(key, row))?,
-                None if was_there => changes.deleted.push(json!({ "name": key.0, "begins": key.1.0 })),
+                Some(row) if until == Some(&row.until) => steady.push(BudgetSql::new(key, row))?,
+                Some(row) => changes.put(until.is_some(), BudgetSql::new(key, row))?,
+                None if until.is_some() => {
+                    changes.deleted.push(json!({ "name": key.0, "begins": key.1.0 }))?
+                }
                 None => {}
             }
         }
+        self.run(|| BUDGET.update(B::DIALECT, &["until"]), steady).await?;
         self.write(&BUDGET, &[], &[], changes).await
     }
 
@@ -333,7 +358,7 @@ impl<B: Backend> Saver<'_, B> {
             let was_there = self.loaded.facts.contains(key);
             match facts.get(key) {
                 Some(row) => changes.put(was_there, FactSql::new(key, row))?,
-                None if was_there => changes.deleted.push(json!({ "scope": key.0, "name": key.1 })),
+                None if was_there => changes.deleted.push(json!({ "scope": key.0, "name": key.1 }))?,
                 None => {}
             }
         }
@@ -351,7 +376,7 @@ impl<B: Backend> Saver<'_, B> {
                     changes.put(was_there, ChannelSql::new(key, row))?;
                     bodies.put(was_there, ChannelBodySql::new(key, row))?;
                 }
-                None if was_there => changes.deleted.push(json!({ "scope": key.0, "id": key.1.as_str() })),
+                None if was_there => changes.deleted.push(json!({ "scope": key.0, "id": key.1.as_str() }))?,
                 None => {}
             }
         }

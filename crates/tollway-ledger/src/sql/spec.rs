@@ -146,24 +146,42 @@ pub(crate) enum Kind {
 impl Spec {
     /// All columns as a JSON row; those in `blank` without their content.
     pub(crate) fn row(&self, dialect: Dialect, blank: &[&str]) -> String {
-        let columns = self.columns.iter().map(|(column, kind)| match kind {
-            _ if blank.contains(column) => "''".to_owned(),
-            Kind::Bytes => format!("hex({}.{column})", self.name),
-            Kind::Text | Kind::Int => format!("{}.{column}", self.name),
+        self.row_with(dialect, |column| blank.contains(&column).then(|| "''".to_owned()))
+    }
+
+    /// All columns as a JSON row, some of them by something else.
+    fn row_with(&self, dialect: Dialect, instead: impl Fn(&str) -> Option<String>) -> String {
+        let columns = self.columns.iter().map(|(column, kind)| {
+            instead(column).unwrap_or_else(|| match kind {
+                Kind::Bytes => format!("hex({}.{column})", self.name),
+                Kind::Text | Kind::Int => format!("{}.{column}", self.name),
+            })
         });
         dialect.json_row(&columns.collect::<Vec<_>>().join(", "))
     }
 
     /// The rows with the given keys, locked in the order of their keys so that two who lock cannot wait for each other.
     pub(crate) fn select(&self, dialect: Dialect, blank: &[&'static str]) -> Arc<str> {
-        self.once(dialect, "select", blank, || self.select_text(dialect, blank))
+        self.once(dialect, "select", blank, || self.select_text(dialect, &self.row(dialect, blank)))
     }
 
-    fn select_text(&self, dialect: Dialect, blank: &[&str]) -> String {
+    /// As [`Self::select`], with the content of `column` only where the key says that the row is to be `whole`.
+    pub(crate) fn select_whole_or_not(&self, dialect: Dialect, column: &'static str) -> Arc<str> {
+        self.once(dialect, "select whole or not", &[column], || {
+            let content =
+                format!("CASE WHEN (v.value->>'whole') = 'yes' THEN {}.{column} ELSE '' END", self.name);
+            self.select_text(
+                dialect,
+                &self.row_with(dialect, |other| (other == column).then(|| content.clone())),
+            )
+        })
+    }
+
+    fn select_text(&self, dialect: Dialect, row: &str) -> String {
         let order: Vec<_> = self.key.iter().map(|column| format!("{}.{column}", self.name)).collect();
         format!(
             "SELECT {} FROM {} JOIN {} ON {} ORDER BY {}{}",
-            self.row(dialect, blank),
+            row,
             dialect.rows(),
             self.name,
             self.matches(),

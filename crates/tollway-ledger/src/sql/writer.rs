@@ -39,6 +39,10 @@ pub(super) trait Call: Send {
     }
     /// Runs the rules, and keeps the answer until it is true.
     fn run(&mut self, tables: &mut Tables);
+    /// Whether it is answered only when it is on the disk.
+    fn is_synced(&self) -> bool {
+        true
+    }
     /// What it charges, if that is all it does: it needs no rows, and is written with all others of its kind.
     fn charge(&mut self) -> Option<&mut Charge> {
         None
@@ -53,14 +57,19 @@ pub(super) trait Call: Send {
 pub(super) struct Typed<T, R> {
     needs: Needs,
     run: R,
+    is_synced: bool,
     answer: Option<T>,
     reply: oneshot::Sender<Result<T, LedgerError>>,
 }
 
 impl<T, R> Typed<T, R> {
-    pub(super) fn new(needs: Needs, run: R) -> (Self, oneshot::Receiver<Result<T, LedgerError>>) {
+    pub(super) fn new(
+        needs: Needs,
+        run: R,
+        is_synced: bool,
+    ) -> (Self, oneshot::Receiver<Result<T, LedgerError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { needs, run, answer: None, reply }, answer)
+        (Self { needs, run, is_synced, answer: None, reply }, answer)
     }
 }
 
@@ -71,6 +80,10 @@ impl<T: Send, R: Fn(&mut Tables) -> T + Send> Call for Typed<T, R> {
 
     fn run(&mut self, tables: &mut Tables) {
         self.answer = Some((self.run)(tables));
+    }
+
+    fn is_synced(&self) -> bool {
+        self.is_synced
     }
 
     fn answer(self: Box<Self>) {
@@ -288,7 +301,8 @@ impl<B: Backend> Writer<B> {
         connection: &mut B::Connection,
         batch: &mut [Box<dyn Call>],
     ) -> Result<(), Failure> {
-        B::execute(connection, B::BEGIN).await?;
+        let is_synced = batch.iter().any(|call| call.is_synced());
+        B::execute(connection, if is_synced { B::BEGIN } else { B::BEGIN_UNSYNCED }).await?;
         let charges = batch.iter_mut().filter_map(|call| call.charge()).collect();
         charge::<B>(connection, charges, &mut self.answers).await?;
         let mut others: Vec<_> =
@@ -341,4 +355,88 @@ fn begins_no_other(call: &dyn Call, begun: &mut BTreeSet<tollway_core::Authoriza
 async fn count<B: Backend>(connection: &mut B::Connection) -> Result<u64, Failure> {
     let rows = B::run(connection, super::reads::RESERVATION_COUNT.into(), String::new()).await?;
     super::reads::number(&rows).map_err(Failure::Ledger)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+    use tokio::sync::mpsc;
+    use tollway_core::BoxFuture;
+
+    use super::{Backend, Call, Failure, Needs, Typed, Writer};
+    use crate::sql::spec::Dialect;
+
+    /// A database that notes what it is told.
+    #[derive(Debug, Default)]
+    struct Noting(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Backend for Noting {
+        type Connection = Arc<Mutex<Vec<&'static str>>>;
+
+        const DIALECT: Dialect = Dialect::Sqlite;
+        const BEGIN: &'static str = "synced";
+        const BEGIN_UNSYNCED: &'static str = "unsynced";
+
+        fn spawn(writer: BoxFuture<'static, ()>) -> std::io::Result<()> {
+            tokio::spawn(writer);
+            Ok(())
+        }
+
+        fn connect(&self) -> BoxFuture<'_, Result<Self::Connection, Failure>> {
+            Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
+        }
+
+        fn run<'a>(
+            _: &'a mut Self::Connection,
+            _: Arc<str>,
+            _: String,
+        ) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+
+        fn execute<'a>(
+            connection: &'a mut Self::Connection,
+            statements: &'static str,
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            connection.lock().push(statements);
+            Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn read(&self, _: Arc<str>, _: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+
+        fn deadline(&self) -> Duration {
+            Duration::from_secs(5)
+        }
+    }
+
+    /// What the database was told when calls had gathered, of which these are to be synced.
+    async fn told(are_synced: &[bool]) -> Vec<&'static str> {
+        let (send, calls) = mpsc::channel::<Box<dyn Call>>(8);
+        let mut answers = Vec::new();
+        for is_synced in are_synced {
+            let (call, answer) = Typed::new(Needs::default(), |_: &mut crate::tables::Tables| (), *is_synced);
+            assert!(send.send(Box::new(call)).await.is_ok());
+            answers.push(answer);
+        }
+        drop(send);
+        let database = Arc::new(Noting::default());
+        Writer::new(Arc::clone(&database), calls).run().await;
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        database.0.lock().clone()
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_synced_if_any_of_its_calls_is_to_be() {
+        assert_eq!(told(&[false]).await, ["unsynced", "COMMIT"]);
+        assert_eq!(told(&[false, false]).await, ["unsynced", "COMMIT"]);
+        assert_eq!(told(&[false, true]).await, ["synced", "COMMIT"]);
+        assert_eq!(told(&[true]).await, ["synced", "COMMIT"]);
+    }
 }

@@ -16,7 +16,7 @@ enum Obstacle {
 
 impl Tables {
     pub(crate) fn intent_open(&mut self, new: NewIntent) -> Opened {
-        let NewIntent { mut intent, holds, conditions, now } = new;
+        let NewIntent { mut intent, holds, conditions, is_synced: _, now } = new;
         let named = intent.key.as_ref().and_then(|key| self.intent_named(&intent.wallet, key));
         if let Some(known) = self.intents.get(&intent.id).cloned() {
             return self.known(known, intent.holder.as_ref(), now);

@@ -6,7 +6,7 @@ use sqlx::{Connection, Executor};
 use tokio::time::Instant;
 use tollway_core::UnixTime;
 use tollway_ledger::{
-    Channel, ChannelCharge, Claim, Fate, Intent, IntentId, Ledger, LedgerError, OpenError, Opened,
+    Channel, ChannelCharge, Claim, Fate, Intent, IntentId, Ledger, LedgerError, NewIntent, OpenError, Opened,
     PostgresLedger, SettlementState, SqliteLedger, open, open_to_read,
 };
 
@@ -71,6 +71,25 @@ async fn what_was_answered_is_in_the_file_after_a_crash() {
     // Nothing is closed: the connections and the log stay as a crash leaves them.
     std::mem::forget(ledger);
     find(&*open(&url).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_intent_that_waits_for_no_disk_is_there_for_other_processes_and_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
+    let (ledger, other) = (open(&url).await.unwrap(), open(&url).await.unwrap());
+    let unsynced =
+        |number| NewIntent { is_synced: false, ..opening(intent(number), vec![hold("day", 4, 10)]) };
+    assert!(matches!(ledger.intent_open(unsynced(1)).await.unwrap(), Opened::Fresh(_)));
+    assert!(matches!(other.intent_open(unsynced(1)).await.unwrap(), Opened::Known { .. }));
+    assert!(matches!(other.intent_open(unsynced(2)).await.unwrap(), Opened::Fresh(_)));
+    let full = ledger.intent_open(unsynced(3)).await.unwrap();
+    assert!(matches!(full, Opened::OverBudget(_)), "what the other holds counts: {full:?}");
+    // Nothing is closed: the connections and the log stay as a kill leaves them.
+    std::mem::forget((ledger, other));
+    let again = open(&url).await.unwrap();
+    assert_eq!(again.intent_get(IntentId([2; 16])).await.unwrap().unwrap().holds.len(), 1);
+    assert_eq!(again.budget_get(&[("day".to_owned(), NOW)]).await.unwrap(), [8.into()]);
 }
 
 #[tokio::test]
@@ -149,9 +168,8 @@ async fn a_channel_without_the_rest_of_it_is_not_taken_for_another() {
     for name in ["a", "b", "c"] {
         assert!(ledger.channel_put(channel(name), None, NOW).await.unwrap());
     }
-    let mut connection =
-        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    connection.execute("DELETE FROM channel_body WHERE id LIKE '%a'").await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("DELETE FROM channel_body WHERE id LIKE '%a'").unwrap();
     let due = ledger.channel_due("shop", UnixTime(5_000), UnixTime(6_000), 5).await;
     assert!(matches!(due, Err(LedgerError::Corrupt(_))), "{due:?}");
     let row = ledger.channel_get("shop", &channel_key("b")).await.unwrap().unwrap();
@@ -165,9 +183,8 @@ async fn a_row_that_cannot_be_read_fails_nobody_else() {
     let ledger = SqliteLedger::open(&path).await.unwrap();
     let member = seller(&ledger, "shop").await;
     assert_eq!(ledger.reservation_insert(claim(&member, "bad", 1)).await.unwrap(), Claim::Fresh);
-    let mut connection =
-        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    connection.execute("UPDATE reservation SET standing = 'no such standing'").await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("UPDATE reservation SET standing = 'no such standing'").unwrap();
     let call = |name, token| ledger.reservation_insert(claim(&member, name, token));
     let (one, bad, other) = tokio::join!(call("one", 2), call("bad", 3), call("other", 4));
     assert_eq!((one, other), (Ok(Claim::Fresh), Ok(Claim::Fresh)));
@@ -181,15 +198,14 @@ async fn an_intent_that_cannot_be_read_is_nobody_elses_and_is_not_taken_for_none
     let ledger = SqliteLedger::open(&path).await.unwrap();
     let call = |number| ledger.intent_open(opening(intent(number), vec![hold("day", 1, 3)]));
     assert!(matches!(call(1).await, Ok(Opened::Fresh(_))));
-    let mut connection =
-        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    connection.execute("UPDATE intent SET holds = '[[\"day\",1000,1060,\"-1\"]]'").await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("UPDATE intent SET holds = '[[\"day\",1000,1060,\"-1\"]]'").unwrap();
     let (one, bad, other) = tokio::join!(call(2), call(1), call(3));
     assert!(matches!((one, other), (Ok(Opened::Fresh(_)), Ok(Opened::Fresh(_)))));
     assert!(matches!(bad, Err(LedgerError::Corrupt(_))), "{bad:?}");
     assert!(matches!(ledger.intent_get(IntentId([1; 16])).await, Err(LedgerError::Corrupt(_))));
     assert!(matches!(call(4).await, Ok(Opened::OverBudget(_))), "what it counts stays counted");
-    connection.execute("UPDATE budget SET amount = 'much'").await.unwrap();
+    connection.execute_batch("UPDATE budget SET amount = 'much'").unwrap();
     assert!(
         matches!(call(4).await, Err(LedgerError::Corrupt(_))),
         "a budget that cannot be read is not empty"
@@ -227,9 +243,8 @@ async fn a_file_is_opened_by_many_at_once_and_never_by_an_older_program() {
     }
     write(&SqliteLedger::open(&path).await.unwrap()).await;
     find(&SqliteLedger::open(&path).await.unwrap()).await;
-    let mut connection =
-        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    connection.execute("INSERT INTO tollway_schema (version) VALUES (99)").await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("INSERT INTO tollway_schema (version) VALUES (99)").unwrap();
     let newer = SqliteLedger::open(&path).await.unwrap_err();
     assert_eq!(newer, OpenError::Newer { found: 99, known: 5 });
 }
@@ -276,8 +291,8 @@ async fn a_file_that_is_opened_to_be_read_is_not_made_and_not_changed() {
     assert!(open_to_read("memory:").await.unwrap().is_none(), "each process has its own");
     let written = SqliteLedger::open(&path).await.unwrap();
     only_reads(&written, &url, async || {
-        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        connection.execute("DELETE FROM tollway_schema WHERE version > 1").await.unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch("DELETE FROM tollway_schema WHERE version > 1").unwrap();
     })
     .await;
     std::fs::write(folder.path().join("empty.db"), "").unwrap();

@@ -174,7 +174,7 @@ pub(crate) fn intent(number: u8) -> Intent {
 }
 
 pub(crate) fn opening(intent: Intent, holds: Vec<NewHold>) -> NewIntent {
-    NewIntent { intent, holds, conditions: Vec::new(), now: NOW }
+    NewIntent { intent, holds, conditions: Vec::new(), is_synced: true, now: NOW }
 }
 
 /// In the window that ends at 1,060.

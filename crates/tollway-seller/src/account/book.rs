@@ -196,6 +196,7 @@ impl CreditBook {
                 intent: opening(charge, now),
                 holds: vec![hold.clone()],
                 conditions: vec![line::not_suspended(id)],
+                is_synced: true,
                 now,
             }));
             match opened.await? {

@@ -87,6 +87,7 @@ impl CreditBook {
             intent: row,
             holds: line::payment_counts(id, amount, now),
             conditions: paid.into_iter().collect(),
+            is_synced: true,
             now,
         };
         match bounded(self.ledger().intent_open(new)).await? {

@@ -71,7 +71,10 @@ async fn open(ledger: &dyn Ledger, number: u8, levels: &[&str]) -> Opened {
         Condition::Absent { scope, name }
     });
     let holds = vec![NewHold { hold, limit: Amount::MAX }];
-    ledger.intent_open(NewIntent { intent, holds, conditions: conditions.collect(), now }).await.unwrap()
+    ledger
+        .intent_open(NewIntent { intent, holds, conditions: conditions.collect(), is_synced: true, now })
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
