@@ -310,7 +310,8 @@ async fn attempt(
         },
     };
     let deposit = ready.as_ref().and_then(Ready::deposit);
-    let mut work = match open(wallet, asked, required, best, deposit, &mut turn).await? {
+    let is_synced = opens_synced(&**scheme);
+    let mut work = match open(wallet, asked, required, best, (deposit, is_synced), &mut turn).await? {
         Ok(work) => work,
         Err(other) => return Ok(other),
     };
@@ -340,6 +341,12 @@ async fn attempt(
     Ok(Attempt::Signed(Box::new(Bought { payment, work: Some(work), seen: None, lane })))
 }
 
+/// Whether a purchase must be on the disk before it is signed for. What is signed here is nobody's before it is written down
+/// and on the disk, and then the hold is on the disk, too. What somebody else signs, or a channel promises, may be known elsewhere.
+fn opens_synced(scheme: &dyn BuyerScheme) -> bool {
+    scheme.channel().is_some() || !scheme.signs_here()
+}
+
 /// Signs for a purchase that is open: the one payment of it, or a voucher once that is promised.
 async fn signed(
     wallet: &Wallet,
@@ -366,7 +373,7 @@ async fn open(
     asked: &Asked,
     required: &PaymentRequired,
     best: &JudgedOffer,
-    deposit: Option<Amount>,
+    (deposit, is_synced): (Option<Amount>, bool),
     turn: &mut Option<Turn>,
 ) -> Result<Result<Box<Work>, Attempt>, PaymentError> {
     let book = wallet.book();
@@ -383,6 +390,7 @@ async fn open(
             holds,
             conditions,
             price,
+            is_synced,
         };
         match book.open(opening, turn).await.map_err(PaymentError::Ledger)? {
             Begun::Fresh(work) => return Ok(Ok(work)),
@@ -414,5 +422,48 @@ fn record_of(asked: &Asked, required: &PaymentRequired, best: &JudgedOffer) -> I
         chain: None,
         alarms: Vec::new(),
         cause: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tollway_core::BuyerScheme;
+    use tollway_evm::batch_settlement::ChannelBuyer;
+    use tollway_evm::exact::ExactBuyer;
+    use tollway_evm::{Address, AssetTable, LocalSigner, Signature, Signer, SignerError};
+
+    use super::opens_synced;
+
+    /// A service with a key.
+    #[derive(Debug)]
+    struct Elsewhere(LocalSigner);
+
+    impl Signer for Elsewhere {
+        fn address(&self) -> Address {
+            self.0.address()
+        }
+
+        fn sign<'a>(
+            &'a self,
+            preimage: &'a [u8],
+        ) -> tollway_core::BoxFuture<'a, Result<Signature, SignerError>> {
+            self.0.sign(preimage)
+        }
+    }
+
+    #[test]
+    fn a_hold_is_on_the_disk_before_anybody_else_can_know_of_a_signature() {
+        let here: Arc<dyn Signer> = Arc::new(LocalSigner::random().unwrap());
+        let elsewhere: Arc<dyn Signer> = Arc::new(Elsewhere(LocalSigner::random().unwrap()));
+        let exact = |signer: &Arc<dyn Signer>| ExactBuyer::new(Arc::clone(signer), AssetTable::known());
+        assert!(!opens_synced(&exact(&here)), "nobody knows of it before it is written");
+        assert!(opens_synced(&exact(&elsewhere)), "a service may keep what it signed");
+        let channels = ChannelBuyer::new(here, AssetTable::known());
+        assert!(
+            channels.channel().is_some() && opens_synced(&channels),
+            "a promise on a channel is one of many"
+        );
     }
 }

@@ -396,6 +396,19 @@ pub trait BuyerScheme: Send + Sync + std::fmt::Debug {
         now: UnixTime,
     ) -> BoxFuture<'a, Result<PaymentPayload, SignError>>;
 
+    /// Whether what it signs is nowhere but in this process until it hands it out: the key is here. Then a signature that is
+    /// lost with the process was never made, for everybody else. Not so if a service signs, which may keep what it signed.
+    ///
+    /// ```
+    /// use tollway_core::BuyerScheme;
+    /// fn must_be_written_down_before_it_signs(scheme: &dyn BuyerScheme) -> bool {
+    ///     !scheme.signs_here()
+    /// }
+    /// ```
+    fn signs_here(&self) -> bool {
+        false
+    }
+
     /// The scheme as one whose payments are vouchers on a channel; none if it is not such a one. What one of these signs by
     /// [`sign`](Self::sign) is no payment: it knows of no channel.
     ///

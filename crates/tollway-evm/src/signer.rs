@@ -39,6 +39,17 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// # }
     /// ```
     fn sign<'a>(&'a self, preimage: &'a [u8]) -> BoxFuture<'a, Result<Signature, SignerError>>;
+
+    /// Whether the key is in this process, and nobody else ever sees what it signs.
+    ///
+    /// ```
+    /// use tollway_evm::{LocalSigner, Signer};
+    /// assert!(LocalSigner::random()?.is_here());
+    /// # Ok::<(), tollway_evm::SignerError>(())
+    /// ```
+    fn is_here(&self) -> bool {
+        false
+    }
 }
 
 /// Why a signer gave no signature. Never holds a secret.
@@ -139,6 +150,10 @@ impl LocalSigner {
 impl Signer for LocalSigner {
     fn address(&self) -> Address {
         self.address
+    }
+
+    fn is_here(&self) -> bool {
+        true
     }
 
     fn sign<'a>(&'a self, preimage: &'a [u8]) -> BoxFuture<'a, Result<Signature, SignerError>> {

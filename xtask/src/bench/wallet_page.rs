@@ -93,8 +93,8 @@ pub(super) fn table(findings: &[Finding], in_flight: usize) -> String {
 pub(super) fn durability(findings: &[Finding], levels: &[usize], sync_ms: (f64, f64)) -> String {
     let mut text = format!(
         "One fsync of a page on the ledger's disk takes {} ms (p50; p99 {} ms). A purchase waits for two commits, one after \
-         the other: its budget before it is signed, its signature before it is sent; those of purchases under way at the same \
-         time share an fsync. What the seller said is written after the caller has its answer. Differences of medians, \
+         the other: its budget before it is signed, its signature before it is sent. The second is synced, and the first with it, \
+         as the key is in the process; those of purchases under way at the same time share an fsync. What the seller said is written after the caller has its answer. Differences of medians, \
          ms:\n\n| in flight | SQLite − in memory | on tmpfs − in memory | SQLite − x402-reqwest | SQLite − @x402/fetch | on \
          tmpfs − x402-reqwest |\n|---:|---:|---:|---:|---:|---:|\n",
         short(sync_ms.0),

@@ -81,6 +81,8 @@ pub(crate) struct Opening {
     pub(crate) holds: Vec<NewHold>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) price: Option<(FactName, Amount)>,
+    /// Whether it must be on the disk before it is signed: not if the signature is nobody's before that is on the disk, too.
+    pub(crate) is_synced: bool,
 }
 
 /// What opening a purchase came to.
@@ -181,8 +183,8 @@ impl Book {
             holds: Vec::new(),
             body: opening.record.to_json(),
         };
-        let Opening { holds, conditions, .. } = opening;
-        let new = NewIntent { intent, holds, conditions, is_synced: true, now };
+        let Opening { holds, conditions, is_synced, .. } = opening;
+        let new = NewIntent { intent, holds, conditions, is_synced, now };
         let opened = match bounded(self.ledger.intent_open(new.clone())).await {
             // Maybe it is there: its name tells.
             Err(LedgerError::Unavailable(_)) => bounded(self.ledger.intent_open(new)).await?,

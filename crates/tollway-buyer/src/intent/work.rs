@@ -7,6 +7,11 @@
 //! | answered | what the seller says | no |
 //! | read | that the caller has the answer | no |
 //!
+//! The second write is on the disk before it is answered, and the first with it. The first alone is in the ledger for every
+//! process, and outlives this one; a machine that fails before the second may forget it, and the signature, which then was
+//! never made: it had not left. Where only the store's machine fails, the second write finds no row to change, and nothing
+//! leaves. If somebody else signs, who may keep the signature, the first is on the disk before that.
+//!
 //! Nobody waits for the last two, and if the answer is read soon they are one write. Lost with the process, they leave an
 //! intent that says "signed": its budget is held all the same, and the same request presents the same payment again. So
 //! losing them costs an answer that is asked for twice, and no money.
@@ -257,8 +262,11 @@ impl Work {
                 drop(self);
                 return read_late(&book, id, end.await.ok()).await;
             };
-            self.read(ended.ok().as_ref());
+            let ended = ended.ok();
+            self.read(ended.as_ref());
             self.rest().await;
+            // Until then it counts as not yet written: who waits for all that is does not end before.
+            drop(ended);
         });
     }
 

@@ -181,6 +181,10 @@ impl BuyerScheme for AuthCaptureBuyer {
         self.known(offer).map(|asset| value_of(asset, offer))
     }
 
+    fn signs_here(&self) -> bool {
+        self.signer.is_here()
+    }
+
     fn sign<'a>(
         &'a self,
         required: &'a PaymentRequired,

@@ -125,6 +125,10 @@ impl BuyerScheme for ExactBuyer {
         Some(value_of(asset, offer))
     }
 
+    fn signs_here(&self) -> bool {
+        self.signer.is_here()
+    }
+
     fn sign<'a>(
         &'a self,
         required: &'a PaymentRequired,

@@ -81,6 +81,10 @@ impl BuyerScheme for UptoBuyer {
         Some(value_of(asset, offer))
     }
 
+    fn signs_here(&self) -> bool {
+        self.signer.is_here()
+    }
+
     fn sign<'a>(
         &'a self,
         required: &'a PaymentRequired,
