@@ -138,7 +138,7 @@ mod tests {
             until: UnixTime(u64::MAX),
         });
         let holds = vec![NewHold { hold, limit: Amount::MAX }];
-        NewIntent { intent, holds, conditions: conditions.into_iter().collect(), now: NOW }
+        NewIntent { intent, holds, conditions: conditions.into_iter().collect(), is_synced: true, now: NOW }
     }
 
     #[tokio::test]

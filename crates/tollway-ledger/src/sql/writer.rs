@@ -379,6 +379,7 @@ mod tests {
         const DIALECT: Dialect = Dialect::Sqlite;
         const BEGIN: &'static str = "synced";
         const BEGIN_UNSYNCED: &'static str = "unsynced";
+        const ANSWER_NUMBER: &'static str = "";
 
         fn spawn(writer: BoxFuture<'static, ()>) -> std::io::Result<()> {
             tokio::spawn(writer);
@@ -403,6 +404,10 @@ mod tests {
         ) -> BoxFuture<'a, Result<(), Failure>> {
             connection.lock().push(statements);
             Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn is_alone(_: &mut Self::Connection) -> BoxFuture<'_, Result<bool, Failure>> {
+            Box::pin(std::future::ready(Ok(true)))
         }
 
         fn read(&self, _: Arc<str>, _: String) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
