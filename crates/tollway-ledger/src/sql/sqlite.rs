@@ -49,7 +49,7 @@ const STATEMENTS: usize = 512;
 pub type SqliteLedger = SqlLedger<Sqlite>;
 
 impl SqliteLedger {
-    /// Opens the file, or makes it. Its writer is a task of the runtime that this is called in.
+    /// Opens the file, or makes it. Its writer is a thread of its own.
     ///
     /// # Errors
     /// [`OpenError`]: the file cannot be used, or a newer program has written it.
